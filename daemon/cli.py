@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command line: parses, calls one module of daemon/commands, and turns errors into one line and a status.
+
+Status: 0 done, 1 the answer is no (verify found a break), 2 it could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from daemon import __version__
+from daemon.errors import FirewitnessError
+
+COMMANDS = {
+    "run": "watch the cameras until stopped (Ctrl-C, SIGTERM)",
+    "check-config": "check the settings file, and say what would be watched",
+    "status": "how cameras, detector and disk are now",
+    "detect": "look for fire and smoke in picture files",
+    "purge": "remove evidence older than the retention now instead of within the hour",
+    "verify": "check ledger, files and index against each other",
+    "init": "begin a new store where another one was known",
+    "clock": "accept: trust the host's clock for the purge as it is now",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(
+        prog="firewitness", description="Watches fixed cameras for fire and smoke and keeps evidence."
+    )
+    top.add_argument("--version", action="version", version=f"firewitness {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {}
+    for name, text in COMMANDS.items():
+        made[name] = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made[name].add_argument(
+            "--config", type=Path, metavar="FILE", help="the settings file (default: ./config.yaml)"
+        )
+    made["detect"].add_argument("files", nargs="+", metavar="FILE")
+    made["detect"].add_argument(
+        "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"
+    )
+    made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
+    made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")
+    made["verify"].add_argument("root", nargs="?", type=Path, metavar="STORE", help="a store elsewhere, such as a copy")
+    made["init"].add_argument(
+        "--new-store", action="store_true", required=True, help="confirms that the old store is given up"
+    )
+    made["clock"].add_argument("what", choices=["accept"])
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status."""
+    options = parser().parse_args(arguments)
+    module = importlib.import_module("daemon.commands." + options.command.replace("-", "_"))
+    try:
+        status: int = module.run(options)
+    except FirewitnessError as error:
+        print(f"firewitness {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as head, has enough
+        sys.stderr.close()
+        return 0
+    return status

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness check-config`: whether `run` would start with these settings."""
+
+from __future__ import annotations
+
+import argparse
+
+from daemon.commands import settings as settings_of
+from daemon.commands.folders import prepare
+from daemon.detect.weights import read_weights
+
+
+def run(options: argparse.Namespace) -> int:
+    """Says what would be watched; every mistake is a SettingsError."""
+    settings = settings_of.of(options.config)
+    prepare(settings)
+    read_weights(settings.detect.weights, settings.detect.weights_sha256, settings.detect.allow_pickle)
+    count = sum(camera.enabled for camera in settings.cameras.values())
+    print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
+    for name, camera in settings.cameras.items():
+        print(f"  {name}  {camera.url}{'' if camera.enabled else '  (disabled)'}")
+    if not settings.cameras:
+        print("  No camera is named: `firewitness run` would watch a simulated one.")
+    return 0

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness init --new-store`: gives up the store that was known at storage.root and begins a new one there."""
+
+from __future__ import annotations
+
+import argparse
+
+from daemon import __version__
+from daemon.clock import host_clocks
+from daemon.commands import settings as settings_of
+from daemon.commands.folders import prepare
+from daemon.storage.store import Store
+
+
+def run(options: argparse.Namespace) -> int:
+    """Refused while a daemon writes there, and in a folder that holds something else."""
+    settings = settings_of.of(options.config)
+    prepare(settings)
+    store = Store.open(
+        settings.storage,
+        host_clocks(),
+        version=__version__,
+        cameras=tuple(settings.cameras),
+        new_store=options.new_store,
+    )
+    store.close("stop")
+    print(f"A new store has begun in {settings.storage.root}.")
+    return 0

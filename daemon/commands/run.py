@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness run`: the daemon in the foreground, as systemd and `make run` start it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from daemon import __version__, log
+from daemon.commands import settings as settings_of
+from daemon.commands.folders import prepare
+from daemon.config_file import runtime_dir
+from daemon.errors import FirewitnessError
+from daemon.settings import CameraSettings, Settings
+from daemon.supervisor.supervisor import Supervisor
+
+SIMULATED = "simulated"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns when the daemon was stopped."""
+    settings = settings_of.of(options.config)
+    prepare(settings)
+    lock = _lock(runtime_dir(settings.storage))
+    http = _listen(settings.api.host, settings.api.port)
+    simulated = None
+    if not settings.cameras:
+        simulated = _listen("127.0.0.1", 0)
+        settings = _with_simulated(settings, simulated.getsockname()[1])
+    _introduce(settings, http, simulated is not None)
+    status = Supervisor(settings, http, log.set_up("firewitness"), simulated).run()
+    os.close(lock)
+    return status
+
+
+def _with_simulated(settings: Settings, port: int) -> Settings:
+    camera = CameraSettings(url=f"rtsp://127.0.0.1:{port}/{SIMULATED}")
+    return settings.model_copy(update={"cameras": {SIMULATED: camera}})
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FirewitnessError(f"another daemon is running with the runtime folder {folder}; stop it first") from None
+    return descriptor
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(address[0], socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address[4])
+    except OSError as error:
+        raise FirewitnessError(
+            f"api.host, api.port: cannot listen on {host}:{port} ({error.strerror}); choose another port, or stop what uses it"
+        ) from error
+    listening.listen(1024)
+    return listening
+
+
+def _introduce(settings: Settings, http: socket.socket, simulated: bool) -> None:
+    host, port = http.getsockname()[:2]
+    print(f"Firewitness {__version__}")
+    for name, camera in settings.cameras.items():
+        note = "" if camera.enabled else "  (disabled)"
+        print(f"  watches   {name}  {camera.url}{note}")
+    if simulated:
+        print("            a drawn room in which a fire breaks out: config.yaml names no camera yet")
+    print(f"  evidence  {settings.storage.root}")
+    print(f"  page      http://{f'[{host}]' if ':' in host else host}:{port}/")
+    print("  Ctrl-C stops.", flush=True)

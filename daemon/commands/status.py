@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness status`: how the running daemon is, for a person."""
+
+from __future__ import annotations
+
+import argparse
+
+from daemon import sockets
+from daemon.commands import settings as settings_of
+from daemon.config_file import runtime_dir
+from daemon.control import Control
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is ready, 1 when it runs and is not."""
+    settings = settings_of.of(options.config)
+    status = Control(sockets.control(runtime_dir(settings.storage))).ask("status")
+    for name, camera in status["cameras"].items():
+        condition = "" if camera["condition"] == "ok" else f", {camera['condition']}"
+        detail = f" ({camera['detail']})" if camera.get("detail") else ""
+        incident = f", {camera['incident']}" if camera.get("incident") else ""
+        print(f"camera    {name}: {camera['state']}{condition}{detail}{incident}")
+    detector, recorder = status["detector"], status["recorder"]
+    about = (
+        f", {detector['model']} on {detector['runtime']}"
+        if detector["model"]
+        else f", {detector['detail']}" * bool(detector["detail"])
+    )
+    print(f"detector  {detector['state']}{about}")
+    print(
+        f"recorder  disk {recorder['disk']}, purge clock {recorder['clock']}, {recorder['stored']} stills since its start"
+    )
+    print("ready" if status["ready"] else "not ready")
+    return 0 if status["ready"] else 1

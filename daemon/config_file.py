@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Reads config.yaml: every mistake becomes one sentence with the key, its line in the file and what is allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from daemon.errors import SettingsError
+from daemon.settings import Settings, StorageSettings
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+Key = tuple[str | int, ...]
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file at `path`, its relative paths made absolute against the file's folder.
+
+    Raises SettingsError: all mistakes found, one line each.
+    """
+    text = _read(path)
+    node = _compose(path, text)
+    lines = dict(_lines(node, ())) if node is not None else {}
+    data = _plain(path, node) if node is not None else {}
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}, line 1: the file must be a mapping with the keys {_keys(Settings)}")
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        told = sorted(_sentence(lines, each) for each in error.errors())
+        raise SettingsError("\n".join(f"{path}, line {line}: {sentence}" for line, sentence in told)) from error
+    return _absolute(settings, path.resolve().parent)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); give the settings file with --config FILE"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError(f"{path}, line {line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
+
+
+def _lines(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
+    """Each key's path and the line it stands on."""
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inside = (*at, key.value)
+            yield from _lines(value, inside)
+            yield inside, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for place, value in enumerate(node.value):
+            yield from _lines(value, (*at, place))
+
+
+def _plain(path: Path, node: yaml.Node) -> Any:
+    """The node as Python values, with ${ENV} expanded; refuses a key that is given twice."""
+    if isinstance(node, yaml.MappingNode):
+        found: dict[Any, Any] = {}
+        for key, value in node.value:
+            if key.value in found:
+                raise SettingsError(
+                    f"{path}, line {key.start_mark.line + 1}: {key.value}: given twice; each name may stand once"
+                )
+            found[key.value] = _plain(path, value)
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(path, value) for value in node.value]
+    loader = yaml.SafeLoader("")
+    try:
+        value = loader.construct_object(node)
+    finally:
+        loader.dispose()
+    return _VARIABLE.sub(lambda found: _variable(path, node, found[1]), value) if isinstance(value, str) else value
+
+
+def _variable(path: Path, node: yaml.Node, name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise SettingsError(
+            f"{path}, line {node.start_mark.line + 1}: the environment variable {name} is not set"
+        ) from None
+
+
+def _keys(model: type[Any]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _sentence(lines: dict[Key, int], error: ErrorDetails) -> tuple[int, str]:
+    at = tuple(part for part in error["loc"] if part not in {"[key]"})
+    line = next((lines[at[:end]] for end in range(len(at), -1, -1) if at[:end] in lines), 1)
+    key = ".".join(str(part) for part in at) or "the file"
+    what = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        what = f"there is no such key; allowed are {_allowed_beside(at)}"
+    elif error["type"] == "missing":
+        what = "this key is missing"
+    return line, f"{key}: {what[0].lower()}{what[1:]}"
+
+
+def _allowed_beside(at: Key) -> str:
+    """The keys that may stand where an unknown one stands."""
+    model: Any = Settings
+    for part in at[:-1]:
+        fields = getattr(model, "model_fields", {})
+        model = fields[part].annotation if part in fields else _inner(model)
+        model = _inner(model) if not hasattr(model, "model_fields") else model
+    return _keys(model) if hasattr(model, "model_fields") else "none"
+
+
+def _inner(annotation: Any) -> Any:
+    """The model inside dict[str, Model] or tuple[Model, ...]; the annotation itself where there is none."""
+    models = [each for each in getattr(annotation, "__args__", ()) if hasattr(each, "model_fields")]
+    return models[0] if models else annotation
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    storage = settings.storage
+    state = storage.state_dir or Path(os.environ.get("STATE_DIRECTORY", "var/state").split(":")[0])
+    runtime = storage.runtime_dir or Path(os.environ.get("RUNTIME_DIRECTORY", "var/run").split(":")[0])
+    placed = storage.model_copy(
+        update={"root": base / storage.root, "state_dir": base / state, "runtime_dir": base / runtime}
+    )
+    return settings.model_copy(
+        update={
+            "storage": placed,
+            "detect": settings.detect.model_copy(update={"weights": base / settings.detect.weights}),
+            "api": settings.api.model_copy(
+                update={"image_roots": tuple(base / each for each in settings.api.image_roots)}
+            ),
+            "cameras": {
+                name: camera.model_copy(update={"password_file": base / camera.password_file})
+                if camera.password_file is not None
+                else camera
+                for name, camera in settings.cameras.items()
+            },
+        }
+    )
+
+
+def state_dir(storage: StorageSettings) -> Path:
+    """The folder of what must outlive a changed disk; always set in loaded settings."""
+    assert storage.state_dir is not None
+    return storage.state_dir
+
+
+def runtime_dir(storage: StorageSettings) -> Path:
+    """The folder of the sockets; always set in loaded settings."""
+    assert storage.runtime_dir is not None
+    return storage.runtime_dir

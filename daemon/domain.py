@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The words of the domain as frozen values; it imports nothing of ours and every folder speaks in it.
+
+Units stand in names: `_ns` nanoseconds, `_s` seconds, `_px` pixels, `_bytes`. Times named `*_at_ns` are
+UTC nanoseconds since 1970; times named `*_mono_ns` are this host's CLOCK_MONOTONIC, which all processes of
+one boot share. Boxes are (x1, y1, x2, y2) in pixels of the picture as stored, x2 and y2 exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Box = tuple[float, float, float, float]
+
+Label = Literal["fire", "smoke"]
+LABELS: tuple[Label, ...] = ("fire", "smoke")
+
+EvidenceKind = Literal["first_suspect", "first_confirmed", "hit", "context"]
+IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]
+OPEN_STATES: tuple[IncidentState, ...] = ("suspect", "confirmed")
+
+GapReason = Literal[
+    "unreachable", "refused", "stalled", "no_picture", "frozen", "decode", "detector", "overload",
+    "worker", "recorder", "daemon", "disk", "clock", "disabled",
+]  # fmt: skip
+
+WorkerState = Literal["connecting", "waiting", "streaming"]
+DiskState = Literal["ok", "full", "read_only", "wrong", "gone", "damaged"]
+Damage = Literal["no", "yes", "not_known"]
+PurgeReason = Literal["age", "space", "drill", "operator"]
+
+MAX_DETECTIONS = 200  # of one record: it has to fit one XMP packet (design, Ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One fire or smoke in one picture.
+
+    `zone` names the ignore zone its centre lies in: it marks, it does not hide.
+    """
+
+    label: str
+    confidence: float
+    box: Box
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which weights looked, and how: goes into every record, so that a finding can be repeated."""
+
+    sha256: str
+    name: str
+    runtime: str
+    input_px: int
+    labels: tuple[str, ...] = LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An unbroken stretch of one camera's stream; all order inside it is by PTS."""
+
+    id: str
+    camera: str
+    started_at_ns: int
+    started_mono_ns: int
+    time_base: tuple[int, int]
+    codec: str
+    width_px: int
+    height_px: int
+    cause: str
+    """Why a new run began: connected, parameters, pts, drift or clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTime:
+    """When a frame was seen; the design, Frame times, says how each figure is made."""
+
+    captured_at_ns: int
+    uncertainty_s: float
+    """Against UTC: relative uncertainty + the kernel's maxerror."""
+    relative_uncertainty_s: float
+    """On this host's monotonic clock: orders cameras of one host among each other."""
+    clock_synchronised: bool
+    settling: bool
+    camera_clock_ns: int | None = None
+    """The camera's own wall clock of this frame (RTCP sender report); recorded, never used for order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The record of one still: all that is needed to repeat the finding. Stored as JSON in the file's XMP."""
+
+    id: str
+    camera: str
+    kind: str
+    run: str
+    pts: int
+    time_base: tuple[int, int]
+    time: FrameTime
+    width_px: int
+    height_px: int
+    detections: tuple[Detection, ...]
+    incident: str | None
+    model: ModelInfo
+    thresholds: dict[str, float]
+    damage: str
+    colour: tuple[str, str]
+    """Matrix and range the stream's YUV was taken as, such as ("bt709", "limited")."""
+    version: str
+    detections_omitted: int = 0
+    drill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident as its camera's worker knows it; the recorder adds `previous` and counts."""
+
+    id: str
+    camera: str
+    state: str
+    first_suspect_at_ns: int
+    first_confirmed_at_ns: int | None
+    ended_at_ns: int | None
+    labels: tuple[str, ...]
+    max_confidence: float
+    place: Box
+    """Where it was last seen, in normalised coordinates 0..1, so that a changed resolution keeps it."""
+    previous: str | None = None
+    kind: str = "detected"
+    drill: bool = False
+    ignored_zones: tuple[str, ...] = ()
+    """Ignore zones that had detections while it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval in which a camera was not watched; open while `to_at_ns` is None."""
+
+    id: str
+    camera: str
+    reason: str
+    from_at_ns: int
+    to_at_ns: int | None
+    detail: str = ""

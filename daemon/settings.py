@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What can be configured: frozen pydantic models, one per block of config.yaml; their fields are the reference.
+
+daemon/config_file.py reads the file and turns pydantic's errors into sentences with line numbers. Only the
+supervisor sees passwords: children get `for_children()`, workers a plan of their own camera.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from daemon.domain import Label
+
+CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")  # names become folders (design, Names)
+SHIPPED_WEIGHTS = Path(__file__).parent / "detect" / "models" / "firewitness-11n.onnx"
+
+_DURATION_UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_SIZE_UNITS_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _scaled(value: object, units: Mapping[str, float], example: str) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
+    if match is None or (match[2] and match[2] not in units):
+        raise ValueError(f"write a number with one of the units {', '.join(units)}, such as {example}")
+    return float(match[1]) * units.get(match[2], 1)
+
+
+def _whole(value: object) -> object:
+    return round(value) if isinstance(value, float) else value
+
+
+Seconds = Annotated[float, BeforeValidator(lambda value: _scaled(value, _DURATION_UNITS_S, "2 s"))]
+"""A duration: a number of seconds, or text such as "500 ms", "2 s", "10 min", "30 d"."""
+Bytes = Annotated[int, BeforeValidator(lambda value: _whole(_scaled(value, _SIZE_UNITS_BYTES, "64 MB")))]
+"""A size: a number of bytes, or text such as "64 MB", "10 GB"."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Point = tuple[Share, Share]
+
+
+class Block(BaseModel):
+    """What all blocks have in common: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Thresholds(Block):
+    """Confidence from which a detection counts, per class."""
+
+    fire: Share = 0.30
+    smoke: Share = 0.35
+
+    def as_dict(self) -> dict[str, float]:
+        return {"fire": self.fire, "smoke": self.smoke}
+
+
+class CameraThresholds(Block):
+    """One camera's own thresholds; what is absent is as in detect.thresholds."""
+
+    fire: Share | None = None
+    smoke: Share | None = None
+
+
+class IgnoreZone(Block):
+    """Where fire is meant to be: a burner, a welding place. It marks detections and starts no incident."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)] = ("fire", "smoke")
+
+
+class Colour(Block):
+    """What the stream's YUV is taken as where the stream does not say (design, Colours)."""
+
+    matrix: Literal["auto", "bt601", "bt709"] = "auto"
+    range: Literal["auto", "limited", "full"] = "auto"
+
+
+def _rtsp_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
+        raise ValueError("write an RTSP address such as rtsp://10.0.0.21/stream1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "an address must not hold credentials: give them as the keys username and password or password_file"
+        )
+    try:
+        parts.port  # noqa: B018 — the property raises for a port out of range
+    except ValueError as error:
+        raise ValueError("the port must be between 0 and 65535") from error
+    return value
+
+
+class CameraSettings(Block):
+    """One camera."""
+
+    url: Annotated[str, AfterValidator(_rtsp_url)]
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    enabled: bool = True
+    colour: Colour = Colour()
+    thresholds: CameraThresholds = CameraThresholds()
+    ignore: tuple[IgnoreZone, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_password(self) -> CameraSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("a password needs a username")
+        return self
+
+
+class IngestSettings(Block):
+    """Reading the streams."""
+
+    open_timeout: Annotated[Seconds, Field(ge=1, le=60)] = 5
+    read_timeout: Annotated[Seconds, Field(ge=1, le=60)] = 5
+    ring_seconds: Annotated[Seconds, Field(ge=2, le=600)] = 60
+    ring_bytes: Annotated[Bytes, Field(ge=1_000_000)] = 64_000_000
+    unacked_bytes: Annotated[Bytes, Field(ge=4_000_000)] = 64_000_000
+
+
+class ConfirmRule(Block):
+    """A suspect is confirmed when seen at the same place in m of the last n frames no older than `within`."""
+
+    m: Annotated[int, Field(ge=1, le=100)] = 3
+    n: Annotated[int, Field(ge=1, le=100)] = 5
+    within: Annotated[Seconds, Field(gt=0, le=600)] = 10
+
+    @model_validator(mode="after")
+    def _possible(self) -> ConfirmRule:
+        if self.m > self.n:
+            raise ValueError(f"m ({self.m}) of n ({self.n}) can never be seen: m must not be more than n")
+        return self
+
+
+class DetectSettings(Block):
+    """The detector and the rules of an incident."""
+
+    weights: Path = SHIPPED_WEIGHTS
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Checked before the file is opened; the shipped weights' own is known."""
+    allow_pickle: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    input_px: Annotated[int, Field(ge=128, le=1920, multiple_of=32)] = 640
+    batch: Annotated[int, Field(ge=1, le=64)] = 8
+    floor: Share = 0.10
+    """Detections weaker than this are not even reported by the detector."""
+    thresholds: Thresholds = Thresholds()
+    max_interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 2
+    active_fps: Annotated[float, Field(gt=0, le=60)] = 5
+    confirm: ConfirmRule = ConfirmRule()
+    unconfirmed_after: Annotated[Seconds, Field(gt=0, le=3600)] = 10
+    """A suspect without another sighting for this long was none."""
+    ended_after: Annotated[Seconds, Field(gt=0, le=3600)] = 30
+    """A confirmed incident without another sighting for this long has ended."""
+
+
+class ThinningStep(Block):
+    """From `after` on since the first suspicion, one still every `every`."""
+
+    after: Annotated[Seconds, Field(ge=0)]
+    every: Annotated[Seconds, Field(gt=0)]
+
+
+class StorageSettings(Block):
+    """The disk."""
+
+    root: Path = Path("var/store")
+    state_dir: Path | None = None
+    runtime_dir: Path | None = None
+    retention: Annotated[Seconds, Field(ge=3600)] = 30 * 86400
+    reserve: Annotated[Bytes, Field(ge=0)] | None = None
+    """Free bytes below which nothing is written; None: 5 % of the disk or 10 GB, the smaller."""
+    suspect_bytes_per_hour: Annotated[Bytes, Field(ge=1_000_000)] = 50_000_000
+    thinning: tuple[ThinningStep, ...] = (
+        ThinningStep(after=30, every=1),
+        ThinningStep(after=300, every=10),
+        ThinningStep(after=3600, every=60),
+    )
+
+    @field_validator("thinning")
+    @classmethod
+    def _in_order(cls, steps: tuple[ThinningStep, ...]) -> tuple[ThinningStep, ...]:
+        if list(steps) != sorted(steps, key=lambda step: step.after):
+            raise ValueError("the steps must be in order of after")
+        return steps
+
+
+class ApiSettings(Block):
+    """HTTP."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 2222
+    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    image_roots: tuple[Path, ...] = ()
+    max_upload: Annotated[Bytes, Field(ge=1000)] = 20_000_000
+    max_pixels: Annotated[int, Field(ge=1024)] = 50_000_000
+    max_decoding: Annotated[int, Field(ge=1, le=256)] = 8
+    """Uploads that may be in memory as pixels at the same time."""
+    deadline: Annotated[Seconds, Field(gt=0, le=300)] = 10
+    """A picture that cannot be answered within this is refused at once."""
+
+
+class Settings(Block):
+    """The whole of config.yaml."""
+
+    cameras: dict[str, CameraSettings] = {}
+    ingest: IngestSettings = IngestSettings()
+    detect: DetectSettings = DetectSettings()
+    storage: StorageSettings = StorageSettings()
+    api: ApiSettings = ApiSettings()
+
+    @field_validator("cameras", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("cameras")
+    @classmethod
+    def _names(cls, cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
+        for name in cameras:
+            if not CAMERA_NAME.match(name):
+                raise ValueError(
+                    f"a camera cannot be called {name!r}: allowed are a-z, 0-9, - and _, at most 63, not beginning with - or _"
+                )
+        seen: dict[str, str] = {}
+        for name, camera in cameras.items():
+            if (other := seen.setdefault(camera.url, name)) != name:
+                raise ValueError(f"{name!r} has the same url as {other!r}: each camera is named once")
+        return cameras
+
+    def for_children(self) -> str:
+        """JSON of all settings without secrets, for processes that need no camera's password."""
+        return self.model_dump_json(exclude={"cameras": {"__all__": {"username", "password", "password_file"}}})

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What happens by the clock: APScheduler, sending commands over the control socket like anyone else."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from daemon.control import Control
+from daemon.errors import FirewitnessError
+
+PURGE_EVERY_S = 3600
+HEAD_EVERY_S = 3600
+PURGE_TIMEOUT_S = 600
+
+
+class Schedule:
+    """Hourly: the age purge, and the ledger's head into the system journal (a witness outside the disk)."""
+
+    def __init__(self, control_path: Path, log: logging.Logger) -> None:
+        self._control, self._log = Control(control_path), log
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        # A job that was missed runs late, once: a purge must not be lost because the host was busy (design, Storage)
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._scheduler.add_job(self._purge, "interval", seconds=PURGE_EVERY_S)
+        self._scheduler.add_job(self._head, "interval", seconds=HEAD_EVERY_S)
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    def _purge(self) -> None:
+        result = self._ask("purge", {"dry_run": False, "all_due": False})
+        if result.get("removed"):
+            self._log.info("purge: %s", ", ".join(f"{name} {value}" for name, value in result.items()))
+
+    def _head(self) -> None:
+        result = self._ask("head", {})
+        if result:
+            self._log.info("ledger head: seq %s hash %s", result.get("seq"), result.get("hash"))
+
+    def _ask(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._control.ask(name, arguments, timeout_s=PURGE_TIMEOUT_S)
+        except FirewitnessError as error:
+            self._log.warning("%s: %s; it is tried again in an hour", name, error)
+            return {}

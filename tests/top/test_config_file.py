@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every mistake in config.yaml becomes one sentence with key, line and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.config_file import load
+from daemon.errors import SettingsError
+from daemon.settings import Settings
+
+HALL = "cameras:\n  hall:\n    url: rtsp://10.0.0.21/stream1\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(write(folder, text))
+    return str(caught.value).replace(str(folder / "config.yaml"), "FILE")
+
+
+def test_the_promised_form_works(tmp_path: Path) -> None:
+    """The form that the issue promises to keep is read as it says."""
+    text = HALL + "storage:\n  root: /srv/firewitness\napi:\n  host: 127.0.0.1\n  port: 2222\n"
+    settings = load(write(tmp_path, text))
+    assert settings.cameras["hall"].url == "rtsp://10.0.0.21/stream1"
+    assert settings.storage.root == Path("/srv/firewitness")
+    assert (settings.api.host, settings.api.port) == ("127.0.0.1", 2222)
+
+
+def test_the_shipped_file_states_the_defaults(tmp_path: Path) -> None:
+    """config.yaml in the checkout shows every key with its true default."""
+    shipped = load(Path(__file__).parents[2] / "config.yaml").model_dump()
+    empty = load(write(tmp_path, "")).model_dump()
+    for folder in ("root", "state_dir", "runtime_dir"):
+        del shipped["storage"][folder], empty["storage"][folder]
+    assert shipped == empty
+
+
+def test_every_key_is_in_the_shipped_file() -> None:
+    """No key can be set that config.yaml does not explain."""
+    text = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {})
+        for key in [name, *keys]:
+            assert f"{key}:" in text, f"{name}.{key} is missing in config.yaml"
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
+    """The daemon may be started from anywhere: the file's folder is what counts."""
+    settings = load(write(tmp_path, HALL + "    username: a\n    password_file: secret\n"))
+    assert settings.storage.root == tmp_path / "var/store"
+    assert settings.storage.state_dir == tmp_path / "var/state"
+    assert settings.cameras["hall"].password_file == tmp_path / "secret"
+
+
+def test_systemd_gives_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under systemd state and sockets lie where the unit says."""
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/firewitness")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/firewitness")
+    storage = load(write(tmp_path, "")).storage
+    assert storage.state_dir == Path("/var/lib/firewitness")
+    assert storage.runtime_dir == Path("/run/firewitness")
+
+
+def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """${NAME} becomes the environment variable's value."""
+    monkeypatch.setenv("HALL_PASSWORD", "s3cret: #")
+    settings = load(write(tmp_path, HALL + "    username: a\n    password: ${HALL_PASSWORD}\n"))
+    password = settings.cameras["hall"].password
+    assert password is not None
+    assert password.get_secret_value() == "s3cret: #"
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in settings.for_children()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "storag: 1\n",
+            "FILE, line 1: storag: there is no such key; allowed are cameras, ingest, detect, storage, api",
+        ),
+        (
+            "api:\n  hosts: 1\n",
+            "FILE, line 2: api.hosts: there is no such key; allowed are host, port, threads, image_roots, max_upload, "
+            "max_pixels, max_decoding, deadline",
+        ),
+        ("cameras:\n  hall: {}\n", "FILE, line 2: cameras.hall.url: this key is missing"),
+        (
+            "cameras:\n  hall:\n    url: http://10.0.0.21/\n",
+            "FILE, line 3: cameras.hall.url: write an RTSP address such as rtsp://10.0.0.21/stream1",
+        ),
+        (
+            "cameras:\n  hall:\n    url: rtsp://me:secret@10.0.0.21/\n",
+            "FILE, line 3: cameras.hall.url: an address must not hold credentials: give them as the keys username and "
+            "password or password_file",
+        ),
+        (
+            HALL + "    password: x\n",
+            "FILE, line 2: cameras.hall: a password needs a username",
+        ),
+        (
+            HALL + "  yard:\n    url: rtsp://10.0.0.21/stream1\n",
+            "FILE, line 1: cameras: 'yard' has the same url as 'hall': each camera is named once",
+        ),
+        (HALL + "  hall:\n    url: rtsp://b/\n", "FILE, line 4: hall: given twice; each name may stand once"),
+        (
+            "cameras:\n  ../x:\n    url: rtsp://b/\n",
+            "FILE, line 1: cameras: a camera cannot be called '../x': allowed are a-z, 0-9, - and _, at most 63, not "
+            "beginning with - or _",
+        ),
+        (
+            "detect:\n  max_interval: 2 weeks\n",
+            "FILE, line 2: detect.max_interval: write a number with one of the units ms, s, min, h, d, such as 2 s",
+        ),
+        (
+            "detect:\n  confirm: {m: 6, n: 5}\n",
+            "FILE, line 2: detect.confirm: m (6) of n (5) can never be seen: m must not be more than n",
+        ),
+        (
+            HALL + "    url2: ${NOT_SET_ANYWHERE}\n",
+            "FILE, line 4: the environment variable NOT_SET_ANYWHERE is not set",
+        ),
+        ("api: {port: 99999}\n", "FILE, line 1: api.port: input should be less than or equal to 65535"),
+        ("- 1\n", "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, storage, api"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    """Key, line, and what is allowed."""
+    assert refusal(tmp_path, text) == sentence
+
+
+def test_all_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Whoever mends the file need not run it once per mistake."""
+    told = refusal(tmp_path, "storag: 1\napi:\n  port: -1\ndetect:\n  batch: 0\n").splitlines()
+    assert [line.split(":")[0] for line in told] == ["FILE, line 1", "FILE, line 3", "FILE, line 5"]
+
+
+def test_broken_yaml_and_missing_files_are_sentences(tmp_path: Path) -> None:
+    """No traceback for a tab, a missing file, or bytes that are no text."""
+    assert refusal(tmp_path, "api:\n\tport: 1\n").startswith("FILE, line 2: not valid YAML: ")
+    with pytest.raises(SettingsError, match="cannot be read \\(No such file or directory\\)"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="not UTF-8 text"):
+        load(tmp_path / "binary.yaml")
+
+
+def test_a_secret_in_a_bad_file_is_not_repeated(tmp_path: Path) -> None:
+    """A sentence about a mistake never quotes a password."""
+    told = refusal(
+        tmp_path, "cameras:\n  hall:\n    url: rtsp://me:c4nary@h/\n    password: c4nary\n    extra: c4nary\n"
+    )
+    assert "c4nary" not in told

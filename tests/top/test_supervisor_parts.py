@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The supervisor's parts: children that die, fall silent or are asked to end; commands and their answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import wire
+from daemon.control import Control
+from daemon.errors import FirewitnessError, NotRunning
+from daemon.messages import Answer, Command, DetectorBeat
+from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
+from daemon.supervisor.control_server import ControlServer
+from daemon.supervisor.loop import Loop
+from daemon.supervisor.notify import notify
+from daemon.supervisor.service import Service
+
+LOG = logging.getLogger("test")
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def turn_until(loop: Loop, condition: Callable[[], Any], service: Service | None = None, within_s: float = 10) -> None:
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until, "not in time"
+        if service is not None:
+            service.tick(time.monotonic())
+        loop.turn(0.05)
+
+
+def sleeper() -> tuple[Process, None]:
+    return start_module("sleeper", "timeit", {"number": "1", "setup": "import time; time.sleep(60)"}), None
+
+
+def test_pauses_grow_and_a_steady_life_forgives() -> None:
+    """A process that dies at once is not restarted in a tight loop; one that lived is back at once."""
+    pauses = Pauses()
+    grown = [pauses.after_death(0) for _ in range(10)]
+    assert grown[0] == FIRST_PAUSE_S
+    assert grown == sorted(grown)
+    assert grown[-1] == LONGEST_PAUSE_S
+    assert pauses.after_death(STEADY_S) == FIRST_PAUSE_S
+
+
+def test_a_killed_service_is_started_again(loop: Loop) -> None:
+    """Kill -9 from outside: noticed by the pidfd, another pid takes its place."""
+    service = Service("sleeper", loop, LOG, sleeper)
+    turn_until(loop, lambda: service.process is not None, service)
+    assert service.process is not None
+    first = service.process.pid
+    os.kill(first, signal.SIGKILL)
+    turn_until(loop, lambda: service.process is not None and service.process.pid != first, service)
+    service.kill()
+    turn_until(loop, lambda: service.process is None)
+    service.tick(time.monotonic() + 100)
+    assert service.process is None, "a stopped service stays stopped"
+
+
+def test_a_silent_service_is_killed(loop: Loop) -> None:
+    """Alive is not enough: one that says nothing for too long is killed and started again."""
+    ends: list[socket.socket] = []
+
+    def start() -> tuple[Process, wire.Channel[Any]]:
+        ours, theirs = wire.pair()
+        ends.append(theirs)
+        return sleeper()[0], wire.Channel(ours, DetectorBeat)
+
+    service = Service("sleeper", loop, LOG, start, silent_s=0.3)
+    turn_until(loop, lambda: len(ends) == 2, service)
+    service.kill()
+    turn_until(loop, lambda: service.process is None)
+    for end in ends:
+        end.close()
+
+
+def test_a_child_inherits_only_what_it_is_given(tmp_path: Path) -> None:
+    """Descriptors named as options are open in the child, others are not; it has a session of its own."""
+    (tmp_path / "child.py").write_text(
+        "import os, sys\n"
+        "given, other, out = int(sys.argv[2]), int(sys.argv[4]), sys.argv[6]\n"
+        "def is_open(fd):\n"
+        "    return os.path.exists(f'/proc/self/fd/{fd}')\n"
+        "open(out, 'w').write(f'{is_open(given)} {is_open(other)} {os.getsid(0) == os.getpid()}')\n"
+    )
+    given, other = os.pipe()
+    process = start_module(
+        "child",
+        "child",
+        {"given": given, "other": str(other), "out": str(tmp_path / "out")},
+        {"PYTHONPATH": str(tmp_path)},
+    )
+    assert process.popen is not None
+    process.popen.wait(20)
+    assert process.ended()
+    assert process.how_it_ended() == "ended with status 0"
+    assert (tmp_path / "out").read_text() == "True False True"
+    process.close()
+    os.close(given)
+    os.close(other)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        yield Path(made)
+
+
+def asked(loop: Loop, path: Path, name: str, arguments: dict[str, Any] | None = None) -> Any:
+    """The result, or the error, of a command asked from another thread while the loop turns."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(Control(path).ask, name, arguments)
+        turn_until(loop, future.done)
+        return future.exception() or future.result()
+
+
+def test_commands_are_carried_out_here_or_elsewhere(loop: Loop, folder: Path) -> None:
+    """An answer goes to who asked; what nobody carries out, and what fails, is a sentence."""
+    sent: list[Command] = []
+    path = folder / "c.sock"
+
+    def refuse(_: dict[str, Any]) -> dict[str, Any]:
+        raise FirewitnessError("not now")
+
+    def elsewhere(command: Command) -> bool:
+        sent.append(command)
+        server.answered(Answer(id=command.id, result={"removed": command.arguments["n"]}))
+        return True
+
+    server = ControlServer(
+        wire.listen(path), loop, LOG,
+        here={"status": lambda _: {"ready": True}, "refuse": refuse},
+        elsewhere={"purge": elsewhere, "gone": lambda _: False},
+    )  # fmt: skip
+    assert asked(loop, path, "status") == {"ready": True}
+    assert asked(loop, path, "purge", {"n": 3}) == {"removed": 3}
+    assert [command.name for command in sent] == ["purge"]
+    assert str(asked(loop, path, "refuse")) == "not now"
+    assert "is being restarted; try again" in str(asked(loop, path, "gone"))
+    assert "there is no command 'nonsense'; there are gone, purge, refuse, status" in str(asked(loop, path, "nonsense"))
+    server.close()
+
+
+def test_nobody_waits_for_a_dead_recorder(loop: Loop, folder: Path) -> None:
+    """A command whose carrier dies is answered."""
+    path = folder / "c.sock"
+    taken: list[Command] = []
+
+    def elsewhere(command: Command) -> bool:
+        taken.append(command)
+        return True
+
+    server = ControlServer(wire.listen(path), loop, LOG, here={}, elsewhere={"purge": elsewhere})
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(Control(path).ask, "purge")
+        turn_until(loop, lambda: taken)
+        server.fail_waiting("it was restarted")
+        turn_until(loop, future.done)
+        assert str(future.exception()) == "it was restarted"
+    server.close()
+
+
+def test_no_daemon_is_said_so(folder: Path) -> None:
+    """A command without a daemon is one sentence that names where it looked."""
+    with pytest.raises(NotRunning, match=r"no daemon is running here \(nobody listens at .*c.sock\)"):
+        Control(folder / "c.sock").ask("status")
+
+
+def test_systemd_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY and STATUS reach the service manager's socket; without one nothing happens."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify(READY="1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+        notify(READY="1", STATUS="watching 2 cameras")
+        assert manager.recv(100) == b"READY=1\nSTATUS=watching 2 cameras"
