@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""FireDetector: weights in, detections for a batch of images out; it is warm before it says so.
+
+Composes the layers: weights → runtime → model → function. It knows no sockets, queues or cameras.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from daemon.detect.function import DetectorAlone, Function
+from daemon.detect.letterbox import letterbox
+from daemon.detect.model import Picture, YoloModel
+from daemon.detect.runtimes import choose, load, look
+from daemon.detect.weights import Weights, read_weights
+from daemon.domain import Box, Detection, ModelInfo
+from daemon.errors import DetectorError
+
+_MODELS = Path(__file__).parent / "models"
+REFERENCE_PICTURE = _MODELS / "reference.jpg"
+REFERENCE_ANSWER = _MODELS / "reference.json"
+
+# Between runtimes and precisions (f32, bf16, f16) the answers differ by less; another network's differ by more.
+_CONFIDENCE_TOLERANCE = 0.08
+_LEAST_IOU = 0.7
+_STRONG = 0.5
+_WARM_ASPECTS = ((16, 9), (4, 3), (1, 1))  # of cameras and squares; another costs its first picture 0.1 s
+
+
+class FireDetector:
+    """Finds fire and smoke. Belongs to the thread that made it: sharing a network has mixed up answers (design, Traps).
+
+    Raises DetectorError, one sentence, when the weights cannot be trusted or loaded on this host.
+    """
+
+    def __init__(
+        self,
+        weights: Path | None = None,
+        *,
+        sha256: str | None = None,
+        device: str = "auto",
+        input_px: int = 640,
+        batch: int = 8,
+        allow_pickle: bool = False,
+    ) -> None:
+        """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda."""
+        self._owner = threading.get_ident()
+        self._batch = batch
+        self._weights = read_weights(weights, sha256, allow_pickle)
+        choice = choose(look(), device, self._weights.pickled)
+        runtime = load(choice, self._weights)
+        self._runtime = runtime
+        self._function: Function = DetectorAlone(YoloModel(runtime, input_px, batch))
+        self.info = ModelInfo(self._weights.sha256, self._weights.name, runtime.name, input_px)
+        self.why = f"{runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
+
+    def detect(self, images: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
+        """For each image its detections, in the images' order.
+
+        Args: `images` are BGR (height, width, 3), uint8, of any sizes, mixed. Returned are detections of at least
+        `floor`, strongest first, at most 200, boxes in pixels of the image and clipped to it. Raises DetectorError
+        when the inference fails, ValueError for what is no image.
+        """
+        if threading.get_ident() != self._owner:
+            raise RuntimeError("a FireDetector may be used only by the thread that made it")
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise ValueError(f"not a BGR uint8 picture: {image.dtype} {image.shape}")
+        return self._function(images, floor)
+
+    def warm(self) -> None:
+        """Computes every size once, so that no frame waits for it, and compares the answer on a shipped picture.
+
+        Raises DetectorError when the answer is not what these weights give: then nothing that it says can be believed.
+        """
+        size = self.info.input_px
+        for across, down in _WARM_ASPECTS:
+            layout = letterbox((across, down), size)
+            blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
+            for images in (1, self._batch):
+                self.detect([blank] * images, 0.5)
+        _compare(self._weights, self._reference())
+
+    def _reference(self) -> tuple[Detection, ...]:
+        """The answer on the shipped picture, always at the size it was drawn for, whatever input_px is."""
+        picture = cv2.imread(str(REFERENCE_PICTURE), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise DetectorError(
+                f"{REFERENCE_PICTURE}: missing or damaged; it is shipped with Firewitness: install again"
+            )
+        shipped: Picture = np.asarray(picture, np.uint8)
+        return YoloModel(self._runtime, max(shipped.shape[:2]), 1).find([shipped], 0.25)[0]
+
+
+def _compare(weights: Weights, found: Sequence[Detection]) -> None:
+    """Compares with the answer that was written down for these weights; others have none to compare with."""
+    if not weights.shipped:
+        return
+    expected = [
+        Detection(each["label"], each["confidence"], tuple(each["box"]))
+        for each in json.loads(REFERENCE_ANSWER.read_text())["detections"]
+    ]
+    strong = [each for each in found if each.confidence >= _STRONG]
+    if len(strong) != len(expected) or not all(map(_alike, strong, expected)):
+        raise DetectorError(
+            f"{weights.path}: this host's inference cannot be trusted: on {REFERENCE_PICTURE.name} these weights give "
+            f"{_written(expected)}, and here {_written(found)}"
+        )
+
+
+def _alike(found: Detection, expected: Detection) -> bool:
+    return (
+        found.label == expected.label
+        and abs(found.confidence - expected.confidence) <= _CONFIDENCE_TOLERANCE
+        and _iou(found.box, expected.box) >= _LEAST_IOU
+    )
+
+
+def _written(found: Sequence[Detection]) -> str:
+    each = (f"{one.label} {one.confidence:.2f} at {tuple(round(side) for side in one.box)}" for one in found)
+    return ", ".join(each) or "nothing"
+
+
+def _iou(one: Box, other: Box) -> float:
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    common = width * height
+    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    return common / (areas - common) if areas > common else 0.0

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The detector process: `python -m daemon.detect.process --lifeline FD --settings FD --control FD --listen FD`.
+
+One for all cameras and for POST. Weights that cannot be used do not end it: it says so in its beat and answers "not
+ready", so that recording goes on and nothing is restarted in a loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from daemon.detect.detector import FireDetector
+from daemon.detect.inference import Inference
+from daemon.detect.service import Service
+from daemon.errors import PeerGone
+from daemon.lifeline import watch
+from daemon.settings import Settings
+
+
+def main() -> int:
+    """Returns the exit status."""
+    arguments = _arguments()
+    watch(arguments.lifeline)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    settings = Settings.model_validate_json(_read(arguments.settings))
+    detect = settings.detect
+
+    def load() -> FireDetector:
+        return FireDetector(
+            detect.weights,
+            sha256=detect.weights_sha256,
+            device=detect.device,
+            input_px=detect.input_px,
+            batch=detect.batch,
+            allow_pickle=detect.allow_pickle,
+        )
+
+    def make_inference(wake: Callable[[], None]) -> Inference:
+        return Inference(load, detect.batch, detect.floor, wake)
+
+    service = Service(
+        control=socket.socket(fileno=arguments.control),
+        listening=socket.socket(fileno=arguments.listen),
+        make_inference=make_inference,
+        input_px=detect.input_px,
+        most_pixels=settings.api.max_pixels,
+    )
+    try:
+        service.run()
+    except PeerGone:
+        return 1  # the supervisor is gone, and the lifeline about to say so
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m daemon.detect.process")
+    for name in ("lifeline", "settings", "control", "listen"):
+        parser.add_argument(f"--{name}", type=int, required=True, metavar="FD")
+    return parser.parse_args()
+
+
+def _read(descriptor: int) -> bytes:
+    """The whole of a memfd; its offset is shared with other readers and therefore not used."""
+    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    os.close(descriptor)
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())

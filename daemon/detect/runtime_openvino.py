@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""OpenVINO on the CPU: the runtime of hosts without a GPU, in bf16 where the CPU computes in it.
+
+Pictures are computed one by one on parallel streams, not as one tensor: that was the fastest (docs/detector.md), and
+makes an answer independent of what else was in the batch.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from daemon.detect.class_names import class_names
+from daemon.detect.model import Picture
+from daemon.detect.weights import Weights
+from daemon.errors import DetectorError
+
+
+class OpenVinoRuntime:
+    """See Runtime. OpenVINO's worker threads sleep between inferences; tests/detect measures that they do."""
+
+    def __init__(self, weights: Weights) -> None:
+        core = openvino.Core()
+        model = _read(core, weights)
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bf16" if has_bf16 else "f32"
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+        self._labels = _labels(model)
+        compiled = core.compile_model(_taking_bgr_bytes(model), "CPU", settings)
+        self._queue = openvino.AsyncInferQueue(compiled)
+        self._queue.set_callback(self._keep)
+        self._raw: dict[int, NDArray[np.float32]] = {}
+        self._name = f"OpenVINO {openvino.__version__.split('-')[0]} CPU {precision}"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        return self._labels
+
+    def infer(self, pictures: Picture) -> NDArray[np.float32]:
+        """See Runtime."""
+        self._raw = {}
+        try:
+            for place in range(len(pictures)):
+                self._queue.start_async({0: pictures[place : place + 1]}, place, share_inputs=True)
+            self._queue.wait_all()
+        except RuntimeError as error:
+            raise DetectorError(f"inference failed in OpenVINO: {_first_line(error)}") from error
+        return np.concatenate([self._raw[place] for place in range(len(pictures))])
+
+    def _keep(self, request: Any, place: int) -> None:
+        # a copy: the request's own memory is used again by the next picture
+        self._raw[place] = request.get_output_tensor(0).data.copy()
+
+
+def _read(core: Any, weights: Weights) -> Any:
+    try:
+        return core.read_model(io.BytesIO(weights.content))
+    except RuntimeError as error:
+        raise DetectorError(f"{weights.path}: not a model that OpenVINO can read: {_first_line(error)}") from error
+
+
+def _labels(model: Any) -> tuple[str, ...] | None:
+    names = ["framework", "names"]  # where OpenVINO puts an ONNX file's metadata
+    return class_names(model.get_rt_info(names).astype(str)) if model.has_rt_info(names) else None
+
+
+def _taking_bgr_bytes(model: Any) -> Any:
+    """The model with the conversion from uint8 BGR NHWC to 0..1 RGB NCHW compiled in."""
+    steps = PrePostProcessor(model)
+    tensor = steps.input().tensor()
+    tensor.set_element_type(openvino.Type.u8)
+    tensor.set_layout(openvino.Layout("NHWC"))
+    tensor.set_color_format(ColorFormat.BGR)
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(openvino.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
+    return steps.build()
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong without the C++ file names that OpenVINO puts before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if ".cpp:" not in line), type(error).__name__)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The inference thread with detectors that fail, one by one or for good."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from daemon.detect.inference import Inference, LiveFrame, Result, WorkPicture
+from daemon.detect.schedule import Job
+from daemon.domain import Detection, ModelInfo
+from daemon.errors import DetectorError
+
+SHAPE = (384, 640)
+POISON = 255
+
+
+class FakeDetector:
+    """Answers with each picture's first value as the box; fails on POISON."""
+
+    info = ModelInfo("0" * 64, "fake", "fake", 640)
+    why = "fake"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def warm(self) -> None:
+        """Nothing to warm."""
+
+    def detect(self, images: Sequence[np.ndarray], floor: float) -> list[tuple[Detection, ...]]:
+        self.gate.wait(10)
+        self.batches.append(len(images))
+        if any(image[0, 0, 0] == POISON for image in images):
+            raise DetectorError("poisoned")
+        return [(Detection("fire", 0.5, (float(image[0, 0, 0]), 0, 1, 1)),) for image in images]
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((1, 1, 3), value, np.uint8)
+
+
+def frame(camera: str, value: int) -> LiveFrame:
+    return LiveFrame(camera, "W", "D", 0, picture(value), (1, 1), "run", value)
+
+
+def job(value: int, floor: float = 0.1) -> Job[WorkPicture]:
+    return Job(WorkPicture(str(value), picture(value), floor), "post", SHAPE, time.monotonic() + 60, 3, "me")
+
+
+class Rig:
+    """An inference thread and what came out of it."""
+
+    def __init__(self) -> None:
+        self.detector = FakeDetector()
+        self.woken = threading.Event()
+        self.inference = Inference(lambda: self.detector, 4, 0.1, self.woken.set)
+        self.inference.start()
+        self.until(lambda: self.inference.state == "ready")
+        self.detector.batches.clear()
+
+    def until(self, condition: object) -> None:
+        end_s = time.monotonic() + 10
+        while not condition():  # type: ignore[operator]
+            assert time.monotonic() < end_s
+            self.woken.wait(0.05)
+            self.woken.clear()
+
+    def results(self, count: int) -> list[Result]:
+        found: list[Result] = []
+        self.until(lambda: found.extend(self.inference.results()) or len(found) >= count)
+        return found
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A thread that is ready."""
+    made = Rig()
+    yield made
+    made.detector.gate.set()
+    made.inference.stop(5)
+
+
+def test_one_bad_picture_fails_alone(rig: Rig) -> None:
+    """When a batch fails its pictures are tried one by one, and only the bad one has no answer."""
+    rig.detector.gate.clear()
+    rig.inference.offer_job(job(1))
+    rig.until(lambda: rig.inference.computing_s() > 0)
+    for value in (2, POISON, 3):
+        rig.inference.offer_job(job(value))
+    rig.detector.gate.set()
+    found = {result.item.item.id: result for result in rig.results(4)}
+    assert {name: result.outcome for name, result in found.items()} == {
+        "1": "analysed", "2": "analysed", str(POISON): "failed", "3": "analysed",
+    }  # fmt: skip
+    assert found[str(POISON)].detail == "poisoned"
+    assert found["3"].detections[0].box[0] == 3
+    assert rig.detector.batches == [1, 3, 1, 1, 1]
+
+
+def test_a_detector_that_always_fails_ends_the_process(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 16 pictures in a row the context is taken for broken; only a new process helps."""
+    ended = threading.Event()
+    monkeypatch.setattr(rig.inference, "_end_process", ended.set)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    for n in range(30):
+        if rig.inference.offer_frame(frame("hall", POISON), SHAPE) is None and ended.wait(0.02):
+            break
+        assert n < 29
+    assert ended.is_set()
+
+
+def test_now_and_then_a_failure_does_not_end_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures between good pictures are answered as such, however many there are."""
+    monkeypatch.setattr(rig.inference, "_end_process", lambda: pytest.fail("ended"))
+    for n in range(40):
+        rig.inference.offer_frame(frame("hall", POISON if n % 2 else 1), SHAPE)
+        assert rig.results(1)[0].outcome == ("failed" if n % 2 else "analysed")
+
+
+def test_while_a_batch_is_stuck_it_can_be_seen(rig: Rig) -> None:
+    """The I/O thread sees for how long the batch at hand has been computed, and stops its beat by that."""
+    rig.detector.gate.clear()
+    rig.inference.offer_frame(frame("hall", 1), SHAPE)
+    rig.until(lambda: rig.inference.computing_s() > 0.1)
+    rig.detector.gate.set()
+    rig.results(1)
+    assert rig.inference.computing_s() == 0
+
+
+def test_floors_are_each_jobs_own(rig: Rig) -> None:
+    """Jobs share a batch computed with the lowest floor, and each is given what reaches its own."""
+    rig.detector.gate.clear()
+    for floor, value in ((0.1, 1), (0.1, 2), (0.9, 3), (0.5, 4)):
+        rig.inference.offer_job(job(value, floor))
+    rig.detector.gate.set()
+    counts = {result.item.item.id: len(result.detections) for result in rig.results(4)}
+    assert counts == {"1": 1, "2": 1, "3": 0, "4": 1}
+
+
+def test_weights_that_cannot_be_loaded_are_said() -> None:
+    """The sentence of the error is the state's detail, and the thread ends without ending the process."""
+
+    def refuse() -> FakeDetector:
+        raise DetectorError("these are not the weights expected")
+
+    woken = threading.Event()
+    inference = Inference(refuse, 4, 0.1, woken.set)
+    inference.start()
+    assert woken.wait(10)
+    assert (inference.state, inference.detail) == ("failed", "these are not the weights expected")
