@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The cameras of a site: those configured now and those the evidence knows, with what the daemon says of them now."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from daemon.api.live import Live, LiveStatus
+from daemon.api.problems import Problem
+from daemon.clock import rfc3339
+from daemon.settings import Settings
+from daemon.storage.queries import Index
+
+
+class Cameras:
+    """What /api/v1/cameras answers and the page shows."""
+
+    def __init__(self, settings: Settings, index: Index, live: LiveStatus) -> None:
+        self._configured = settings.cameras
+        self._index = index
+        self._live = live
+
+    def names(self) -> list[str]:
+        """Configured ones in their order, then those that only the evidence knows."""
+        known = [camera["name"] for camera in self._index.cameras()]
+        return [*self._configured, *(name for name in known if name not in self._configured)]
+
+    def check(self, name: str | None) -> None:
+        """Raises Problem 400 for a name that is no camera's: an empty list would look like "nothing was seen"."""
+        if name is not None and name not in self.names():
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, f"camera: there is no {name}; there are {', '.join(self.names()) or 'none yet'}"
+            )
+
+    def now(self) -> dict[str, Any]:
+        """Items by name, and whether the daemon answers; without its answer states are `unknown`."""
+        live = self._live.now()
+        first_seen = {camera["name"]: camera["first_seen_at"] for camera in self._index.cameras()}
+        return {
+            "items": [self._one(name, live, first_seen.get(name)) for name in self.names()],
+            "daemon": {"ready": live.ready, "why": live.why_not_ready()},
+        }
+
+    def _one(self, name: str, live: Live, first_seen_at: str | None) -> dict[str, Any]:
+        said = live.status.get("cameras", {}).get(name, {})
+        if name not in self._configured:
+            said = {"state": "removed", "condition": "disabled", "detail": "not in the configuration any more"}
+        elif live.silence:
+            said = {"state": "unknown", "condition": "daemon", "detail": live.silence}
+        watched_at_ns = said.get("watched_at_ns")
+        return {
+            "name": name,
+            "state": said.get("state", "unknown"),
+            "condition": said.get("condition", "daemon"),
+            "detail": said.get("detail") or "",
+            "watched_at": rfc3339(watched_at_ns) if watched_at_ns is not None else None,
+            "first_seen_at": first_seen_at,
+            "incident": said.get("incident") or None,
+            "width": said.get("width") or None,
+            "height": said.get("height") or None,
+            "codec": said.get("codec") or None,
+        }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Who may see what before there are users: evidence only on loopback, under a loopback name (docs/decisions/0004)."""
+
+from __future__ import annotations
+
+import ipaddress
+from http import HTTPStatus
+
+from flask import Flask, Response, request
+
+from daemon.api.problems import Problem
+
+OPEN_PATHS = frozenset(("/fire_detector", "/healthz", "/readyz"))
+_LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_SECURITY_HEADERS = {
+    # Nothing inline, nothing from elsewhere, no framing: what a page shows comes from this host alone.
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening address can be reached from this host alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def install(app: Flask, *, on_loopback: bool, port: int) -> None:
+    """Guards every request of `app` and marks every answer."""
+
+    @app.before_request
+    def guard() -> None:
+        if request.path in OPEN_PATHS:
+            return
+        if not on_loopback:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "This Firewitness listens beyond its own host and has no users yet, so evidence is not served here. Set api.host "
+                f"to 127.0.0.1 and look through ssh -L {port}:127.0.0.1:{port} HOST, then http://127.0.0.1:{port}/",
+            )
+        # A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding); it cannot forge Host.
+        if _name(request.headers.get("Host", "")) not in _LOOPBACK_NAMES:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"Evidence is served under the names localhost, 127.0.0.1 and [::1] only: open http://127.0.0.1:{port}/",
+            )
+
+    @app.after_request
+    def mark(answer: Response) -> Response:
+        for name, value in _SECURITY_HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+
+def _name(host: str) -> str:
+    """Of a Host header, without its port: `ssh -L` may map any."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()

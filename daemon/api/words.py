@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How the page says things: only what the record says, in words that a newcomer understands (design, invariant 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+STATES = {
+    "suspect": "suspected",
+    "confirmed": "confirmed, still going on",
+    "ended": "confirmed, over",
+    "interrupted": "interrupted: the camera was no longer watched while it went on",
+    "unconfirmed": "seen once, not confirmed",
+}
+KINDS = {
+    "first_suspect": "first seen by this camera",
+    "first_confirmed": "confirmed",
+    "hit": "seen",
+    "context": "nothing above the threshold",
+}
+REASONS = {
+    "unreachable": "no connection to the camera",
+    "refused": "the camera refused the credentials",
+    "stalled": "connected, but no pictures came",
+    "no_picture": "black or covered",
+    "frozen": "the same picture over and over",
+    "decode": "the stream could not be decoded",
+    "detector": "no detector was ready",
+    "overload": "the detector was too slow",
+    "worker": "the camera's process had died",
+    "recorder": "nothing could be stored in time",
+    "daemon": "Firewitness was not running",
+    "disk": "the disk could not be used",
+    "clock": "the clock was set to another time",
+    "disabled": "switched off in the configuration",
+}
+_CONDITIONS_NOW = {"worker": "its process is starting", "daemon": "the daemon does not answer"}
+_STREAM_STATES = {
+    "connecting": "connecting", "waiting": "waiting before it connects again", "starting": "starting",
+    "unknown": "not known", "removed": "no longer configured", "disabled": "switched off",
+}  # fmt: skip
+
+
+def camera_state(camera: dict[str, Any]) -> tuple[str, str]:
+    """(tone, words) of an item of /api/v1/cameras; the tones are fire, good, bad and off."""
+    state, condition = camera["state"], camera["condition"]
+    if state in ("removed", "disabled"):
+        return "off", _STREAM_STATES[state]
+    if state == "unknown":
+        return "bad", "not known: the daemon does not answer"
+    if condition != "ok":
+        reason = _CONDITIONS_NOW.get(condition) or REASONS.get(condition, condition)
+        return "bad", f"not watched: {reason}"
+    if state != "streaming":
+        return "bad", f"not watched: {_STREAM_STATES.get(state, state)}"
+    if camera["incident"] == "confirmed":
+        return "fire", "watching, and sees fire or smoke"
+    if camera["incident"]:
+        return "fire", "watching, and suspects fire or smoke"
+    return "good", "watching"
+
+
+def duration(seconds: float) -> str:
+    """Such as 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size(count: int) -> str:
+    """Bytes for people: decimal units, as in the settings."""
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.0f} kB"
+
+
+def share(part: float) -> str:
+    """As per cent, rounded down: 100 % means that nothing was missed."""
+    return f"{int(part * 1000) / 10:.1f} %"
