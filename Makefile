@@ -40,11 +40,11 @@ test: setup  ## the tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest
 
 test-slow: setup  ## the long tests: kills, soak
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 0
 
 test-torch:  ## the tests of the torch path, in an environment of its own
 	$(MAKE) setup VENV=.venv-train EXTRAS=train
-	.venv-train/bin/python -m pytest -m torch tests/detect
+	.venv-train/bin/python -m pytest -m torch -n 0 tests/detect
 
 lint: setup  ## ruff, mypy, imports
 	$(BIN)/ruff check .

@@ -8,13 +8,13 @@ ready", so that recording goes on and nothing is restarted in a loop.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 
+from daemon import log
 from daemon.detect.detector import FireDetector
 from daemon.detect.inference import Inference
 from daemon.detect.service import Service
@@ -27,7 +27,7 @@ def main() -> int:
     """Returns the exit status."""
     arguments = _arguments()
     watch(arguments.lifeline)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    log.set_up("detector")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
     settings = Settings.model_validate_json(_read(arguments.settings))
     detect = settings.detect

@@ -41,9 +41,9 @@ from daemon.supervisor.service import Service
 
 TICK_S = 0.25
 SILENT_S = 30.0
-STOP_WITHIN_S = 10.0
-# What each part of a stop may take before it is killed: workers first, since the recorder drains what they leave.
-STOP_WORKERS_S, STOP_RECORDER_S, STOP_REST_S = 2.5, 4.0, 2.0
+STOP_WITHIN_S = 9.0  # of the 10 s promised, the last is for what has to be killed
+# What a part of a stop may take before it is killed: workers first, since the recorder drains what they leave.
+STOP_WORKERS_S, STOP_RECORDER_S = 2.0, 3.0
 
 
 class Supervisor:
@@ -273,6 +273,7 @@ class Supervisor:
     def _end(self) -> None:
         """Workers, recorder drained, detector, web; what does not end in its time is killed."""
         self._log.info("stopping")
+        until_s = time.monotonic() + STOP_WITHIN_S
         self._schedule.stop()
         for camera in self._cameras.values():
             camera.stop()
@@ -285,7 +286,7 @@ class Supervisor:
         self._detector.stop()
         for service in self._services[2:]:
             service.stop(signal.SIGTERM)
-        self._wait(self._all_ended, STOP_REST_S)
+        self._wait(self._all_ended, until_s - time.monotonic())
         for service in self._services:
             service.kill()
         if self._forkserver is not None:

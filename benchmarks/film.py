@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""1080p25 camera streams of 3 Mbit/s to measure with: the drawn scene, quiet or burning, with a key frame every 2 s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.simulate.bitstream import CODECS
+from daemon.simulate.encoder import Encoder, Target
+from daemon.simulate.scene import Scene
+
+FPS = 25
+SIZE = (1920, 1080)
+GOP_S = 2
+BITRATE = 3_000_000
+
+
+def film(path: Path, stretches: Iterable[tuple[float, float]]) -> Path:
+    """The stretches (from, to: seconds of the scene) one after another; made once."""
+    if path.exists():
+        return path
+    scene, noise = Scene(), np.random.default_rng(1)
+    grain = [noise.integers(0, 6, (SIZE[1], SIZE[0], 3), np.uint8) for _ in range(4)]
+    with Encoder(
+        path, Target(CODECS["h264"], SIZE, Fraction(FPS), FPS * GOP_S, BITRATE, preset="ultrafast")
+    ) as encoder:
+        for begin, end in stretches:
+            for number in range(round((end - begin) * FPS)):
+                picture = cv2.resize(scene.picture(begin + number / FPS), SIZE, interpolation=cv2.INTER_LINEAR)
+                encoder.add(_frame(cv2.add(picture, grain[number % len(grain)])))
+    return path
+
+
+def _frame(picture: NDArray[np.uint8]) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(picture, format="bgr24")
+
+
+def quiet(folder: Path) -> Path:
+    """20 s of a room without fire."""
+    return film(folder / "quiet-1080p25.mp4", [(50, 70)])
+
+
+def burning(folder: Path) -> Path:
+    """16 s of a fire."""
+    return film(folder / "burning-1080p25.mp4", [(22, 38)])
+
+
+def outbreaks(folder: Path) -> Path:
+    """10 s: 7 s of a quiet room, then a fire is there for 3 s; played in a loop, an outbreak every 10 s."""
+    return film(folder / "outbreaks-1080p25.mp4", [(0, 7), (20, 23)])
+
+
+OUTBREAK_AT_FRAME = 7 * FPS

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From the moment the first burning frame leaves the camera to a still of the fire being durable, over many outbreaks.
+
+The farm's truth log says when the frame left; the row in the index, which is committed last of all, says when the still
+was durable. Both on this host's clock.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks import film
+from benchmarks.cameras import played
+from daemon.simulate.truth import read_truth
+from daemon.storage.index import reading_engine
+from tests.system.daemon_under_test import Daemon, wait_for
+
+CAMERAS = 4
+WATCH_S = 120.0
+LOOK_EVERY_S = 0.02
+
+
+def rows_as_they_come(daemon: Daemon, watch_s: float) -> dict[str, list[float]]:
+    """Per camera, when each still of a fire became a row (wall-clock seconds)."""
+    engine = reading_engine(daemon.root)
+    seen: set[str] = set()
+    came: dict[str, list[float]] = {}
+    until = time.monotonic() + watch_s
+    while time.monotonic() < until:
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT id, camera FROM evidence WHERE kind IN ('first_suspect', 'first_confirmed', 'hit') "
+                "ORDER BY ledger_seq DESC LIMIT 200"
+            ).all()
+        now = time.time()
+        for name, camera in rows:
+            if name not in seen:
+                seen.add(name)
+                came.setdefault(camera, []).append(now)
+        time.sleep(LOOK_EVERY_S)
+    return came
+
+
+def delays(truth: list[dict[str, Any]], came: dict[str, list[float]]) -> list[float]:
+    """Seconds from each outbreak to the first still after it."""
+    found = []
+    for line in truth:
+        if line.get("frame") == film.OUTBREAK_AT_FRAME and line.get("viewers"):
+            after = [at - line["time"] for at in came.get(line["camera"], []) if at >= line["time"]]
+            if after and min(after) < 10:
+                found.append(min(after))
+    return found
+
+
+def main() -> dict[str, Any]:
+    """Count, median, p95 and worst, in seconds, at the default detect.max_interval."""
+    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
+    folder.mkdir(exist_ok=True)
+    clip = film.outbreaks(folder)
+    truth = folder / "truth.jsonl"
+    truth.unlink(missing_ok=True)
+    daemon = Daemon()
+    with played({f"c{number}": clip for number in range(CAMERAS)}, truth) as urls:
+        # An incident ends before the next outbreak, so that each is met by a quiet camera, which decodes key frames only
+        daemon.configure(
+            {name: {"url": url} for name, url in urls.items()}, detect={"unconfirmed_after": 1, "ended_after": 1}
+        )
+        daemon.start()
+        try:
+            daemon.wait_ready(90)
+            wait_for(lambda: (daemon.root / "index.sqlite").exists(), 10, "an index")
+            came = rows_as_they_come(daemon, WATCH_S)
+        finally:
+            daemon.stop()
+            daemon.clean()
+    measured = sorted(delays(read_truth(truth), came))
+    assert len(measured) >= 10, f"only {len(measured)} outbreaks were met"
+    return {
+        "outbreaks": len(measured),
+        "median_s": median(measured),
+        "p95_s": quantiles(measured, n=20)[-1],
+        "most_s": measured[-1],
+    }
+
+
+if __name__ == "__main__":
+    print(main())

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One frame's whole way: real RTSP stream → worker → detector → recorder → disk → query, held against the truth.
+
+The camera shows a colour chart with a fire in its middle; every picture carries its own number, and the RTSP server logs
+when each left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from numpy.typing import NDArray
+
+from daemon.simulate.chart import Chart, Inset, make_chart
+from daemon.simulate.farm import Camera, FarmThread
+from daemon.simulate.scene import Scene
+from daemon.simulate.truth import read_truth
+from tests.system.daemon_under_test import Daemon, wait_for
+
+FPS = 25
+SIZE = (1920, 1080)
+FIRE_FROM_FRAME = 100
+TIME_TOLERANCE_S = 1 / FPS + 0.2
+COLOUR_TOLERANCE = 3
+
+
+def chart_with_fire(folder: Path) -> Chart:
+    """A chart; after 4 s a fire burns in its middle."""
+    scene = Scene()
+
+    def inside(number: int) -> NDArray[np.uint8]:
+        picture = scene.picture(0 if number < FIRE_FROM_FRAME else 20 + number / FPS)
+        return picture[100:580, 600:1240]
+
+    return make_chart(folder / "chart.mp4", SIZE, FPS, seconds=12, inset=Inset((640, 480), inside))
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@pytest.mark.timeout(150)
+def test_the_journey_of_a_frame(daemon: Daemon, tmp_path: Path) -> None:
+    """What the query answers is what the camera sent: bytes, size, time, colours, and the record inside the file."""
+    chart = chart_with_fire(tmp_path)
+    truth_path = tmp_path / "truth.jsonl"
+    with FarmThread([Camera("hall", chart.path)], truth=truth_path) as farm:
+        daemon.configure({"hall": {"url": farm.url("hall")}})
+        daemon.start()
+        daemon.wait_ready()
+
+        def confirmed_with_hits() -> list[dict[str, Any]]:
+            kinds = {item["kind"] for item in daemon.get("/api/v1/evidence", limit=200)["items"]}
+            return list(kinds) if {"first_suspect", "first_confirmed", "hit"} <= kinds else []
+
+        wait_for(confirmed_with_hits, 60, f"a confirmed fire\n{daemon.log}")
+        # The run's clock settles within its first 10 s; from then on the promise holds for every frame
+        wait_for(lambda: settled(daemon), 30, "frames after the clock has settled")
+        stills = daemon.every("/api/v1/evidence", camera="hall", limit=100)
+        bytes_of = {item["id"]: requests.get(daemon.url(item["image"]), timeout=5).content for item in stills}
+        records = {item["id"]: daemon.get(f"/api/v1/evidence/{item['id']}") for item in stills}
+        daemon.stop()
+    truth = [line for line in read_truth(truth_path) if "frame" in line]
+
+    for item in stills:
+        check_bytes(daemon, item, bytes_of[item["id"]])
+        picture = cv2.imdecode(np.frombuffer(bytes_of[item["id"]], np.uint8), cv2.IMREAD_COLOR)
+        assert (picture.shape[1], picture.shape[0]) == SIZE == (item["width"], item["height"])
+        check_colours(picture, chart)
+        check_time(item, chart.read_frame_number(picture), truth)
+        assert records[item["id"]]["sha256"] == item["sha256"]
+    first = min(stills, key=lambda item: item["captured_at"])
+    assert first["kind"] == "first_suspect"
+    assert chart.read_frame_number(picture_of(bytes_of[first["id"]])) >= FIRE_FROM_FRAME
+    check_incident(daemon, stills)
+
+
+def settled(daemon: Daemon) -> bool:
+    newest = daemon.get("/api/v1/evidence", limit=1)["items"][0]
+    oldest = daemon.every("/api/v1/evidence", limit=500)[-1]
+    return seconds(newest["captured_at"]) - seconds(oldest["captured_at"]) > 12
+
+
+def picture_of(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def check_bytes(daemon: Daemon, item: dict[str, Any], data: bytes) -> None:
+    """The API's bytes are the file's bytes, and both hash to what row and ledger say."""
+    assert hashlib.sha256(data).hexdigest() == item["sha256"]
+    assert len(data) == item["bytes"]
+    files = list(daemon.root.rglob(f"*-{item['id']}.jpg"))
+    assert len(files) == 1
+    assert files[0].read_bytes() == data
+    lines = [
+        json.loads(line) for path in (daemon.root / "ledger").glob("*.jsonl") for line in path.read_text().splitlines()
+    ]
+    stored = [line["body"] for line in lines if line["kind"] == "stored" and line["body"]["id"] == item["id"]]
+    assert [body["sha256"] for body in stored] == [item["sha256"]]
+
+
+def check_colours(picture: NDArray[np.uint8], chart: Chart) -> None:
+    """Every patch of the chart, in its middle, within 3 of 255."""
+    for x, y, bgr in chart.patches:
+        seen = picture[y - 8 : y + 8, x - 8 : x + 8].reshape(-1, 3).mean(0)
+        assert np.abs(seen - bgr).max() <= COLOUR_TOLERANCE, (x, y, bgr, seen)
+
+
+def check_time(item: dict[str, Any], number: int, truth: list[dict[str, Any]]) -> None:
+    """captured_at is when the picture of that number left the server, within a frame interval and 200 ms."""
+    at = seconds(item["captured_at"])
+    error = min(abs(at - line["time"]) for line in truth if line["frame"] == number)
+    assert error <= TIME_TOLERANCE_S, (item["captured_at"], number, error)
+    assert 0 < item["relative_uncertainty_s"] <= item["uncertainty_s"]
+
+
+def check_incident(daemon: Daemon, stills: list[dict[str, Any]]) -> None:
+    """All stills belong to one incident, whose times are those of its own first stills."""
+    assert len({item["incident"] for item in stills}) == 1
+    kinds = [item["kind"] for item in stills]
+    assert kinds.count("first_suspect") == kinds.count("first_confirmed") == 1
+    verified = daemon.command("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
