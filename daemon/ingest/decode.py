@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Decodes what is wanted of one connection, and says of each frame whether it can be damaged.
+
+Key frames alone (while all is quiet), or everything from a key frame on. FFmpeg conceals what is lost or corrupt.
+H.264: frames near the damage are flagged, those predicted from them are not, so that everything from a flag, an error
+or a hole in the timestamps to the next key frame counts as damaged. H.265 flags nothing: there it is not known (design,
+Damage).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from daemon.ingest.packet import Packet
+
+MOST_PIXELS = 8192 * 4352  # an 8K picture; a corrupt header must not make the decoder reserve the host's memory
+HOLE = 1.5  # of the usual interval between frames: one is missing
+
+
+class Decoded(NamedTuple):
+    """A frame, the packet it came in, and whether it is damaged: no, yes or not_known."""
+
+    frame: VideoFrame
+    packet: Packet
+    damage: str
+
+
+class Decoder:
+    """One connection's decoder, with one thread: more buy nothing here and cost memory and delay."""
+
+    def __init__(self, codec: str, extradata: bytes | None) -> None:
+        context = av.CodecContext.create(codec, "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = extradata
+        context.thread_count = 1
+        context.copy_opaque = True
+        context.options = {"max_pixels": str(MOST_PIXELS)}
+        self._context = context
+        self._tells_damage = codec == "h264"
+        self._flagged = True  # until a key frame comes out: what is before has nothing to stand on
+        self._failed = False  # a packet since the last key frame could not be decoded
+        self._last_ns: int | None = None
+        self.errors = 0
+        """In a row: packets that could not be decoded since the last frame."""
+
+    def key_frame(self, packet: Packet) -> Decoded | None:
+        """Decodes a key frame alone, at once; None when it cannot be decoded."""
+        found = self._judged(self._feed(packet), 0)
+        found += self._judged(self._drain(), 0)
+        return found[0] if found else None
+
+    def next(self, packet: Packet, interval_ns: int) -> list[Decoded]:
+        """Decodes everything in order, beginning at a key frame; `interval_ns` is the usual distance of frames or 0."""
+        return self._judged(self._feed(packet), interval_ns)
+
+    def restart(self) -> None:
+        """Forgets what it has seen: the next packet is a key frame again, or the beginning of what there is."""
+        self._context.flush_buffers()
+        self._last_ns, self._flagged, self._failed = None, True, False
+
+    def _feed(self, packet: Packet) -> list[VideoFrame]:
+        if packet.key:  # frames from before it may still come out, so what failed before is forgotten only with it
+            self._flagged, self._failed = self._flagged or self._failed, False
+        coded = av.Packet(packet.data)
+        coded.pts, coded.dts, coded.opaque = packet.pts, packet.dts, packet
+        coded.time_base = packet.run.time_base
+        try:
+            found = self._context.decode(coded)
+        except (av.error.FFmpegError, ValueError):
+            self._failed = True
+            self.errors += 1
+            return []
+        if found:
+            self.errors = 0
+        return found
+
+    def _drain(self) -> list[VideoFrame]:
+        try:
+            found = self._context.decode(None)
+        except av.error.FFmpegError:
+            found = []
+            self._failed = True
+        self._context.flush_buffers()
+        return found
+
+    def _judged(self, frames: list[VideoFrame], interval_ns: int) -> list[Decoded]:
+        judged = []
+        for frame in frames:
+            packet = frame.opaque
+            if isinstance(packet, Packet) and packet.pts is not None:  # else it is FFmpeg's filling
+                judged.append(Decoded(frame, packet, self._damage(frame, packet, interval_ns)))
+        return judged
+
+    def _damage(self, frame: VideoFrame, packet: Packet, interval_ns: int) -> str:
+        if packet.key:
+            self._flagged = False
+        elif self._last_ns is not None and interval_ns > 0:
+            self._flagged |= packet.pts_ns - self._last_ns > HOLE * interval_ns
+        self._flagged |= frame.is_corrupt or packet.corrupt
+        self._last_ns = packet.pts_ns
+        if self._flagged or self._failed:
+            return "yes"
+        return "no" if self._tells_damage else "not_known"

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From packets to pictures: ring, run, what has to be decoded, and the time of each frame that is worth analysing.
+
+No sockets and no threads: packets in, pictures out, at the caller's pace.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+from typing import NamedTuple
+
+from av.video.frame import VideoFrame
+
+from daemon.clock import NS, Clocks
+from daemon.domain import FrameTime, Run
+from daemon.ingest.colour import Colour, colour_of
+from daemon.ingest.decode import Decoded, Decoder
+from daemon.ingest.eyes import Eyes, Look
+from daemon.ingest.live_run import LiveRun
+from daemon.ingest.packet import Packet
+from daemon.ingest.plan import WorkerPlan
+from daemon.ingest.ring import Ring
+
+LATE_NS = NS // 2  # behind the newest packet by more than this, decoding is catching up
+MOST_LATE_NS = 5 * NS  # behind by more, it goes on at the newest key frame
+UNDECODABLE_KEYS = 3  # key frames in a row of which none decodes alone: an intra-refresh stream
+
+
+class Picture(NamedTuple):
+    """A frame that is to be analysed, with all that its record needs of it."""
+
+    frame: VideoFrame
+    run: Run
+    pts: int
+    mono_ns: int
+    """Its time on CLOCK_MONOTONIC."""
+    time: FrameTime
+    damage: str
+    colour: Colour
+
+
+class Frames:
+    """One camera's stream, across its connections and runs."""
+
+    def __init__(self, plan: WorkerPlan, clocks: Clocks) -> None:
+        self._plan = plan
+        self._clocks = clocks
+        self.ring = Ring(plan.ring_s, plan.ring_bytes)
+        self.eyes = Eyes(plan.max_interval_s, plan.active_fps)
+        self.run: LiveRun | None = None
+        self.undecoded_since_ns: int | None = None
+        """Arrival of the first of the packets that gave no frame where one was due; None while all is well."""
+        self._failed_keys = 0
+        self._decoder: Decoder | None = None
+        self._codec, self._time_base = "", Fraction(1, 90_000)
+        self._next_cause: str | None = None
+        self._todo: deque[Packet] = deque()
+        self._newest_ns = 0
+
+    def opened(self, codec: str, extradata: bytes | None, time_base: Fraction) -> None:
+        """A new connection: what is decoded is forgotten, what is in the ring stays."""
+        self._codec, self._time_base = codec, time_base
+        self._decoder = Decoder(codec, extradata)
+        self._todo.clear()
+        self.ring.interrupt()
+        self.undecoded_since_ns, self._failed_keys = None, 0
+        self._next_cause = "connected"
+
+    def closed(self) -> None:
+        """The connection is over: what was not decoded yet will not be."""
+        self._todo.clear()
+
+    def check_clock(self) -> None:
+        """Ends the run when the wall clock has stepped; call it every second or so."""
+        clock = self.run.clock if self.run is not None else None
+        if clock is not None and clock.wall_stepped(self._clocks.monotonic_ns(), self._clocks.wall_ns()):
+            self._next_cause = self._next_cause or "clock"
+
+    def add(self, packet: Packet) -> None:
+        """Takes over a packet; what it makes necessary to decode waits for `step`."""
+        self._enter_run(packet)
+        self.ring.add(packet)
+        self._newest_ns = packet.emitted_ns
+        if packet.pts is None:
+            look = Look.FOLLOW if self.eyes.all else Look.PASS
+        else:
+            look = self.eyes.packet(packet.pts_ns, key=packet.key)
+        if look is Look.KEY:
+            self._begin_with([packet])
+        elif look is Look.CATCH_UP:
+            self._begin_with(self.ring.current_gop() or [packet])
+        elif look is Look.FOLLOW:
+            self._follow(packet)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._todo)
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what is decoded next is behind what came last."""
+        return bool(self._todo) and self._newest_ns - self._todo[0].emitted_ns > LATE_NS
+
+    def step(self) -> Picture | None:
+        """Decodes the next packet; gives the frame that it made, where that is to be analysed."""
+        if self._decoder is None or not self._todo:
+            return None
+        packet = self._todo.popleft()
+        found = self._follow_on(packet) if self.eyes.all else self._alone(packet)
+        return self._picture(found) if found is not None else None
+
+    def _alone(self, packet: Packet) -> Decoded | None:
+        assert self._decoder is not None
+        found = self._decoder.key_frame(packet)
+        self._note(packet, decoded=found is not None)
+        if found is not None:
+            self._failed_keys = 0
+            self.eyes.analysing(found.packet.pts_ns)
+            return found
+        self._failed_keys += 1
+        if self._failed_keys >= UNDECODABLE_KEYS:
+            self.eyes.keys_mislead()
+        return None
+
+    def _follow_on(self, packet: Packet) -> Decoded | None:
+        assert self._decoder is not None
+        frames = self._decoder.next(packet, packet.run.interval_ns())
+        self._note(packet, decoded=bool(frames))
+        wanted = None
+        for each in frames:
+            run = each.packet.run
+            # What is left of an earlier run has another axis of PTS than the eyes go by.
+            if run is self.run and self.eyes.wants(each.packet.pts_ns, run.interval_ns()):
+                wanted = each
+        return wanted
+
+    def _note(self, packet: Packet, *, decoded: bool) -> None:
+        if decoded:
+            self.undecoded_since_ns = None
+        elif self.undecoded_since_ns is None:
+            self.undecoded_since_ns = packet.emitted_ns
+
+    def _begin_with(self, packets: list[Packet]) -> None:
+        self._todo = deque(packets)
+        if self._decoder is not None:
+            self._decoder.restart()
+
+    def _follow(self, packet: Packet) -> None:
+        if self._todo and packet.emitted_ns - self._todo[0].emitted_ns > MOST_LATE_NS:
+            if not packet.key:
+                # Without a key frame there is nowhere to go on; what waits is capped as the ring is.
+                if sum(len(each.data) for each in self._todo) > self._plan.ring_bytes:
+                    self._todo.clear()
+                    self.eyes.restart()
+                    return
+            else:
+                self._begin_with([])
+        self._todo.append(packet)
+
+    def _enter_run(self, packet: Packet) -> None:
+        cause = self._next_cause
+        if self.run is None or cause is not None:
+            self._new_run(cause or "connected", packet)
+            return
+        if (broken := self.run.add(packet)) is not None:
+            self._new_run(broken, packet)
+
+    def _new_run(self, cause: str, packet: Packet) -> None:
+        self._next_cause = None
+        was_all = self.eyes.all
+        self.run = LiveRun(cause, self._codec, self._time_base, self._clocks)
+        self.eyes.restart()
+        if was_all and cause != "connected" and not packet.key:
+            self.eyes.go_on()
+        self.run.add(packet)
+
+    def _picture(self, decoded: Decoded) -> Picture | None:
+        frame, packet, damage = decoded
+        run = self._sized(packet, frame)
+        record = run.record or run.describe(self._plan.camera, frame.width, frame.height)
+        assert run.clock is not None
+        assert packet.pts is not None
+        return Picture(
+            frame=frame,
+            run=record,
+            pts=packet.pts,
+            mono_ns=run.clock.at_mono_ns(packet.pts_ns),
+            time=run.time_of(packet),
+            damage=damage,
+            colour=colour_of(frame, self._plan.matrix, self._plan.colour_range),
+        )
+
+    def _sized(self, packet: Packet, frame: VideoFrame) -> LiveRun:
+        """The packet's run; a new one when the camera has changed its parameters within it."""
+        run, record = packet.run, packet.run.record
+        if record is None or (record.width_px, record.height_px) == (frame.width, frame.height):
+            return run
+        new = LiveRun("parameters", self._codec, self._time_base, self._clocks)
+        for each in (packet, *(other for other in self._todo if other.run is run)):
+            new.add(each)
+        if self.run is run:
+            self.run = new
+        return new

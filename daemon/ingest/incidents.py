@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From analysed frames to incidents and the stills that are to be kept of them: applies daemon/detect/rules.py.
+
+Gives records, makes no pictures and sends nothing. The rules number incidents; here the numbers get their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from daemon.clock import NS
+from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, observe, tick
+from daemon.domain import MAX_DETECTIONS, Detection, Evidence, Incident, ModelInfo
+from daemon.ids import new_id
+from daemon.ingest.frames import Picture
+from daemon.ingest.keeping import Keeping, Rank
+from daemon.ingest.plan import WorkerPlan
+from daemon.messages import IncidentChanged
+
+CLOSED = ("ended", "unconfirmed")
+
+
+class Wanted(NamedTuple):
+    """A still to make: its record, and how firmly it is to be kept."""
+
+    evidence: Evidence
+    rank: Rank
+    role: Role
+
+
+class Findings(NamedTuple):
+    """What a frame, or time alone, has changed; the transitions come before the stills that name their incidents."""
+
+    changes: tuple[IncidentChanged, ...] = ()
+    stills: tuple[Wanted, ...] = ()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the rules' numbers do not hold of an incident."""
+
+    id: str
+    first_suspect_at_ns: int
+    first_confirmed_at_ns: int | None = None
+
+
+class Incidents:
+    """One camera's, from the worker's start to its end; runs come and go within."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self._plan = plan
+        self._settings = RuleSettings(
+            thresholds=plan.thresholds,
+            m=plan.m,
+            n=plan.n,
+            within_s=plan.within_s,
+            unconfirmed_after_s=plan.unconfirmed_after_s,
+            ended_after_s=plan.ended_after_s,
+            zones=tuple(Zone(zone.name, zone.polygon, zone.labels) for zone in plan.zones),
+        )
+        self._keeping = Keeping(plan.thinning, plan.suspect_bytes_per_hour)
+        self._state = RuleState()
+        self._known: dict[int, _Known] = {}
+        self._now_s = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is suspected or confirmed."""
+        return self._state.active
+
+    @property
+    def most_advanced(self) -> str:
+        """The state of the most advanced open incident, or empty."""
+        if self._state.confirmed is not None:
+            return "confirmed"
+        return "suspect" if self._state.active else ""
+
+    def analysed(self, picture: Picture, detections: Sequence[Detection], model: ModelInfo) -> Findings:
+        """The detector has looked at a picture."""
+        size_px = (picture.run.width_px, picture.run.height_px)
+        now_s = self._advance(picture.mono_ns)
+        seen = observe(self._state, detections, size_px, now_s, self._settings)
+        self._state = seen.state
+        changes = self._changes(seen.events, picture.time.captured_at_ns)
+        stills = []
+        for role in seen.roles:
+            rank = self._keeping.decide(role.kind, role.track, now_s)
+            if rank is not None:
+                stills.append(Wanted(self._evidence(picture, role, seen.detections, model), rank, role))
+        self._forget(seen.events)
+        return Findings(changes, tuple(stills))
+
+    def kept(self, wanted: Wanted, size_bytes: int) -> None:
+        """A still was made."""
+        self._keeping.kept(wanted.role.kind, wanted.role.track, self._now_s, size_bytes)
+
+    def time_passes(self, mono_ns: int, utc_ns: int) -> Findings:
+        """No frame has been analysed for a while: ends what has not been seen for long enough."""
+        self._state, events = tick(self._state, self._advance(mono_ns), self._settings)
+        changes = self._changes(events, utc_ns)
+        self._forget(events)
+        return Findings(changes)
+
+    def _advance(self, mono_ns: int) -> float:
+        # while a run settles, its clock may fall: the rules need an axis that only grows
+        self._now_s = max(self._now_s, mono_ns / NS)
+        return self._now_s
+
+    def _changes(self, events: Sequence[Event], at_ns: int) -> tuple[IncidentChanged, ...]:
+        return tuple(
+            IncidentChanged(id=new_id(), at_ns=at_ns, incident=self._incident(event.track, at_ns)) for event in events
+        )
+
+    def _incident(self, track: Track, at_ns: int) -> Incident:
+        known = self._known.setdefault(track.number, _Known(new_id(), at_ns))
+        if track.state == "confirmed":
+            known.first_confirmed_at_ns = at_ns
+        return Incident(
+            id=known.id,
+            camera=self._plan.camera,
+            state=track.state,
+            first_suspect_at_ns=known.first_suspect_at_ns,
+            first_confirmed_at_ns=known.first_confirmed_at_ns,
+            ended_at_ns=at_ns if track.state in CLOSED else None,
+            labels=track.labels,
+            max_confidence=track.max_confidence,
+            place=track.place,
+            ignored_zones=track.ignored_zones,
+        )
+
+    def _forget(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.track.state in CLOSED:
+                self._keeping.closed(event.track.number)
+                del self._known[event.track.number]
+
+    def _evidence(self, picture: Picture, role: Role, detections: Sequence[Detection], model: ModelInfo) -> Evidence:
+        strongest = sorted(detections, key=lambda each: -each.confidence)[:MAX_DETECTIONS]
+        return Evidence(
+            id=new_id(),
+            camera=self._plan.camera,
+            kind=role.kind,
+            run=picture.run.id,
+            pts=picture.pts,
+            time_base=picture.run.time_base,
+            time=picture.time,
+            width_px=picture.run.width_px,
+            height_px=picture.run.height_px,
+            detections=tuple(strongest),
+            incident=self._known[role.track].id,
+            model=model,
+            thresholds=self._plan.thresholds,
+            damage=picture.damage,
+            colour=(picture.colour.matrix, picture.colour.range),
+            version=self._plan.version,
+            detections_omitted=len(detections) - len(strongest),
+        )

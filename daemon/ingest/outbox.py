@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Records that are not yet durable, in order, within a cap in bytes; no sockets.
+
+At the cap stills go by rank, the oldest first; then, should the store be away for weeks, the oldest transitions, runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from daemon.ingest.keeping import Rank
+from daemon.messages import IncidentChanged, RunBegan, StillsDropped, StillTaken
+
+MOST_SENT = 32  # sent and unacknowledged at a time: descriptors in flight are limited (docs/seams.md)
+RECORD_BYTES = 1000  # what a record costs besides its picture, generously
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One record that waits; `jpeg` is there where it is a still."""
+
+    id: str
+    message: RunBegan | IncidentChanged | StillTaken
+    jpeg: bytes | None = None
+    rank: Rank | None = None
+    sent: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return RECORD_BYTES + len(self.jpeg or b"")
+
+
+class Outbox:
+    """One camera's; ids as docs/seams.md says."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._records: dict[str, Record] = {}  # in order
+        self._sent = 0
+        self.bytes = 0
+        self.dropped: StillsDropped | None = None
+        """What went and has not been told yet."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def run(self, message: RunBegan) -> None:
+        """A run, before anything of it."""
+        self._add(Record(message.run.id, message))
+
+    def incident(self, message: IncidentChanged) -> None:
+        """A transition."""
+        self._add(Record(message.id, message))
+
+    def still(self, message: StillTaken, jpeg: bytes, rank: Rank) -> None:
+        """A still with its file."""
+        self._add(Record(message.evidence.id, message, jpeg, rank))
+
+    def acknowledge(self, ids: tuple[str, ...]) -> None:
+        """These are durable: nothing of them is kept any longer."""
+        for each in ids:
+            if (record := self._records.pop(each, None)) is not None:
+                self.bytes -= record.bytes
+                self._sent -= record.sent
+
+    def unsent(self) -> Iterator[Record]:
+        """The records to send now, in order; mark each with `mark_sent` before the next is taken."""
+        for record in list(self._records.values()):
+            if self._sent >= MOST_SENT:
+                return
+            if not record.sent:
+                yield record
+
+    def mark_sent(self, record: Record) -> None:
+        """It is on its way."""
+        record.sent = True
+        self._sent += 1
+
+    def resend(self) -> None:
+        """The recorder that had them is gone: everything unacknowledged is to be sent again, in the old order."""
+        for record in self._records.values():
+            record.sent = False
+        self._sent = 0
+
+    def _add(self, record: Record) -> None:
+        self._records[record.id] = record
+        self.bytes += record.bytes
+        while self.bytes > self._most_bytes and (leaving := self._least()) is not None:
+            self._drop(leaving)
+
+    def _least(self) -> Record | None:
+        """What goes first. What was sent is the recorder's already; the newest run is needed for what follows."""
+        there = [record for record in self._records.values() if not record.sent]
+        stills = [record for record in there if record.rank is not None]
+        if stills:
+            return min(stills, key=lambda record: record.rank or 0)  # of equals, min gives the first: the oldest
+        newest_run = next((each for each in reversed(there) if isinstance(each.message, RunBegan)), None)
+        return next((each for each in there if each is not newest_run), None)
+
+    def _drop(self, record: Record) -> None:
+        del self._records[record.id]
+        self.bytes -= record.bytes
+        if isinstance(record.message, StillTaken):
+            at_ns = record.message.evidence.time.captured_at_ns
+            before = self.dropped or StillsDropped(count=0, from_at_ns=at_ns, to_at_ns=at_ns)
+            self.dropped = StillsDropped(
+                count=before.count + 1,
+                from_at_ns=min(before.from_at_ns, at_ns),
+                to_at_ns=max(before.to_at_ns, at_ns),
+            )

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Everything that one camera's worker has to know, and the messages by which the forkserver is asked to start it.
+
+A plan travels over a socket, never on a command line or in an environment: it can hold a password. Units stand in
+the names; what the figures mean is told where they are configured (daemon/settings.py).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from daemon.domain import LABELS
+from daemon.messages import Message
+
+Point = tuple[float, float]
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What the camera asks for; never in a log, so its own text says nothing."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+    __str__ = __repr__
+
+
+class ZonePlan(msgspec.Struct, frozen=True):
+    """An ignore zone: normalised corners, and the labels that it marks."""
+
+    name: str
+    polygon: tuple[Point, ...]
+    labels: tuple[str, ...] = LABELS
+
+
+class ThinningPlan(msgspec.Struct, frozen=True):
+    """From `after_s` on since the first suspicion, one still every `every_s`."""
+
+    after_s: float
+    every_s: float
+
+
+class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera's worker; `daemon.ingest.planning.plan_for` makes it from the settings."""
+
+    camera: str
+    url: str
+    """Without credentials."""
+    credentials: Credentials | None = None
+    version: str
+    recorder_socket: str
+
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 5.0
+    ring_s: float = 60.0
+    ring_bytes: int = 64_000_000
+    unacked_bytes: int = 64_000_000
+
+    input_px: int = 640
+    max_interval_s: float = 2.0
+    active_fps: float = 5.0
+    thresholds: dict[str, float]
+    m: int = 3
+    n: int = 5
+    within_s: float = 10.0
+    unconfirmed_after_s: float = 10.0
+    ended_after_s: float = 30.0
+    zones: tuple[ZonePlan, ...] = ()
+
+    matrix: str = "auto"
+    colour_range: str = "auto"
+
+    thinning: tuple[ThinningPlan, ...] = (ThinningPlan(30, 1), ThinningPlan(300, 10), ThinningPlan(3600, 60))
+    suspect_bytes_per_hour: int = 50_000_000
+
+
+class Fork(Message, frozen=True):
+    """Supervisor → forkserver, with four descriptors: lifeline, control, live channel's end, its memfd."""
+
+    plan: WorkerPlan
+
+
+class Forked(Message, frozen=True):
+    """Forkserver → supervisor, with one descriptor: the pidfd of the new worker."""
+
+    camera: str
+    pid: int

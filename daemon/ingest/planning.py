@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Makes a worker's plan from the settings; for the supervisor, which alone knows them and the passwords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon import __version__
+from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan, ZonePlan
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+
+
+def plan_for(settings: Settings, name: str, password: str | None, recorder_socket: Path) -> WorkerPlan:
+    """The plan of the camera called `name`; `password` is what its password or password_file says."""
+    camera, detect, ingest = settings.cameras[name], settings.detect, settings.ingest
+    own = {label: value for label, value in camera.thresholds.model_dump().items() if value is not None}
+    return WorkerPlan(
+        camera=name,
+        url=camera.url,
+        credentials=Credentials(camera.username, password or "") if camera.username is not None else None,
+        version=__version__,
+        recorder_socket=str(recorder_socket),
+        open_timeout_s=ingest.open_timeout,
+        read_timeout_s=ingest.read_timeout,
+        ring_s=ingest.ring_seconds,
+        ring_bytes=ingest.ring_bytes,
+        unacked_bytes=ingest.unacked_bytes,
+        input_px=detect.input_px,
+        max_interval_s=detect.max_interval,
+        active_fps=detect.active_fps,
+        thresholds={**detect.thresholds.as_dict(), **own},
+        m=detect.confirm.m,
+        n=detect.confirm.n,
+        within_s=detect.confirm.within,
+        unconfirmed_after_s=detect.unconfirmed_after,
+        ended_after_s=detect.ended_after,
+        zones=tuple(ZonePlan(zone.name, zone.polygon, zone.labels) for zone in camera.ignore),
+        matrix=camera.colour.matrix,
+        colour_range=camera.colour.range,
+        thinning=tuple(ThinningPlan(step.after, step.every) for step in settings.storage.thinning),
+        suspect_bytes_per_hour=settings.storage.suspect_bytes_per_hour,
+    )

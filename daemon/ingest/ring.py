@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The last packets of a camera, within a cap in seconds and one in bytes; it always begins at a key frame."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from daemon.clock import NS
+from daemon.ingest.packet import Packet
+
+NO_KEY_S = 30.0  # an intra-refresh stream never has one
+PACKET_OVERHEAD_BYTES = 250  # measured: what a Packet, its numbers and its place in the deque cost besides the data
+
+
+class Ring:
+    """Whole GOPs only: the one that would become headless is dropped whole.
+
+    `available` is false while a GOP that is larger than the cap passes, or when no key frame has come for 30 s.
+    """
+
+    def __init__(self, most_s: float, most_bytes: int) -> None:
+        self._most_ns = round(most_s * NS)
+        self._most_bytes = most_bytes
+        self._packets: deque[Packet] = deque()
+        self._gops: deque[int] = deque()  # how many packets each GOP in the ring has
+        self._open = False  # whether the newest GOP goes on
+        self._no_key_since_ns: int | None = None
+        self.bytes = 0
+        self.available = True
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def add(self, packet: Packet) -> None:
+        """Appends a packet and lets go of what is beyond the caps."""
+        if packet.key:
+            self.available, self._open, self._no_key_since_ns = True, True, packet.emitted_ns
+            self._gops.append(0)
+        else:
+            self._note_missing_key(packet.emitted_ns)
+            if not self._open:
+                return
+        self._packets.append(packet)
+        self._gops[-1] += 1
+        self.bytes += len(packet.data) + PACKET_OVERHEAD_BYTES
+        self._drop_old(packet.emitted_ns)
+
+    def seconds(self) -> float:
+        """From the first packet to the last."""
+        return (self._packets[-1].emitted_ns - self._packets[0].emitted_ns) / NS if self._packets else 0.0
+
+    def current_gop(self) -> list[Packet]:
+        """The newest key frame and what has come since; empty when there is none, or it was interrupted."""
+        count = self._gops[-1] if self._open else 0
+        return list(islice(self._packets, len(self._packets) - count, None))
+
+    def interrupt(self) -> None:
+        """What comes next does not continue the newest GOP: another connection."""
+        self._open, self._no_key_since_ns = False, None
+
+    def _note_missing_key(self, now_ns: int) -> None:
+        if self._no_key_since_ns is None:
+            self._no_key_since_ns = now_ns
+        if now_ns - self._no_key_since_ns > NO_KEY_S * NS:
+            self.available = False
+
+    def _drop_old(self, now_ns: int) -> None:
+        while len(self._gops) > 1 and (self.bytes > self._most_bytes or self._second_gop_suffices(now_ns)):
+            self._drop_gop()
+        if self.bytes > self._most_bytes:  # one GOP alone is too large: no part of it can be decoded without its head
+            self._packets.clear()
+            self._gops.clear()
+            self.bytes, self.available, self._open = 0, False, False
+
+    def _second_gop_suffices(self, now_ns: int) -> bool:
+        # dropping the first GOP as soon as its head is too old would leave less than most_s for most of the time
+        return now_ns - self._packets[self._gops[0]].emitted_ns >= self._most_ns
+
+    def _drop_gop(self) -> None:
+        for _ in range(self._gops.popleft()):
+            self.bytes -= len(self._packets.popleft().data) + PACKET_OVERHEAD_BYTES

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the tests of the ingest share: one forkserver, numbered charts to play, and workers that leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from daemon.ingest.forkserver import Forkserver
+from daemon.simulate.chart import Chart, make_chart
+from tests.ingest.worker_under_test import FPS, WorkerUnderTest
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> Iterator[Forkserver]:
+    """One for all tests: what it loads takes a second."""
+    lifeline, held = os.pipe()
+    server = Forkserver(lifeline)
+    server.start()
+    yield server
+    server.close()
+    os.close(lifeline)
+    os.close(held)
+
+
+@pytest.fixture
+def start(forkserver: Forkserver) -> Iterator[Callable[..., WorkerUnderTest]]:
+    """Starts a worker on an address: `start(url, ring_s=5)`."""
+    started: list[WorkerUnderTest] = []
+
+    def make(url: str, **plan: Any) -> WorkerUnderTest:
+        started.append(WorkerUnderTest(forkserver, url, **plan))
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.clean()
+
+
+@pytest.fixture(scope="session")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """Twenty seconds of numbered pictures, 320 × 240 at 25 a second, a key frame every second."""
+    path = tmp_path_factory.mktemp("chart") / "chart.mp4"
+    return make_chart(path, size=(320, 240), fps=FPS, gop_s=1, seconds=20)
+
+
+@pytest.fixture(scope="session")
+def long_gop_chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """The same with a key frame every 5 s."""
+    path = tmp_path_factory.mktemp("chart") / "long.mp4"
+    return make_chart(path, size=(320, 240), fps=FPS, gop_s=5, seconds=20)

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The pure parts of a worker: ring, backoff, eyes, keeping, outbox, condition."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.clock import NS
+from daemon.domain import Evidence, FrameTime, Incident, ModelInfo, Run
+from daemon.ingest.backoff import Backoff
+from daemon.ingest.condition import Condition, Signs, Watch, judge
+from daemon.ingest.eyes import Eyes, Look
+from daemon.ingest.keeping import Keeping, Rank
+from daemon.ingest.outbox import MOST_SENT, Outbox
+from daemon.ingest.packet import Packet
+from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan
+from daemon.ingest.ring import PACKET_OVERHEAD_BYTES, Ring
+from daemon.ingest.stream import with_credentials
+from daemon.messages import IncidentChanged, RunBegan, StillTaken
+
+FRAME_NS = 40_000_000
+
+
+def packet(place: int, size: int = 1000, *, key: bool = False) -> Packet:
+    """The packet of a camera with 25 frames a second."""
+    now_ns = place * FRAME_NS
+    return Packet(bytes(size), place, place, key=key, emitted_ns=now_ns, arrival_ns=now_ns)
+
+
+# ------------------------------------------------------------------ ring
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5000), st.booleans(), st.integers(0, 3)), max_size=300),
+    st.integers(1, 5),
+    st.integers(2_000, 60_000),
+)
+def test_the_ring_keeps_its_caps_and_begins_at_a_key_frame(
+    coming: list[tuple[int, bool, int]], most_s: int, most_bytes: int
+) -> None:
+    """Whatever comes, the ring begins at a key frame, holds whole GOPs, and never more than its cap."""
+    ring = Ring(most_s, most_bytes)
+    place = 0
+    for size, key, gap in coming:
+        place += 1 + gap * 20
+        ring.add(packet(place, size, key=key))
+        held = list(ring._packets)
+        assert ring.bytes == sum(len(each.data) + PACKET_OVERHEAD_BYTES for each in held) <= most_bytes
+        assert not held or held[0].key
+        gop = ring.current_gop()
+        assert gop == held[len(held) - len(gop) :]
+        assert not gop or (gop[0].key and not any(each.key for each in gop[1:]))
+        keys = [each.emitted_ns for each in held if each.key]
+        assert len(keys) < 2 or held[-1].emitted_ns - keys[1] < most_s * NS, "no GOP more than the seconds need"
+
+
+def test_the_ring_holds_its_seconds() -> None:
+    """As long as the bytes allow, what was within ring_seconds is there."""
+    ring = Ring(10, 10**9)
+    for place in range(1000):
+        ring.add(packet(place, key=place % 50 == 0))
+        assert place < 251 or ring.seconds() >= 10
+
+
+def test_a_gop_beyond_the_cap_makes_the_ring_unavailable() -> None:
+    """Until the next key frame, which makes it whole again."""
+    ring = Ring(60, 10_000)
+    ring.add(packet(0, key=True))
+    for place in range(1, 20):
+        ring.add(packet(place))
+    assert (ring.available, len(ring), ring.bytes) == (False, 0, 0)
+    ring.add(packet(20, key=True))
+    assert ring.available
+    assert len(ring) == 1
+
+
+def test_no_key_frame_for_30_s_makes_the_ring_unavailable() -> None:
+    """An intra-refresh stream has none at all."""
+    ring = Ring(60, 10**9)
+    for place in range(25 * 30 + 1):
+        ring.add(packet(place))
+        assert ring.available
+    ring.add(packet(25 * 30 + 2))
+    assert not ring.available
+    assert len(ring) == 0
+
+
+def test_another_connection_does_not_continue_a_gop() -> None:
+    """What comes before its first key frame has no head in the ring; what was there stays."""
+    ring = Ring(60, 10**6)
+    ring.add(packet(0, key=True))
+    ring.interrupt()
+    ring.add(packet(1))
+    assert len(ring) == 1
+    assert ring.current_gop() == []
+    ring.add(packet(2, key=True))
+    assert len(ring) == 2
+    assert len(ring.current_gop()) == 1
+
+
+# ------------------------------------------------------------------ backoff
+
+
+def test_backoff_doubles_to_ten_seconds() -> None:
+    """1, 2, 4, 8, 10, 10 … with up to a quarter more; 1 again after a success."""
+    backoff = Backoff(lambda: 0.0)
+    assert [backoff.after("stalled") for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+    backoff.succeeded()
+    assert backoff.after("unreachable") == 1
+    late = Backoff(lambda: 0.999)
+    assert all(1 <= wait <= 12.5 for wait in (late.after("decode") for _ in range(50)))
+
+
+def test_refused_credentials_wait_a_minute() -> None:
+    """Cameras lock accounts that keep trying."""
+    for chance in (0.0, 0.999):
+        assert 60 <= Backoff(lambda chance=chance: chance).after("refused") <= 75  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------ eyes
+
+
+def looks(eyes: Eyes, count: int, gop: int, first: int = 0) -> list[Look]:
+    """What is done with the packets of a camera with 25 frames a second; decoded frames are offered at once."""
+    done = []
+    for place in range(first, first + count):
+        look = eyes.packet(place * FRAME_NS, key=place % gop == 0)
+        if look is Look.KEY:
+            eyes.analysing(place * FRAME_NS)
+        elif look is not Look.PASS:
+            eyes.wants(place * FRAME_NS, FRAME_NS)
+        done.append(look)
+    return done
+
+
+@pytest.mark.parametrize("gop", [25, 50, 54])
+def test_quiet_eyes_decode_key_frames_only(gop: int) -> None:
+    """Also where they are a little more than max_interval apart: 29.97 frames a second give 2.002 s."""
+    done = looks(Eyes(2.0, 5), 500, gop)
+    assert [place for place, look in enumerate(done) if look is Look.KEY] == list(range(0, 500, gop))
+    assert set(done) == {Look.KEY, Look.PASS}
+
+
+def test_an_all_intra_stream_is_not_analysed_in_full() -> None:
+    """Every frame a key frame is no reason to look more often than an active camera is looked at."""
+    assert looks(Eyes(2.0, 5), 250, 1).count(Look.KEY) == 50
+
+
+def test_long_gops_are_decoded_in_full() -> None:
+    """Once it is known that key frames are too far apart, everything is decoded from them on."""
+    done = looks(Eyes(2.0, 5), 1000, 250)
+    assert done.index(Look.CATCH_UP) == 55
+    assert Look.PASS not in done[55:]
+    assert done.count(Look.CATCH_UP) == 1
+
+
+@given(st.sampled_from([10, 12, 15, 25, 30, 50]), st.sampled_from([1.0, 2.0, 5.0, 10.0]))
+def test_active_eyes_want_no_more_than_active_fps(fps: int, active_fps: float) -> None:
+    """And not much less, as far as the camera's rate divides: of 12 a second at most 10 means every other."""
+    eyes = Eyes(2.0, active_fps)
+    eyes.active = True
+    step_ns = NS // fps
+    eyes.packet(0, key=True)
+    wanted = sum(eyes.wants(place * step_ns, step_ns) for place in range(fps * 20))
+    assert wanted <= min(fps, active_fps) * 20 * 1.02 + 1
+    assert wanted >= min(fps, active_fps) * 20 * 0.5
+
+
+@given(st.sampled_from([5, 8, 12, 15, 25, 30]), st.sampled_from([0.5, 1.0, 2.0]))
+def test_quiet_eyes_keep_the_interval_in_long_gops(fps: int, interval_s: float) -> None:
+    """Of what is decoded in full while all is quiet, wanted frames are never further apart than the interval."""
+    eyes = Eyes(interval_s, 5)
+    step_ns = NS // fps
+    eyes.packet(0, key=True)
+    wanted = [place * step_ns for place in range(fps * 30) if eyes.wants(place * step_ns, step_ns)]
+    assert max(after - before for before, after in pairwise(wanted)) <= interval_s * NS
+    assert len(wanted) <= 30 / (interval_s - 1 / fps) + 1
+
+
+def test_eyes_come_back_to_key_frames() -> None:
+    """When the incident is over, from the next key frame on."""
+    eyes = Eyes(2.0, 5)
+    looks(eyes, 60, 50)
+    eyes.active = True
+    assert looks(eyes, 10, 50, 60) == [Look.CATCH_UP] + [Look.FOLLOW] * 9
+    eyes.active = False
+    done = looks(eyes, 60, 50, 70)
+    assert done[:30] == [Look.FOLLOW] * 30
+    assert done[30] is Look.KEY
+    assert set(done[31:]) == {Look.PASS}
+
+
+# ------------------------------------------------------------------ keeping
+
+STEPS = (ThinningPlan(30, 1), ThinningPlan(300, 10), ThinningPlan(3600, 60))
+
+
+def test_keeping_thins_by_the_schedule() -> None:
+    """Every frame for 30 s, then one a second, after 5 min one in 10 s."""
+    keeping = Keeping(STEPS, 10**12)
+    keeping.kept("first_suspect", 1, 0.0, 1)
+    keeping.decide("first_confirmed", 1, 0.4)
+    keeping.kept("first_confirmed", 1, 0.4, 1)
+    kept = []
+    for tick in range(3, 5 * 400):
+        now_s = tick / 5
+        if keeping.decide("hit", 1, now_s) is not None:
+            keeping.kept("hit", 1, now_s, 1)
+            kept.append(now_s)
+    assert len([at for at in kept if at < 30]) == 5 * 30 - 3
+    assert len([at for at in kept if 30 <= at < 300]) == 270
+    assert len([at for at in kept if at >= 300]) == 10
+
+
+def test_keeping_bounds_what_stays_unconfirmed() -> None:
+    """A lamp that flickers all night: its first frames and the budget of an hour, no more."""
+    keeping = Keeping(STEPS, 10_000)
+    others = 0
+    for incident in range(1, 400):
+        start_s = incident * 20.0
+        assert keeping.decide("first_suspect", incident, start_s) is Rank.FIRST
+        keeping.kept("first_suspect", incident, start_s, 100)
+        for tick in range(1, 20):
+            if keeping.decide("hit", incident, start_s + tick / 5) is not None:
+                keeping.kept("hit", incident, start_s + tick / 5, 100)
+                others += 1
+        keeping.closed(incident)
+    hours = 400 * 20 / 3600
+    assert others * 100 <= 10_000 * (hours + 1)
+
+
+def test_confirming_lifts_the_bound() -> None:
+    """What proves to be a fire is not on the lamps' account, from its first frame on."""
+    keeping = Keeping(STEPS, 1_000)
+    keeping.kept("first_suspect", 1, 0.0, 2_000)
+    assert keeping.decide("hit", 1, 0.2) is None
+    assert keeping.decide("first_confirmed", 1, 0.4) is Rank.FIRST
+    keeping.kept("first_confirmed", 1, 0.4, 2_000)
+    assert keeping.decide("hit", 1, 0.6) is Rank.HIT
+    assert keeping.decide("context", 1, 0.6) is Rank.THINNED
+    keeping.kept("first_suspect", 2, 1.0, 10)
+    assert keeping.decide("hit", 2, 1.2) is Rank.HIT
+
+
+# ------------------------------------------------------------------ outbox
+
+RUN = Run("run-1", "hall", 0, 0, (1, 90_000), "h264", 320, 240, "connected")
+MODEL = ModelInfo("0" * 64, "fake", "none", 640)
+
+
+def still(name: str, kind: str = "hit", at_ns: int = 0) -> StillTaken:
+    """A still's record."""
+    time = FrameTime(at_ns, 0.1, 0.1, True, False)
+    return StillTaken(
+        evidence=Evidence(
+            name,
+            "hall",
+            kind,
+            "run-1",
+            0,
+            (1, 90_000),
+            time,
+            320,
+            240,
+            (),
+            None,
+            MODEL,
+            {},
+            "no",
+            ("bt601", "full"),
+            "0",
+        )
+    )
+
+
+def send_all(outbox: Outbox) -> list[str]:
+    """What would be sent now."""
+    sent = []
+    for record in outbox.unsent():
+        outbox.mark_sent(record)
+        sent.append(record.id)
+    return sent
+
+
+def test_the_outbox_drops_the_least_first() -> None:
+    """Thinned hits and context, then hits, firsts last; the oldest of equals; what went is counted once."""
+    outbox = Outbox(6_000 + 6 * 1000)
+    outbox.run(RunBegan(run=RUN))
+    outbox.still(still("first", "first_suspect", 1), bytes(1000), Rank.FIRST)
+    outbox.still(still("hit-1", at_ns=2), bytes(1000), Rank.HIT)
+    outbox.still(still("context-1", at_ns=3), bytes(1000), Rank.THINNED)
+    outbox.still(still("hit-2", at_ns=4), bytes(1000), Rank.HIT)
+    outbox.still(still("context-2", at_ns=5), bytes(1000), Rank.THINNED)
+    assert outbox.dropped is None
+    gone = []
+    for number in range(4):
+        before = {each.id for each in outbox.unsent()}
+        outbox.still(still(f"new-{number}", "first_confirmed", 10), bytes(1000), Rank.FIRST)
+        gone += before - {each.id for each in outbox.unsent()}
+    assert gone == ["context-1", "context-2", "hit-1", "hit-2"]
+    assert outbox.dropped is not None
+    assert (outbox.dropped.count, outbox.dropped.from_at_ns, outbox.dropped.to_at_ns) == (4, 2, 5)
+    assert next(iter(outbox.unsent())).id == "run-1"
+
+
+def test_the_outbox_resends_in_the_old_order() -> None:
+    """At most 32 are out; what was acknowledged never comes again."""
+    outbox = Outbox(10**9)
+    names = [f"still-{number:02d}" for number in range(50)]
+    for name in names:
+        outbox.still(still(name), b"jpeg", Rank.HIT)
+    assert send_all(outbox) == names[:MOST_SENT]
+    assert send_all(outbox) == []
+    outbox.acknowledge((names[0], names[5], "unknown"))
+    assert send_all(outbox) == names[MOST_SENT : MOST_SENT + 2]
+    outbox.resend()
+    left = [name for name in names if name not in {names[0], names[5]}]
+    assert send_all(outbox) == left[:MOST_SENT]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "send", "ack", "resend", "change"]), st.integers(0, 3000)), max_size=120)
+)
+def test_the_outbox_never_holds_more_than_its_cap(steps: list[tuple[str, int]]) -> None:
+    """Besides what is on its way, which the recorder has."""
+    outbox, cap = Outbox(20_000), 20_000
+    sent: list[str] = []
+    for number, (step, size) in enumerate(steps):
+        match step:
+            case "add":
+                outbox.still(still(str(number)), bytes(size), Rank(size % 3))
+            case "change":
+                place = Incident(str(number), "hall", "suspect", 0, None, None, (), 0.5, (0, 0, 1, 1))
+                outbox.incident(IncidentChanged(id=str(number), at_ns=0, incident=place))
+            case "send":
+                sent += send_all(outbox)
+            case "ack":
+                outbox.acknowledge(tuple(sent[: size % 4]))
+                del sent[: size % 4]
+            case "resend":
+                outbox.resend()
+                sent.clear()
+        records = list(outbox._records.values())
+        assert outbox.bytes == sum(record.bytes for record in records)
+        assert sum(record.bytes for record in records if not record.sent) <= cap
+        assert outbox._sent == sum(record.sent for record in records) <= MOST_SENT
+
+
+# ------------------------------------------------------------------ condition
+
+
+def test_the_first_cause_along_the_way_is_told() -> None:
+    """From the camera on: a camera that is away is not the detector's fault."""
+    away = Condition("unreachable", "gone")
+    assert judge(Signs(connection=away, detector_ready=False, disk="full"), 5, 2) == away
+    assert judge(Signs(packet_s=5.1, detector_ready=False), 5, 2).reason == "stalled"
+    assert judge(Signs(undecoded_s=2.5, detector_ready=False), 5, 2).reason == "decode"
+    assert judge(Signs(detector_ready=False, disk="full"), 5, 2).reason == "detector"
+    assert judge(Signs(announced_s=6, analysed_s=1), 5, 2).reason == "detector"
+    assert judge(Signs(announced_s=1, analysed_s=4.5), 5, 2).reason == "overload"
+    assert judge(Signs(analysed_s=100), 5, 2).reason == "ok"
+    assert judge(Signs(disk="full"), 5, 2).reason == "disk"
+
+
+def test_watched_frames_in_a_row_keep_twice_the_interval() -> None:
+    """A longer interval begins the row anew; silence ends it; the longest interval is told once."""
+    watch = Watch(2.0)
+    assert watch.watermark(Condition(), 0, 0).watched_at_ns is None
+    for at_s in (0, 2, 4, 9, 11):
+        watch.watched("run", at_s, at_s * NS, at_s * NS)
+    mark = watch.watermark(Condition(), 11 * NS, 11 * NS)
+    assert (mark.frames_watched, mark.in_row, mark.interval_s, mark.pts) == (5, 2, 5.0, 11)
+    later = watch.watermark(Condition(), 16 * NS, 16 * NS)
+    assert (later.in_row, later.interval_s, later.frames_watched) == (0, None, 5)
+
+
+# ------------------------------------------------------------------ secrets
+
+
+def test_credentials_say_nothing() -> None:
+    """Neither a plan's text nor the credentials' holds the secret; the address percent-encodes it."""
+    plan = WorkerPlan(
+        camera="hall",
+        url="rtsp://10.0.0.1:8554/a?b=c",
+        credentials=Credentials("user@site", "geh:eim/?#"),
+        version="0",
+        recorder_socket="/run/r",
+        thresholds={},
+    )
+    assert "geheim" not in repr(plan).replace(":", "")
+    assert "site" not in repr(plan)
+    assert with_credentials(plan.url, plan.credentials) == "rtsp://user%40site:geh%3Aeim%2F%3F%23@10.0.0.1:8554/a?b=c"
