@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,38 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Key = tuple[str | int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The settings, and where in the file each of them stands."""
+
+    path: Path
+    settings: Settings
+    lines: dict[Key, int]
+
+    def place(self, *key: str | int) -> str:
+        """Of a key, for a sentence about its value: file, line and key; the default has no line."""
+        name = ".".join(str(part) for part in key)
+        if key not in self.lines:
+            return f"{self.path}: {name} (not set: this is the default)"
+        return f"{self.path}, line {self.lines[key]}: {name}"
+
+
 def load(path: Path) -> Settings:
+    """The settings in the file at `path`; see `read`."""
+    return read(path).settings
+
+
+def read(path: Path) -> ConfigFile:
     """The settings in the file at `path`, its relative paths made absolute against the file's folder.
 
     Raises SettingsError: all mistakes found, one line each.
     """
-    text = _read(path)
+    text = _text(path)
     node = _compose(path, text)
+    if node is not None:
+        _refuse_knots(path, node, ())
     lines = dict(_lines(node, ())) if node is not None else {}
-    data = _plain(path, node) if node is not None else {}
+    data = _plain(path, node, "") if node is not None else {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}, line 1: the file must be a mapping with the keys {_keys(Settings)}")
     try:
@@ -36,10 +60,12 @@ def load(path: Path) -> Settings:
     except ValidationError as error:
         told = sorted(_sentence(lines, each) for each in error.errors())
         raise SettingsError("\n".join(f"{path}, line {line}: {sentence}" for line, sentence in told)) from error
-    return _absolute(settings, path.resolve().parent)
+    found = ConfigFile(path, _absolute(settings, path.resolve().parent), lines)
+    _refuse_state_in_store(found)
+    return found
 
 
-def _read(path: Path) -> str:
+def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -57,7 +83,22 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{path}, line {line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {error}") from error
+        raise SettingsError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_knots(path: Path, node: yaml.Node, above: tuple[yaml.Node, ...]) -> None:
+    """What YAML allows and settings cannot be: an alias inside what it stands for, a key that is no text."""
+    line = node.start_mark.line + 1
+    if any(node is each for each in above):
+        raise SettingsError(f"{path}, line {line}: an alias stands inside what it stands for")
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise SettingsError(f"{path}, line {key.start_mark.line + 1}: a key must be a plain text")
+            _refuse_knots(path, value, (*above, node))
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_knots(path, value, (*above, node))
 
 
 def _lines(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
@@ -73,25 +114,34 @@ def _lines(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
             yield from _lines(value, (*at, place))
 
 
-def _plain(path: Path, node: yaml.Node) -> Any:
+def _plain(path: Path, node: yaml.Node, at: str) -> Any:
     """The node as Python values, with ${ENV} expanded; refuses a key that is given twice."""
     if isinstance(node, yaml.MappingNode):
         found: dict[Any, Any] = {}
         for key, value in node.value:
+            name = f"{at}.{key.value}".lstrip(".")
             if key.value in found:
-                raise SettingsError(
-                    f"{path}, line {key.start_mark.line + 1}: {key.value}: given twice; each name may stand once"
-                )
-            found[key.value] = _plain(path, value)
+                line = key.start_mark.line + 1
+                raise SettingsError(f"{path}, line {line}: {name}: given twice; each name may stand once")
+            found[key.value] = _plain(path, value, name)
         return found
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(path, value) for value in node.value]
+        return [_plain(path, value, at) for value in node.value]
+    value = _scalar(path, node, at)
+    return _VARIABLE.sub(lambda found: _variable(path, node, found[1]), value) if isinstance(value, str) else value
+
+
+def _scalar(path: Path, node: yaml.Node, at: str) -> Any:
     loader = yaml.SafeLoader("")
     try:
-        value = loader.construct_object(node)
+        return loader.construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        line = node.start_mark.line + 1
+        raise SettingsError(
+            f"{path}, line {line}: {at}: the tag {node.tag} cannot be used here; write the value alone"
+        ) from error
     finally:
         loader.dispose()
-    return _VARIABLE.sub(lambda found: _variable(path, node, found[1]), value) if isinstance(value, str) else value
 
 
 def _variable(path: Path, node: yaml.Node, name: str) -> str:
@@ -103,12 +153,24 @@ def _variable(path: Path, node: yaml.Node, name: str) -> str:
         ) from None
 
 
+def _refuse_state_in_store(file: ConfigFile) -> None:
+    """The known stores' ids lie outside the stores: an unmounted disk would take them along (design, The right disk)."""
+    storage = file.settings.storage
+    for name in ("state_dir", "runtime_dir"):
+        folder: Path = getattr(storage, name)
+        if storage.root == folder or storage.root in folder.parents:
+            raise SettingsError(
+                f"{file.place('storage', name)}: {folder} lies in storage.root; give a folder outside of it"
+            )
+
+
 def _keys(model: type[Any]) -> str:
     return ", ".join(model.model_fields)
 
 
 def _sentence(lines: dict[Key, int], error: ErrorDetails) -> tuple[int, str]:
-    at = tuple(part for part in error["loc"] if part not in {"[key]"})
+    inside = error.get("ctx", {}).get("inside", ()) if error["type"] == "camera" else ()
+    at = (*(part for part in error["loc"] if part != "[key]"), *inside)
     line = next((lines[at[:end]] for end in range(len(at), -1, -1) if at[:end] in lines), 1)
     key = ".".join(str(part) for part in at) or "the file"
     what = error["msg"].removeprefix("Value error, ")

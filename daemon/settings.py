@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from daemon.domain import Label
 
@@ -50,6 +51,7 @@ Seconds = Annotated[float, BeforeValidator(lambda value: _scaled(value, _DURATIO
 """A duration: a number of seconds, or text such as "500 ms", "2 s", "10 min", "30 d"."""
 Bytes = Annotated[int, BeforeValidator(lambda value: _whole(_scaled(value, _SIZE_UNITS_BYTES, "64 MB")))]
 """A size: a number of bytes, or text such as "64 MB", "10 GB"."""
+LONGEST_S = 100 * 365 * 86400  # beyond any use, and far below where times overflow
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Share, Share]
 
@@ -57,7 +59,7 @@ Point = tuple[Share, Share]
 class Block(BaseModel):
     """What all blocks have in common: nothing unknown, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Thresholds(Block):
@@ -92,11 +94,14 @@ class Colour(Block):
     range: Literal["auto", "limited", "full"] = "auto"
 
 
+_PASSWORD_IN_URL = re.compile(r"[?&/;](?:pass\w*|pwd|token)=[^&/;]", re.IGNORECASE)
+
+
 def _rtsp_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
         raise ValueError("write an RTSP address such as rtsp://10.0.0.21/stream1")
-    if parts.username is not None or parts.password is not None:
+    if parts.username is not None or parts.password is not None or _PASSWORD_IN_URL.search(value):
         raise ValueError(
             "an address must not hold credentials: give them as the keys username and password or password_file"
         )
@@ -111,7 +116,7 @@ class CameraSettings(Block):
     """One camera."""
 
     url: Annotated[str, AfterValidator(_rtsp_url)]
-    username: str | None = None
+    username: Annotated[str, Field(min_length=1)] | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
     enabled: bool = True
@@ -132,7 +137,8 @@ class IngestSettings(Block):
     """Reading the streams."""
 
     open_timeout: Annotated[Seconds, Field(ge=1, le=60)] = 5
-    read_timeout: Annotated[Seconds, Field(ge=1, le=60)] = 5
+    read_timeout: Annotated[Seconds, Field(ge=1, le=8)] = 5
+    """A stall shows after twice this, and must do so before the supervisor takes the worker for stuck (20 s)."""
     ring_seconds: Annotated[Seconds, Field(ge=2, le=600)] = 60
     ring_bytes: Annotated[Bytes, Field(ge=1_000_000)] = 64_000_000
     unacked_bytes: Annotated[Bytes, Field(ge=4_000_000)] = 64_000_000
@@ -173,12 +179,21 @@ class DetectSettings(Block):
     ended_after: Annotated[Seconds, Field(gt=0, le=3600)] = 30
     """A confirmed incident without another sighting for this long has ended."""
 
+    @model_validator(mode="after")
+    def _floor_below_thresholds(self) -> DetectSettings:
+        least = min(self.thresholds.fire, self.thresholds.smoke)
+        if self.floor > least:
+            raise ValueError(
+                f"floor ({self.floor:g}) is above a threshold ({least:g}), which could then never be reached"
+            )
+        return self
+
 
 class ThinningStep(Block):
     """From `after` on since the first suspicion, one still every `every`."""
 
-    after: Annotated[Seconds, Field(ge=0)]
-    every: Annotated[Seconds, Field(gt=0)]
+    after: Annotated[Seconds, Field(ge=0, le=LONGEST_S)]
+    every: Annotated[Seconds, Field(gt=0, le=LONGEST_S)]
 
 
 class StorageSettings(Block):
@@ -187,7 +202,7 @@ class StorageSettings(Block):
     root: Path = Path("var/store")
     state_dir: Path | None = None
     runtime_dir: Path | None = None
-    retention: Annotated[Seconds, Field(ge=3600)] = 30 * 86400
+    retention: Annotated[Seconds, Field(ge=3600, le=LONGEST_S)] = 30 * 86400
     reserve: Annotated[Bytes, Field(ge=0)] | None = None
     """Free bytes below which nothing is written; None: 5 % of the disk or 10 GB, the smaller."""
     suspect_bytes_per_hour: Annotated[Bytes, Field(ge=1_000_000)] = 50_000_000
@@ -220,6 +235,11 @@ class ApiSettings(Block):
     """A picture that cannot be answered within this is refused at once."""
 
 
+def _at_camera(inside: tuple[str, ...], sentence: str) -> PydanticCustomError:
+    """A mistake whose place pydantic does not know: `inside` is where below cameras; config_file.py joins them."""
+    return PydanticCustomError("camera", "{sentence}", {"sentence": sentence, "inside": inside})
+
+
 class Settings(Block):
     """The whole of config.yaml."""
 
@@ -239,13 +259,14 @@ class Settings(Block):
     def _names(cls, cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
         for name in cameras:
             if not CAMERA_NAME.match(name):
-                raise ValueError(
-                    f"a camera cannot be called {name!r}: allowed are a-z, 0-9, - and _, at most 63, not beginning with - or _"
+                raise _at_camera(
+                    (name,),
+                    "no name for a camera: allowed are a-z, 0-9, - and _, at most 63, not beginning with - or _",
                 )
         seen: dict[str, str] = {}
         for name, camera in cameras.items():
             if (other := seen.setdefault(camera.url, name)) != name:
-                raise ValueError(f"{name!r} has the same url as {other!r}: each camera is named once")
+                raise _at_camera((name, "url"), f"the same url as that of {other}: each camera is named once")
         return cameras
 
     def for_children(self) -> str:

@@ -112,7 +112,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def listen(path: Path) -> socket.socket:
     """A listening socket at `path`, for this uid alone; replaces what a killed process left there."""
-    _check_length(path)
+    check_path(path)
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     before = os.umask(0o177)
@@ -126,7 +126,7 @@ def listen(path: Path) -> socket.socket:
 
 def connect(path: Path) -> socket.socket:
     """A connection to the socket at `path`; raises PeerGone when nobody listens there."""
-    _check_length(path)
+    check_path(path)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(str(path))
@@ -136,7 +136,8 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def _check_length(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Raises FirewitnessError when a socket cannot have this path: Unix sockets' paths are short (unix(7))."""
     if len(os.fsencode(path)) > _SUN_PATH:
         raise FirewitnessError(
             f"{path}: a socket's path may have {_SUN_PATH} bytes; set storage.runtime_dir to a shorter one"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from http import HTTPStatus
 
 from flask import Flask, Response, request
@@ -23,18 +22,6 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a listening address can be reached from this host alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def install(app: Flask, *, on_loopback: bool, port: int) -> None:

@@ -7,7 +7,6 @@ writes nothing.
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 from typing import Any
@@ -17,13 +16,14 @@ from gunicorn.app.base import BaseApplication
 
 from daemon import lifeline, log, sockets
 from daemon.api.app import create_app
-from daemon.api.guard import is_loopback
 from daemon.api.live import LiveStatus
 from daemon.api.patience import Master, PatientWorker
+from daemon.child import descriptors, settings_in
 from daemon.clock import host_clocks
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.detect.work import WorkClient
+from daemon.loopback import is_loopback
 from daemon.settings import Settings
 from daemon.storage.queries import Index
 
@@ -93,16 +93,11 @@ def _address(listen_fd: int) -> tuple[str, int]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs until SIGTERM, or until the supervisor is gone."""
-    parser = argparse.ArgumentParser(prog="python -m daemon.api.server")
-    for name in ("lifeline", "settings", "listen"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="FD")
-    options = parser.parse_args(arguments)
+    options = descriptors("daemon.api.server", "lifeline", "settings", "listen", arguments=arguments)
     log.set_up("web")
     for name in _NOT_OURS:
         os.environ.pop(name, None)
-    # pread: the memfd is shared with the other children, its position too
-    text = os.pread(options.settings, os.fstat(options.settings).st_size, 0)
-    settings = Settings.model_validate_json(text)
+    settings = settings_in(options.settings)
     WebServer(settings, options.lifeline, options.listen).run()
 
 

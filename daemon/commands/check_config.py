@@ -6,15 +6,20 @@ from __future__ import annotations
 import argparse
 
 from daemon.commands import settings as settings_of
-from daemon.commands.folders import prepare
+from daemon.commands.folders import check
 from daemon.detect.weights import read_weights
+from daemon.errors import DetectorError, SettingsError
 
 
 def run(options: argparse.Namespace) -> int:
     """Says what would be watched; every mistake is a SettingsError."""
-    settings = settings_of.of(options.config)
-    prepare(settings)
-    read_weights(settings.detect.weights, settings.detect.weights_sha256, settings.detect.allow_pickle)
+    file = settings_of.file(options.config)
+    check(file)
+    settings = file.settings
+    try:
+        read_weights(settings.detect.weights, settings.detect.weights_sha256, settings.detect.allow_pickle)
+    except DetectorError as error:
+        raise SettingsError(f"{file.place('detect', 'weights')}: {error}") from error
     count = sum(camera.enabled for camera in settings.cameras.values())
     print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
     for name, camera in settings.cameras.items():

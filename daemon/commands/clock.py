@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 
 from daemon import sockets
-from daemon.clock import rfc3339
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
@@ -16,5 +15,5 @@ def run(options: argparse.Namespace) -> int:
     """Needs the running daemon: it is its clock."""
     settings = settings_of.of(options.config)
     result = Control(sockets.control(runtime_dir(settings.storage))).ask("clock_accept")
-    print(f"The purge now goes by {rfc3339(int(result['trusted_at_ns']))} (UTC).")
+    print(f"The purge now goes by {result['trusted_at']}.")
     return 0

@@ -1,37 +1,58 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The folders of a daemon: made and tried before anything starts, so that a mistake is a sentence and no crash."""
+"""Folders and files that the settings name: tried before anything starts, so that a mistake is a sentence and no crash."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
-from daemon.config_file import runtime_dir, state_dir
+from daemon import sockets, wire
+from daemon.config_file import ConfigFile, runtime_dir, state_dir
 from daemon.errors import SettingsError
-from daemon.settings import Settings
+from daemon.secrets import password_of
 
 
-def prepare(settings: Settings) -> None:
-    """Makes root, state_dir and runtime_dir where they are missing; raises SettingsError when one cannot be written."""
-    storage = settings.storage
-    for key, folder in (
-        ("storage.root", storage.root),
-        ("storage.state_dir", state_dir(storage)),
-        ("storage.runtime_dir", runtime_dir(storage)),
+def check(file: ConfigFile) -> None:
+    """Raises SettingsError when one of them cannot be used; makes none."""
+    storage = file.settings.storage
+    for name, folder in (
+        ("root", storage.root),
+        ("state_dir", state_dir(storage)),
+        ("runtime_dir", runtime_dir(storage)),
     ):
-        _writable(key, folder)
-    for place, folder in enumerate(settings.api.image_roots):
+        _check_writable(file.place("storage", name), folder)
+    wire.check_path(sockets.recorder(runtime_dir(storage)))
+    for place, folder in enumerate(file.settings.api.image_roots):
         if not folder.is_dir():
-            raise SettingsError(f"api.image_roots.{place}: {folder} is no folder; name folders that are there")
+            where = file.place("api", "image_roots", place)
+            raise SettingsError(f"{where}: {folder} is no folder; name folders that are there")
+    for name, camera in file.settings.cameras.items():
+        if camera.enabled and camera.password_file is not None:
+            password_of(camera, file.place("cameras", name, "password_file"))
 
 
-def _writable(key: str, folder: Path) -> None:
-    try:
+def prepare(file: ConfigFile) -> None:
+    """Checks, and makes state_dir and runtime_dir.
+
+    The root is the store's to make: a missing one may be a disk that is not mounted, which only the store can tell.
+    """
+    check(file)
+    for folder in (state_dir(file.settings.storage), runtime_dir(file.settings.storage)):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+
+
+def _check_writable(where: str, folder: Path) -> None:
+    """A full or read-only disk is no mistake in the settings: the recorder says so and waits for it."""
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return
+        who = f"uid {os.getuid()}"
         raise SettingsError(
-            f"{key}: {folder} cannot be written by uid {os.getuid()} ({error.strerror}); name a folder that can, or change its owner"
+            f"{where}: {folder} cannot be written by {who} ({error.strerror}); name a folder that can, or change its owner"
         ) from error

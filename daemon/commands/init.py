@@ -14,8 +14,9 @@ from daemon.storage.store import Store
 
 def run(options: argparse.Namespace) -> int:
     """Refused while a daemon writes there, and in a folder that holds something else."""
-    settings = settings_of.of(options.config)
-    prepare(settings)
+    file = settings_of.file(options.config)
+    prepare(file)
+    settings = file.settings
     store = Store.open(
         settings.storage,
         host_clocks(),

@@ -14,6 +14,7 @@ from daemon.commands import settings as settings_of
 from daemon.commands.folders import prepare
 from daemon.config_file import runtime_dir
 from daemon.errors import FirewitnessError
+from daemon.loopback import is_loopback
 from daemon.settings import CameraSettings, Settings
 from daemon.supervisor.supervisor import Supervisor
 
@@ -22,8 +23,9 @@ SIMULATED = "simulated"
 
 def run(options: argparse.Namespace) -> int:
     """Returns when the daemon was stopped."""
-    settings = settings_of.of(options.config)
-    prepare(settings)
+    file = settings_of.file(options.config)
+    prepare(file)
+    settings = file.settings
     lock = _lock(runtime_dir(settings.storage))
     http = _listen(settings.api.host, settings.api.port)
     simulated = None
@@ -73,5 +75,10 @@ def _introduce(settings: Settings, http: socket.socket, simulated: bool) -> None
     if simulated:
         print("            a drawn room in which a fire breaks out: config.yaml names no camera yet")
     print(f"  evidence  {settings.storage.root}")
-    print(f"  page      http://{f'[{host}]' if ':' in host else host}:{port}/")
+    if is_loopback(host):
+        print(f"  page      http://{f'[{host}]' if ':' in host else host}:{port}/")
+    else:
+        print(
+            f"  serves    /fire_detector and health on {host}:{port}; evidence only with api.host 127.0.0.1 (see README.md)"
+        )
     print("  Ctrl-C stops.", flush=True)

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.config_file import load
+from daemon.config_file import ConfigFile, read
 from daemon.settings import Settings
 
 DEFAULT = Path("config.yaml")
 
 
+def file(path: Path | None) -> ConfigFile:
+    """What --config names, or ./config.yaml."""
+    return read(path or DEFAULT)
+
+
 def of(path: Path | None) -> Settings:
-    """The settings of --config, or of ./config.yaml."""
-    return load(path or DEFAULT)
+    """The settings in it."""
+    return file(path).settings
 
 
 def of_or_defaults(path: Path | None) -> Settings:

@@ -7,29 +7,27 @@ ready", so that recording goes on and nothing is restarted in a loop.
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 
 from daemon import log
+from daemon.child import descriptors, settings_in
 from daemon.detect.detector import FireDetector
 from daemon.detect.inference import Inference
 from daemon.detect.service import Service
 from daemon.errors import PeerGone
 from daemon.lifeline import watch
-from daemon.settings import Settings
 
 
 def main() -> int:
     """Returns the exit status."""
-    arguments = _arguments()
+    arguments = descriptors("daemon.detect.process", "lifeline", "settings", "control", "listen")
     watch(arguments.lifeline)
     log.set_up("detector")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
-    settings = Settings.model_validate_json(_read(arguments.settings))
+    settings = settings_in(arguments.settings)
     detect = settings.detect
 
     def load() -> FireDetector:
@@ -57,20 +55,6 @@ def main() -> int:
     except PeerGone:
         return 1  # the supervisor is gone, and the lifeline about to say so
     return 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m daemon.detect.process")
-    for name in ("lifeline", "settings", "control", "listen"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="FD")
-    return parser.parse_args()
-
-
-def _read(descriptor: int) -> bytes:
-    """The whole of a memfd; its offset is shared with other readers and therefore not used."""
-    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-    os.close(descriptor)
-    return content
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from daemon.errors import FirewitnessError
 from daemon.lifeline import watch
 from daemon.simulate.farm import Camera, Farm
 from daemon.simulate.library import default_cache
-from daemon.simulate.recording import recorded_scene
+from daemon.simulate.recording import recorded_scene, recording_path
 
 NAME = "simulated"  # the camera's, and its path in the URL
 
@@ -54,6 +54,8 @@ def main() -> int:
         watch(options.lifeline_fd)
     for number in (signal.SIGTERM, signal.SIGINT):  # drawing takes seconds: it can be broken off too
         signal.signal(number, lambda *_: sys.exit(0))
+    if not recording_path(options.cache).exists():
+        print("the simulated camera draws its scene, once; this takes about 10 s", file=sys.stderr, flush=True)
     try:
         asyncio.run(serve(recorded_scene(options.cache), options))
     except (FirewitnessError, OSError) as error:

@@ -163,10 +163,10 @@ def _paste(
         dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
         threads=1,
     )
-    rows = frame.to_ndarray()
+    rows = np.asarray(frame.to_ndarray(), np.uint8)
     planes[0][top : top + height, left : left + width] = rows[:height]
     small = rows[height:].reshape(2, height // 2, width // 2)
-    for plane, part in zip(planes[1:], small, strict=True):
+    for plane, part in zip(planes[1:], (small[0], small[1]), strict=True):
         plane[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] = part
 
 

@@ -9,7 +9,6 @@ In a test: `with FarmThread([Camera("hall", clip)], truth=path) as farm: open_st
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import sys
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from daemon.errors import SettingsError
+from daemon.loopback import is_loopback
 from daemon.simulate.arguments import cameras_from, parse_arguments
 from daemon.simulate.authenticator import Authenticator
 from daemon.simulate.camera import Camera, LiveCamera
@@ -40,11 +40,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def checked_host(host: str) -> str:
     """Refuses every address that others can reach: what a simulated camera shows is no camera's picture."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise SettingsError(f"simulated cameras are served on loopback only, such as 127.0.0.1, not on {host!r}")
     return host
 

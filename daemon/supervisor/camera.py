@@ -50,8 +50,8 @@ class CameraWatch:
         if now_s - self._heard_at > SILENT_S:
             return f"said nothing for {SILENT_S:.0f} s"
         beat = self.beat
-        if beat is not None and beat.state == "streaming" and beat.packet_mono_ns is not None:
-            idle_s = now_s - beat.packet_mono_ns / 1e9
+        if beat is not None and beat.state == "streaming":
+            idle_s = now_s - max(beat.since_mono_ns, beat.packet_mono_ns or 0) / 1e9
             if idle_s > NO_PACKET_S:
                 return f"streams without a packet for {idle_s:.0f} s"
         return ""
@@ -67,7 +67,7 @@ class CameraWatch:
             return
         finally:
             theirs.close()
-        self._heard_at = now_s
+        self._heard_at = time.monotonic()  # not now_s: the forkserver may have taken its time
         self.channel = wire.Channel(ours, WorkerBeat)
         self._loop.watch(self.process.pidfd, self._ended)
         self._loop.watch(self.channel, self._read)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from daemon.control import Control
 from daemon.errors import FirewitnessError
 
+FIRST_AFTER_S = 60
 PURGE_EVERY_S = 3600
 HEAD_EVERY_S = 3600
 PURGE_TIMEOUT_S = 600
@@ -27,8 +29,10 @@ class Schedule:
         self._scheduler = BackgroundScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        self._scheduler.add_job(self._purge, "interval", seconds=PURGE_EVERY_S)
-        self._scheduler.add_job(self._head, "interval", seconds=HEAD_EVERY_S)
+        # The first soon: a daemon that is restarted more often than hourly must purge, too
+        first = datetime.now(UTC) + timedelta(seconds=FIRST_AFTER_S)
+        self._scheduler.add_job(self._purge, "interval", seconds=PURGE_EVERY_S, next_run_time=first)
+        self._scheduler.add_job(self._head, "interval", seconds=HEAD_EVERY_S, next_run_time=first)
 
     def start(self) -> None:
         self._scheduler.start()

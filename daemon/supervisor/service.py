@@ -79,8 +79,14 @@ class Service:
             self.process.kill()
 
     def _begin(self, now_s: float) -> None:
-        self.process, self.channel = self._start()
-        self._heard_at = now_s
+        try:
+            self.process, self.channel = self._start()
+        except (OSError, PeerGone) as error:  # no memory, no processes; TimeoutError is an OSError
+            pause_s = self._pauses.after_death(0)
+            self._start_at = now_s + pause_s
+            self._log.error("%s cannot be started (%s); it is tried again in %.1f s", self.name, error, pause_s)
+            return
+        self._heard_at = time.monotonic()
         self._loop.watch(self.process.pidfd, self._ended)
         if self.channel is not None:
             self._loop.watch(self.channel, self._read)

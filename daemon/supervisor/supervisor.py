@@ -12,13 +12,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from daemon import __version__, sockets, wire
 from daemon.config_file import runtime_dir, state_dir
 from daemon.detect.live import make_live_channel
-from daemon.errors import FirewitnessError
+from daemon.errors import FirewitnessError, PeerGone
 from daemon.ingest.forkserver import Forkserver
 from daemon.ingest.planning import plan_for
 from daemon.memory import sealed
@@ -30,9 +29,10 @@ from daemon.messages import (
     FromRecorderControl,
     RecorderBeat,
 )
+from daemon.secrets import password_of
 from daemon.settings import Settings
 from daemon.supervisor.camera import CameraWatch
-from daemon.supervisor.children import Process, start_module
+from daemon.supervisor.children import Pauses, Process, start_module
 from daemon.supervisor.control_server import ControlServer
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
@@ -43,7 +43,7 @@ TICK_S = 0.25
 SILENT_S = 30.0
 STOP_WITHIN_S = 9.0  # of the 10 s promised, the last is for what has to be killed
 # What a part of a stop may take before it is killed: workers first, since the recorder drains what they leave.
-STOP_WORKERS_S, STOP_RECORDER_S = 2.0, 3.0
+STOP_WORKERS_S, STOP_RECORDER_S, STOP_DETECTOR_S = 2.0, 4.5, 1.0
 
 
 class Supervisor:
@@ -66,6 +66,8 @@ class Supervisor:
         self.detector_beat: DetectorBeat | None = None
         self.recorder_beat: RecorderBeat | None = None
         self._forkserver: Forkserver | None = None
+        self._forkserver_pauses = Pauses()
+        self._forkserver_at_s = self._forkserver_began_s = 0.0
         self._make_services()
         self._cameras = {
             name: CameraWatch(name, self._loop, log, lambda control, name=name: self._fork(name, control))  # type: ignore[misc]
@@ -119,8 +121,11 @@ class Supervisor:
         theirs.close()
         channel: wire.Channel[DetectorBeat] = wire.Channel(ours, DetectorBeat)
         channel.settimeout(5)
-        for name, (_, detector_end, memory) in self._live.items():
-            channel.send(Attach(camera=name), [detector_end.fileno(), memory])
+        try:
+            for name, (_, detector_end, memory) in self._live.items():
+                channel.send(Attach(camera=name), [detector_end.fileno(), memory])
+        except (PeerGone, TimeoutError):
+            process.kill()  # it died or hangs already: its end is noticed like any other
         channel.settimeout(0)
         return process, channel
 
@@ -138,23 +143,25 @@ class Supervisor:
 
     def _fork(self, name: str, control: int) -> Process:
         camera = self.settings.cameras[name]
-        plan = plan_for(
-            self.settings, name, _password(name, camera.password, camera.password_file), sockets.recorder(self._run_dir)
-        )
+        password = password_of(camera, f"{name}: password_file")
+        plan = plan_for(self.settings, name, password, sockets.recorder(self._run_dir))
         worker_end, _, memory = self._live[name]
         if self._forkserver is None:
             raise FirewitnessError("the forkserver is being restarted")
         try:
             pid, pidfd = self._forkserver.fork(plan, [self._lifeline, control, worker_end.fileno(), memory])
-        except TimeoutError:  # stopped or stuck: its end is noticed by its pidfd, and another one is started
-            signal.pidfd_send_signal(self._forkserver.pidfd, signal.SIGKILL)
-            raise FirewitnessError("the forkserver does not answer and is started again") from None
+        except (
+            PeerGone
+        ) as error:  # dead, or killed for not answering: its pidfd says so too, and another one is started
+            raise FirewitnessError(f"{error}; it is started again") from error
         return Process(f"worker of {name}", pid, pidfd, time.monotonic())
 
-    def _start_forkserver(self) -> None:
-        self._forkserver = Forkserver(self._lifeline)
-        self._forkserver.start()
-        self._loop.watch(self._forkserver.pidfd, self._forkserver_died)
+    def _tick_forkserver(self, now_s: float) -> None:
+        if self._forkserver is None and now_s >= self._forkserver_at_s:
+            self._forkserver_began_s = now_s
+            self._forkserver = Forkserver(self._lifeline)
+            self._forkserver.start()
+            self._loop.watch(self._forkserver.pidfd, self._forkserver_died)
 
     def _forkserver_died(self) -> None:
         """Its workers live on without a parent to fork them again: they end with it and all start anew."""
@@ -162,12 +169,11 @@ class Supervisor:
         self._loop.forget(self._forkserver.pidfd)
         self._forkserver.close()
         self._forkserver = None
-        if self._ending:
-            return
+        now_s = time.monotonic()
+        self._forkserver_at_s = now_s + self._forkserver_pauses.after_death(now_s - self._forkserver_began_s)
         self._log.warning("the forkserver died: it and all workers are started again")
         for camera in self._cameras.values():
             camera.kill()
-        self._start_forkserver()
 
     # ------------------------------------------------------------ running
 
@@ -178,11 +184,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)  # the byte in the pipe is what counts
         self._loop.watch(wake_read, lambda: self._signalled(wake_read))
-        self._start_forkserver()
         self._schedule.start()
         told_ready = False
         while not self._ending:
             now_s = time.monotonic()
+            self._tick_forkserver(now_s)
             for service in self._services:
                 service.tick(now_s)
             for camera in self._cameras.values():
@@ -284,12 +290,14 @@ class Supervisor:
         self._wait(lambda: self._recorder.process is None, STOP_RECORDER_S)
         self._recorder.kill()
         self._detector.stop()
+        self._wait(lambda: self._detector.process is None, STOP_DETECTOR_S)
         for service in self._services[2:]:
             service.stop(signal.SIGTERM)
         self._wait(self._all_ended, until_s - time.monotonic())
         for service in self._services:
             service.kill()
         if self._forkserver is not None:
+            self._loop.forget(self._forkserver.pidfd)
             self._forkserver.close()
         self._wait(self._all_ended, 1.0)
         self._control.close()
@@ -305,15 +313,3 @@ class Supervisor:
         until = time.monotonic() + most_s
         while not done() and (left_s := until - time.monotonic()) > 0:
             self._loop.turn(min(left_s, TICK_S))
-
-
-def _password(name: str, password: Any, file: Path | None) -> str | None:
-    """The camera's password; read anew at each start of its worker, so that a changed file needs no restart."""
-    if password is not None:
-        return str(password.get_secret_value())
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        raise FirewitnessError(f"{name}: password_file {file} cannot be read ({error.strerror})") from error

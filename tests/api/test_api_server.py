@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from daemon.api.guard import is_loopback
+from daemon.loopback import is_loopback
 from tests.api.web_under_test import Site, Web
 
 HEAVY = ("torch", "ultralytics", "av", "openvino", "onnxruntime", "daemon.ingest", "apscheduler")

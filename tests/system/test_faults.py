@@ -153,7 +153,9 @@ def kill_the_supervisor(daemon: Daemon, farm: FarmThread, times: int) -> None:
     witness = start(daemon, farm, max_interval_s=1)  # so that no restart is fast enough to leave no gap
     for turn in range(times):
         # A gap that is still open would simply go on through the dead daemon's time, with its first cause
-        wait_for(lambda: all(gap["to"] for gap in daemon.every("/api/v1/gaps")), RECOVERED_S, "both cameras are watched")
+        wait_for(
+            lambda: all(gap["to"] for gap in daemon.every("/api/v1/gaps")), RECOVERED_S, "both cameras are watched"
+        )
         for _ in range(turn % 3):  # another moment of the incident each time
             witness.goes_on()
         daemon.kill()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config_file import load
-from daemon.errors import SettingsError
+from daemon.commands.folders import check
+from daemon.config_file import load, read
+from daemon.errors import FirewitnessError, SettingsError
+from daemon.secrets import password_of
 from daemon.settings import Settings
 
 HALL = "cameras:\n  hall:\n    url: rtsp://10.0.0.21/stream1\n"
@@ -23,7 +25,7 @@ def write(folder: Path, text: str) -> Path:
 def refusal(folder: Path, text: str) -> str:
     with pytest.raises(SettingsError) as caught:
         load(write(folder, text))
-    return str(caught.value).replace(str(folder / "config.yaml"), "FILE")
+    return str(caught.value).replace(str(folder / "config.yaml"), "FILE").replace(str(folder), "FOLDER")
 
 
 def test_the_promised_form_works(tmp_path: Path) -> None:
@@ -109,13 +111,13 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ),
         (
             HALL + "  yard:\n    url: rtsp://10.0.0.21/stream1\n",
-            "FILE, line 1: cameras: 'yard' has the same url as 'hall': each camera is named once",
+            "FILE, line 5: cameras.yard.url: the same url as that of hall: each camera is named once",
         ),
-        (HALL + "  hall:\n    url: rtsp://b/\n", "FILE, line 4: hall: given twice; each name may stand once"),
+        (HALL + "  hall:\n    url: rtsp://b/\n", "FILE, line 4: cameras.hall: given twice; each name may stand once"),
         (
             "cameras:\n  ../x:\n    url: rtsp://b/\n",
-            "FILE, line 1: cameras: a camera cannot be called '../x': allowed are a-z, 0-9, - and _, at most 63, not "
-            "beginning with - or _",
+            "FILE, line 2: cameras.../x: no name for a camera: allowed are a-z, 0-9, - and _, at most 63, not beginning "
+            "with - or _",
         ),
         (
             "detect:\n  max_interval: 2 weeks\n",
@@ -130,6 +132,36 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 4: the environment variable NOT_SET_ANYWHERE is not set",
         ),
         ("api: {port: 99999}\n", "FILE, line 1: api.port: input should be less than or equal to 65535"),
+        (
+            "cameras:\n  hall:\n    url: rtsp://10.0.0.21/s?user=a&password=b\n",
+            "FILE, line 3: cameras.hall.url: an address must not hold credentials: give them as the keys username and "
+            "password or password_file",
+        ),
+        (HALL + "    username: ''\n", "FILE, line 4: cameras.hall.username: string should have at least 1 character"),
+        ("storage: {retention: .inf}\n", "FILE, line 1: storage.retention: input should be a finite number"),
+        (
+            "storage:\n  retention: 99999999999 d\n",
+            "FILE, line 2: storage.retention: input should be less than or equal to 3153600000",
+        ),
+        (
+            "detect:\n  floor: 0.9\n",
+            "FILE, line 1: detect: floor (0.9) is above a threshold (0.3), which could then never be reached",
+        ),
+        (
+            "storage:\n  root: s\n  state_dir: s/state\n",
+            "FILE, line 3: storage.state_dir: FOLDER/s/state lies in storage.root; give a folder outside of it",
+        ),
+        ("cameras: &a {h: *a}\n", "FILE, line 1: an alias stands inside what it stands for"),
+        ("? [a, b]\n: 1\n", "FILE, line 1: a key must be a plain text"),
+        (
+            "api:\n  port: !!int abc\n",
+            "FILE, line 2: api.port: the tag tag:yaml.org,2002:int cannot be used here; write the value alone",
+        ),
+        (
+            "api:\n  host: !!python/object:os.system x\n",
+            "FILE, line 2: api.host: the tag tag:yaml.org,2002:python/object:os.system cannot be used here; write the "
+            "value alone",
+        ),
         ("- 1\n", "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, storage, api"),
     ],
 )
@@ -160,3 +192,34 @@ def test_a_secret_in_a_bad_file_is_not_repeated(tmp_path: Path) -> None:
         tmp_path, "cameras:\n  hall:\n    url: rtsp://me:c4nary@h/\n    password: c4nary\n    extra: c4nary\n"
     )
     assert "c4nary" not in told
+
+
+def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> None:
+    """A folder that is none, a secret that is missing or unreadable: key, line, and what is wrong; nothing is made."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    credentials = HALL + "    username: a\n    password_file: {}\n"
+    for text, sentence in (
+        ("storage:\n  root: file/x\n", "line 2: storage.root: {}/file/x cannot be written by uid "),
+        (
+            "api:\n  image_roots: [here, there]\n",
+            "line 2: api.image_roots.0: {}/here is no folder; name folders that are there",
+        ),
+        (
+            credentials.format("none"),
+            "line 5: cameras.hall.password_file: {}/none cannot be read (No such file or directory)",
+        ),
+        (credentials.format("binary"), "line 5: cameras.hall.password_file: {}/binary is not UTF-8 text (byte 0)"),
+        ("storage: {{runtime_dir: {}}}\n".format("x" * 120), "a socket's path may have 107 bytes"),
+    ):
+        with pytest.raises(FirewitnessError) as caught:
+            check(read(write(tmp_path, text)))
+        assert sentence.format(tmp_path) in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["binary", "config.yaml", "file"]
+
+
+def test_a_password_file_loses_its_line_end_alone(tmp_path: Path) -> None:
+    """Also one that an editor of another system wrote."""
+    (tmp_path / "secret").write_bytes("pass wörd \r\n".encode())
+    settings = load(write(tmp_path, HALL + "    username: a\n    password_file: secret\n"))
+    assert password_of(settings.cameras["hall"], "here") == "pass wörd "

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where a camera's password comes from; it goes to that camera's worker and nowhere else."""
+
+from __future__ import annotations
+
+from daemon.errors import SettingsError
+from daemon.settings import CameraSettings
+
+
+def password_of(camera: CameraSettings, where: str) -> str | None:
+    """The password, read anew each time, so that a changed file needs no restart; None where there is none.
+
+    Raises SettingsError, beginning with `where`, when password_file cannot be read.
+    """
+    if camera.password is not None:
+        return camera.password.get_secret_value()
+    if camera.password_file is None:
+        return None
+    try:
+        return camera.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{where}: {camera.password_file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{where}: {camera.password_file} is not UTF-8 text (byte {error.start})") from error

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One ledger line → its rows: the only place where rows of the index are made, changed or removed.
+
+Used alike when storing, recovering, verifying and (later) reindexing, so that the index is a function of ledger and
+stills. Applying a line twice leaves what applying it once does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, inspect, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from daemon.clock import NS
+from daemon.domain import Evidence
+from daemon.storage import index, record
+from daemon.storage.ledger import Line
+
+
+def apply(session: Session, line: Line, evidence: Evidence | None = None) -> None:
+    """Makes the rows of `line`.
+
+    `evidence` is the record of a `stored` line's still; None where its file is gone: the row has what the line says.
+    """
+    _APPLIERS[line.kind](session, line, evidence)
+
+
+def _nothing(session: Session, line: Line, evidence: Evidence | None) -> None:
+    """Lines that tell of the store itself have no rows."""
+
+
+def _opened(session: Session, line: Line, evidence: Evidence | None) -> None:
+    at_ns = at_ns_of(line.at)
+    for name in line.body["cameras"]:
+        session.execute(insert(index.CameraRow).values(name=name, first_seen_at_ns=at_ns).on_conflict_do_nothing())
+
+
+def _run(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    values = {
+        "id": body["id"], "run_seq": body["run_seq"], "camera": body["camera"],
+        "started_at_ns": int(body["started_at_ns"]), "body": body,
+    }  # fmt: skip
+    _put(session, index.RunRow, values)
+    row = index.EvidenceRow
+    session.execute(  # a still completed by recovery can stand before its run's line
+        update(row)
+        .where(row.run_seq.is_(None), func.json_extract(row.record, "$.run") == body["id"])
+        .values(run_seq=body["run_seq"])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _stored(session: Session, line: Line, evidence: Evidence | None) -> None:
+    values = evidence_values(session, line, evidence)
+    _put(session, index.EvidenceRow, values)
+    for sighting in sightings(line, evidence):
+        _put(session, index.SightingRow, sighting)
+    _follow_stills(session, [line.body["incident"]], values["max_confidence"])
+
+
+def evidence_values(session: Session, line: Line, evidence: Evidence | None) -> dict[str, Any]:
+    """The row of a `stored` line in `evidence`."""
+    body = line.body
+    run_seq = session.scalar(select(index.RunRow.run_seq).where(index.RunRow.id == body["run"]))
+    return {
+        "id": body["id"], "camera": body["camera"], "kind": body["kind"],
+        "captured_at_ns": int(body["captured_at_ns"]), "run_seq": run_seq, "pts": int(body["pts"]),
+        "incident": body["incident"],
+        "max_confidence": max((found.confidence for found in evidence.detections), default=0.0) if evidence else 0.0,
+        "drill": bool(evidence and evidence.drill),
+        "path": body["path"], "sha256": body["sha256"], "bytes": body["bytes"], "ledger_seq": line.seq,
+        "missing": False, "record": record.to_json(evidence) if evidence else {},
+    }  # fmt: skip
+
+
+def sightings(line: Line, evidence: Evidence | None) -> list[dict[str, Any]]:
+    """The rows of a `stored` line in `sightings`: the strongest detection per label."""
+    strongest: dict[str, float] = {}
+    for found in evidence.detections if evidence else ():
+        strongest[found.label] = max(found.confidence, strongest.get(found.label, 0.0))
+    captured_at_ns = int(line.body["captured_at_ns"])
+    return [
+        {"evidence": line.body["id"], "label": label, "captured_at_ns": captured_at_ns, "confidence": confidence}
+        for label, confidence in sorted(strongest.items())
+    ]
+
+
+def _incident(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    known = session.scalar(select(index.IncidentRow.max_confidence).where(index.IncidentRow.id == body["id"]))
+    same = ("id", "camera", "kind", "state", "drill", "labels", "place", "previous", "ignored_zones")
+    values = {key: body[key] for key in same}
+    values |= {key: _time(body[key]) for key in ("first_suspect_at_ns", "first_confirmed_at_ns", "ended_at_ns")}
+    values |= {"max_confidence": max(body["max_confidence"], known or 0.0), "evidence_count": 0}
+    _put(session, index.IncidentRow, values)
+    strongest = session.scalar(
+        select(func.max(index.EvidenceRow.max_confidence)).where(index.EvidenceRow.incident == body["id"])
+    )
+    _follow_stills(session, [body["id"]], strongest or 0.0)
+
+
+def _gap(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    values = {key: body[key] for key in ("id", "camera", "reason", "detail")}
+    values |= {key: _time(body[key]) for key in ("from_at_ns", "to_at_ns")}
+    _put(session, index.GapRow, values)
+
+
+def _coverage(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    values = {key: body[key] for key in ("camera", "frames", "watched_s")}
+    _put(session, index.CoverageRow, values | {"hour_at_ns": int(body["hour_at_ns"])})
+
+
+def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
+    ids = line.body["ids"]
+    row = index.EvidenceRow
+    incidents: set[str | None] = set()
+    for some in batches(ids):
+        incidents.update(session.scalars(select(row.incident).where(row.id.in_(some)).distinct()))
+        session.execute(delete(index.SightingRow).where(index.SightingRow.evidence.in_(some)))
+        session.execute(delete(row).where(row.id.in_(some)).execution_options(synchronize_session=False))
+    _follow_stills(session, incidents, 0.0)
+
+
+def _missing(session: Session, line: Line, evidence: Evidence | None) -> None:
+    row = index.EvidenceRow
+    session.execute(update(row).where(row.id == line.body["id"]).values(missing=True))
+
+
+def _follow_stills(session: Session, incidents: Iterable[str | None], confidence: float) -> None:
+    row = index.IncidentRow
+    for incident in incidents:
+        if incident is None:
+            continue
+        count = select(func.count()).where(index.EvidenceRow.incident == incident).scalar_subquery()
+        session.execute(
+            update(row)
+            .where(row.id == incident)
+            .values(evidence_count=count, max_confidence=func.max(row.max_confidence, confidence))
+            .execution_options(synchronize_session=False)
+        )
+
+
+def batches(ids: list[str], of: int = 500) -> Iterable[list[str]]:
+    """Ids in portions that fit one statement."""
+    return (ids[start : start + of] for start in range(0, len(ids), of))
+
+
+def at_ns_of(at: str) -> int:
+    """UTC nanoseconds of a line's `at` (RFC 3339, milliseconds, Z)."""
+    moment = datetime.fromisoformat(at)
+    return round(moment.timestamp() * 1000) * (NS // 1000)
+
+
+def _time(value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _put(session: Session, table: type[index.Row], values: dict[str, Any]) -> None:
+    keys = [column.name for column in inspect(table).primary_key]
+    statement = insert(table).values(values)
+    changed = {name: statement.excluded[name] for name in values if name not in keys}
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+_Applier = Callable[[Session, Line, Evidence | None], None]
+_APPLIERS: dict[str, _Applier] = {
+    "opened": _opened, "closed": _nothing, "settings": _nothing, "run": _run, "stored": _stored,
+    "incident": _incident, "gap": _gap, "coverage": _coverage, "purged": _purged, "missing": _missing,
+    "repaired": _nothing, "head": _nothing,
+}  # fmt: skip
+KINDS = frozenset(_APPLIERS)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What one round of the recorder took from all connections, to be made durable by one commit and then acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from daemon.domain import Run
+from daemon.storage import bodies
+from daemon.storage.incoming import Connection
+from daemon.storage.store import Entry, Store
+
+MOST_ITEMS = 512
+MOST_MESSAGES = 2048  # also those that need no storing: a flood of watermarks must not keep the loop from the time
+MOST_BYTES = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message: what to store, and who waits for the acknowledgement of `id`."""
+
+    connection: Connection
+    id: str
+    what: Entry | Run
+    bytes: int = 0
+
+
+class Group:
+    """Bounded in number and bytes; in the order of arrival."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.messages = 0
+        """Taken so far, also those that need no storing."""
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.items) >= MOST_ITEMS or self.messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        self._bytes += item.bytes
+
+    def entries(self, store: Store) -> list[Entry]:
+        """What is not stored yet: a worker sends again what was not acknowledged to it, whatever the reason."""
+        known = store.knows([item.id for item in self.items])
+        entries = []
+        for item in self.items:
+            if item.id not in known:
+                known.add(item.id)
+                entries.append(_entry(item.what, store))
+        return entries
+
+    def by_connection(self) -> Iterator[tuple[Connection, Sequence[str]]]:
+        """Each connection with the ids it waits for."""
+        for connection in {id(item.connection): item.connection for item in self.items}.values():
+            yield connection, [item.id for item in self.items if item.connection is connection]
+
+
+def _entry(what: Entry | Run, store: Store) -> Entry:
+    return Entry("run", bodies.run(what, store.next_run_seq())) if isinstance(what, Run) else what

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The store: files, ledger and index as one, with a single writer. What `commit` returns from is durable.
+
+The order of the steps and what may be found after a kill between any two: docs/evidence-lifecycle.md. Not safe for
+threads: its owner, the recorder, has one for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pysqlite3.dbapi2 as sqlite
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from daemon.clock import NS, Clocks, rfc3339
+from daemon.domain import OPEN_STATES, Evidence, Gap, Incident
+from daemon.errors import StoreError
+from daemon.settings import StorageSettings
+from daemon.storage import disk as disks
+from daemon.storage import index, mark, still
+from daemon.storage import purge as purging
+from daemon.storage.apply import KINDS, apply, batches
+from daemon.storage.durable import Disk, Lock, RealDisk, make_folders, part_of
+from daemon.storage.ledger import Line
+from daemon.storage.paths import EVIDENCE, LEDGER, folder_of, still_path, stored_body
+from daemon.storage.recovery import Recovery, recover
+from daemon.storage.storing_times import StoringTimes
+from daemon.storage.trusted_clock import TrustedClock
+
+FOLDERS_IN_USE = 64  # day folders that recovery may have to list; beyond it only the last group's stay
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ledger line to be, with its file where it has one."""
+
+    kind: str
+    body: dict[str, Any]
+    evidence: Evidence | None = None
+    jpeg: bytes | memoryview | None = None
+
+
+class Store:
+    """One open store. After any failed step it refuses everything until opened again, which recovers."""
+
+    root: Path
+    id: str
+    recovered: Recovery
+    """What recovery did at opening."""
+
+    def __init__(self, settings: StorageSettings, clocks: Clocks, disk: Disk, lock: Lock) -> None:
+        """Use `open`."""
+        self.root, self.state_dir = disks.root_of(settings), disks.state_dir_of(settings)
+        self.disk = disk
+        self._settings, self._clocks, self._lock = settings, clocks, lock
+        self._retention_ns = round(settings.retention * NS)
+        self._failure: StoreError | None = None
+        self._folders: set[str] = set()
+        self._engine = index.writing_engine(self.root)
+        self._connection = self._engine.connect()  # one for life: closing the last one checkpoints the WAL
+
+    @classmethod
+    def open(
+        cls,
+        settings: StorageSettings,
+        clocks: Clocks,
+        *,
+        version: str,
+        cameras: Sequence[str],
+        new_store: bool = False,
+        disk: Disk | None = None,
+    ) -> Store:
+        """Right disk, lock, recovery, then the `opened` line. Raises StoreError(state, sentence)."""
+        disk = disk or RealDisk()
+        root, state_dir = disks.root_of(settings), disks.state_dir_of(settings)
+        disks.make_root(disk, root, state_dir, new_store=new_store)
+        lock = disk.lock(root)
+        if lock is None:
+            raise StoreError("wrong", f"another Firewitness is writing to {root}: only one can")
+        store = None
+        try:
+            id_ = disks.identify(disk, root, state_dir, clocks, new_store=new_store)
+            with _sqlite_mapped(root):
+                store = cls(settings, clocks, disk, lock)
+                store._begin(id_, version, cameras)
+        except BaseException:
+            if store is not None:
+                store._release()
+            else:
+                lock.release()
+            raise
+        return store
+
+    def _begin(self, id_: str, version: str, cameras: Sequence[str]) -> None:
+        self.id = id_
+        for name in (LEDGER, EVIDENCE):
+            make_folders(self.disk, self.root / name, self.root)
+        self.recovered, self._ledger = recover(self.disk, self.root, self._connection, self._clocks.wall_ns())
+        with self._session() as session:
+            nothing_stored = session.scalar(select(index.EvidenceRow.id).limit(1)) is None
+            self._run_seq = session.scalar(select(func.max(index.RunRow.run_seq))) or 0
+            self._times = StoringTimes(session, self._ledger.head.seq)
+            session.commit()
+        self._trusted = TrustedClock(self._clocks, self.disk, self.state_dir, nothing_stored=nothing_stored)
+        self.clock_state()
+        body = {
+            "store": id_, "version": version, "cameras": list(cameras),
+            "boot": self._clocks.boot_id(), "sqlite": sqlite.sqlite_version,
+        }  # fmt: skip
+        self._write_lines([Entry("opened", body)])
+
+    # ------------------------------------------------------------------ storing
+
+    def still_entry(self, evidence: Evidence, jpeg: bytes | memoryview) -> Entry:
+        """The entry of a still. ValueError when the JPEG's own record is absent or of another still.
+
+        The record is the file's: it may list fewer detections than `evidence` (docs/formats.md).
+        """
+        filed = still.read_record(jpeg)
+        if (filed.id, still_path(filed)) != (evidence.id, still_path(evidence)):
+            raise ValueError(f"the JPEG holds the record of {filed.id}, not of {evidence.id}")
+        return Entry("stored", stored_body(filed, hashlib.sha256(jpeg).hexdigest(), len(jpeg)), filed, jpeg)
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Stores a group: files, folders, lines, rows, each durable before the next. Durable when it returns.
+
+        StoreError `full` below the reserve, with nothing written and the store usable. Any other StoreError leaves it
+        refusing everything until it is opened again.
+        """
+        if not entries:
+            return
+        self._refuse_unusable()
+        self._refuse_wrong(entries)
+        self._refuse_full()
+        with self._writing():
+            self._write_stills([entry for entry in entries if entry.jpeg is not None])
+            self._write_lines(entries)
+
+    def _write_stills(self, entries: Sequence[Entry]) -> None:
+        folders = sorted({folder_of(entry.body["path"]) for entry in entries})
+        self._use_folders(folders)
+        for entry in entries:
+            target = self.root / entry.body["path"]
+            assert entry.jpeg is not None
+            self.disk.write_new(part_of(target), entry.jpeg)
+            self.disk.rename(part_of(target), target)
+        for folder in folders:
+            self.disk.sync_folder(self.root / folder)
+
+    def _use_folders(self, folders: Sequence[str]) -> None:
+        new = [folder for folder in folders if folder not in self._folders]
+        if not new:
+            return
+        kept = self._folders if len(self._folders) + len(new) <= FOLDERS_IN_USE else set()
+        self._folders = kept | set(folders)
+        with self._session() as session, session.begin():
+            mark.use_folders(session, self._folders)  # before anything is in them that recovery would have to find
+        for folder in new:
+            make_folders(self.disk, self.root / folder, self.root)
+
+    def _write_lines(self, entries: Sequence[Entry]) -> list[Line]:
+        lines = self._ledger.append(self._clocks.wall_ns(), [(entry.kind, entry.body) for entry in entries])
+        with self._session() as session, session.begin():
+            for line, entry in zip(lines, entries, strict=True):
+                apply(session, line, entry.evidence)
+            self._move_mark(session, lines[-1])
+        return lines
+
+    def _move_mark(self, session: Session, line: Line) -> None:
+        mark.move(session, line)
+        self._note_time(session, line.seq)
+
+    def _note_time(self, session: Session, seq: int) -> None:
+        trusted_ns = self._trusted.now_ns()
+        if self._trusted.take_correction():
+            self._times.forget(session)
+        if trusted_ns is not None and self._trusted.is_running:
+            self._times.note(session, trusted_ns, seq)
+
+    # ------------------------------------------------------------------ asking
+
+    def knows(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that are stored: of evidence or of runs."""
+        known: set[str] = set()
+        with self._session() as session:
+            for some in batches(list(ids)):
+                for column in (index.EvidenceRow.id, index.RunRow.id):
+                    known.update(session.scalars(select(column).where(column.in_(some))))
+        return known
+
+    def next_run_seq(self) -> int:
+        """The next run's place among all runs of the store; counts on."""
+        self._run_seq += 1
+        return self._run_seq
+
+    def head(self) -> tuple[int, str]:
+        """The last line's number and hash."""
+        return self._ledger.head.seq, self._ledger.head.hash
+
+    def disk_state(self) -> str:
+        """A DiskState."""
+        if self._failure is not None:
+            return self._failure.state
+        if not self._lock.is_current():
+            return "gone"
+        free, total = self.disk.space_bytes(self.root)
+        return "full" if free < disks.reserve_bytes(self._settings, total) else "ok"
+
+    def disk_detail(self) -> str:
+        """One sentence where the state is not ok, else nothing."""
+        return str(self._failure) if self._failure else ""
+
+    def free_bytes(self) -> int:
+        return self.disk.space_bytes(self.root)[0]
+
+    def open_incidents(self) -> list[Incident]:
+        """Incidents that are suspect or confirmed."""
+        with self._session() as session:
+            rows = session.scalars(select(index.IncidentRow).where(index.IncidentRow.state.in_(OPEN_STATES)))
+            return [_incident(row) for row in rows]
+
+    def recent_incidents(self, camera: str, since_ns: int) -> list[Incident]:
+        """A camera's incidents that began or ended since, the newest first."""
+        row = index.IncidentRow
+        since = func.coalesce(row.ended_at_ns, row.first_suspect_at_ns) >= since_ns
+        with self._session() as session:
+            rows = session.scalars(
+                select(row).where(row.camera == camera, since).order_by(row.first_suspect_at_ns.desc(), row.id.desc())
+            )
+            return [_incident(each) for each in rows]
+
+    def open_gaps(self) -> list[Gap]:
+        """Gaps without an end."""
+        with self._session() as session:
+            rows = session.scalars(select(index.GapRow).where(index.GapRow.to_at_ns.is_(None)))
+            return [Gap(row.id, row.camera, row.reason, row.from_at_ns, row.to_at_ns, row.detail) for row in rows]
+
+    # ------------------------------------------------------------------ purging, the clock, the end
+
+    def purge(self, *, dry_run: bool, all_due: bool) -> purging.PurgeResult:
+        """Removes what is older than the retention, at most a tenth of all stills unless `all_due`; also when full."""
+        *_, result = self.purge_steps(dry_run=dry_run, all_due=all_due)
+        return result
+
+    def purge_steps(self, *, dry_run: bool, all_due: bool) -> Iterator[purging.PurgeResult]:
+        """The same in portions of one ledger line, with what is done so far: stills can be stored in between."""
+        self._refuse_unusable()
+        clock = self.clock_state()
+        with self._writing():
+            cutoff = self._cutoff()
+        with self._session() as session:
+            due = purging.count_due(session, cutoff)
+            allowed = purging.allowance(session, all_due=all_due, due=due)
+            size = purging.bytes_of_oldest(session, cutoff, allowed) if dry_run else 0
+        removed = allowed if dry_run else 0
+        yield purging.PurgeResult(due, removed, size, due - removed, clock)
+        while removed < allowed:
+            self._refuse_unusable()
+            with self._writing():
+                gone = self._purge_portion(cutoff, allowed - removed)
+            if not gone:
+                return
+            removed, size = removed + len(gone), size + sum(each.bytes for each in gone)
+            yield purging.PurgeResult(due, removed, size, due - removed, clock)
+
+    def _purge_portion(self, cutoff: purging.Cutoff, most: int) -> list[purging.Due]:
+        with self._session() as session:
+            chosen = purging.portion(session, cutoff, most)
+        if not chosen:
+            return []
+        at_ns = self._clocks.wall_ns()
+        (line,) = self._ledger.append(at_ns, [("purged", {"ids": [due.id for due in chosen], "reason": "age"})])
+        folders = purging.unlink(self.disk, self.root, chosen)
+        with self._session() as session, session.begin():
+            apply(session, line)
+            self._move_mark(session, line)
+        self._folders -= purging.remove_empty(self.disk, self.root, folders, rfc3339(at_ns)[:10].replace("-", "/"))
+        return chosen
+
+    def _cutoff(self) -> purging.Cutoff:
+        """Age is measured with the earlier of wall and trusted clock: a wrong one can only delay."""
+        trusted_ns = self._trusted.now_ns()
+        if trusted_ns is None:
+            return purging.Cutoff(0, 0)
+        before_ns = min(self._clocks.wall_ns(), trusted_ns) - self._retention_ns
+        with self._session() as session, session.begin():
+            self._note_time(session, self._ledger.head.seq)
+            self._times.prune(session, before_ns)
+        return purging.Cutoff(before_ns, self._times.reachable_seq(before_ns))
+
+    def accept_clock(self) -> int:
+        """The operator vouches for the wall clock; returns trusted now, UTC nanoseconds."""
+        self._refuse_unusable()
+        return self._trusted.accept()
+
+    def clock_state(self) -> str:
+        """`ok`, or one sentence on why the purge is held back."""
+        try:
+            return self._trusted.state()
+        except StoreError as error:  # of state_dir's disk: no reason to stop storing on this one
+            return str(error)
+
+    def close(self, why: str) -> None:
+        """Writes `closed` and `head` unless a step has failed, and lets go of everything."""
+        try:
+            if self._failure is None:
+                with self._writing():
+                    (line,) = self._write_lines([Entry("closed", {"why": why})])
+                    self._write_lines([Entry("head", {"of_seq": line.seq, "of_hash": line.hash})])
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._failure = self._failure or StoreError("gone", "the store is closed")
+        self._connection.close()
+        self._engine.dispose()
+        self._lock.release()
+
+    # ------------------------------------------------------------------ refusing
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with _sqlite_mapped(self.root):
+                yield
+        except StoreError as error:
+            self._failure = error
+            raise
+        except BaseException as error:  # left in mid-step, whatever the reason: only recovery knows what is there
+            self._failure = StoreError("damaged", f"a step on {self.root} was broken off ({error!r})")
+            raise
+
+    def _refuse_unusable(self) -> None:
+        if self._failure is not None:
+            what = "nothing is written until the store is opened again"
+            raise StoreError(self._failure.state, f"{self._failure}; {what}")
+        if not self._lock.is_current():
+            raise StoreError("gone", f"{self.root} is another folder than the one that was opened: its disk is gone")
+
+    def _refuse_wrong(self, entries: Sequence[Entry]) -> None:
+        if wrong := {entry.kind for entry in entries} - KINDS:
+            raise ValueError(f"no kind of line: {wrong}")
+        ids = [entry.body["id"] for entry in entries if entry.kind in ("stored", "run")]
+        if len(set(ids)) < len(ids) or (again := self.knows(ids)):
+            raise ValueError(f"stored already: {sorted(again) if len(set(ids)) == len(ids) else 'twice in one group'}")
+
+    def _refuse_full(self) -> None:
+        if self.disk_state() == "full":
+            raise StoreError("full", f"{self.root} has less than storage.reserve free: nothing is written")
+
+    def _session(self) -> Session:
+        return Session(self._connection)
+
+
+@contextmanager
+def _sqlite_mapped(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise index.store_error(error, root) from error
+
+
+def _incident(row: index.IncidentRow) -> Incident:
+    x1, y1, x2, y2 = row.place
+    return Incident(
+        row.id, row.camera, row.state, row.first_suspect_at_ns, row.first_confirmed_at_ns, row.ended_at_ns,
+        tuple(row.labels), row.max_confidence, (x1, y1, x2, y2), row.previous, row.kind, row.drill,
+        tuple(row.ignored_zones),
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The recorder's store across bad times: open, failed, opened again through recovery; the process goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from daemon.clock import NS, Clocks
+from daemon.errors import StoreError
+from daemon.settings import StorageSettings
+from daemon.storage.store import Entry, Store
+
+RETRY_S = 3.0
+_log = logging.getLogger("firewitness")
+
+
+class Storing:
+    """The store while it can be used. `state` is the disk's (DiskState), `detail` one sentence where it is not ok."""
+
+    def __init__(self, settings: StorageSettings, clocks: Clocks, version: str, cameras: Sequence[str]) -> None:
+        self.store: Store | None = None
+        self.state, self.detail = "gone", "not opened yet"
+        self._settings, self._clocks, self._version, self._cameras = settings, clocks, version, cameras
+        self._next_try_mono_ns = 0
+
+    @property
+    def usable(self) -> Store | None:
+        """The store if it can be written to now."""
+        return self.store if self.state == "ok" else None
+
+    def look(self) -> None:
+        """Once a second: how the disk is; opens the store where it is not, at most every RETRY_S."""
+        if self.store is None and self._clocks.monotonic_ns() >= self._next_try_mono_ns:
+            self._open()
+        elif self.store is not None:
+            self.attempt(self._look_at)
+
+    def attempt(self, step: Callable[[Store], None]) -> bool:
+        """Carries out a step on the store; False when there is none or the step failed, after which it is closed."""
+        if self.store is None:
+            return False
+        try:
+            step(self.store)
+        except StoreError as error:
+            self._fail(error)
+            return False
+        return True
+
+    def commit(self, entries: Sequence[Entry]) -> bool:
+        """Whether the entries are durable now."""
+        return self.attempt(lambda store: store.commit(entries))
+
+    def close(self) -> None:
+        """At the end of the process."""
+        if self.attempt(lambda store: store.close("stop")):
+            self.store = None
+            _log.info("the store is closed")
+
+    def _open(self) -> None:
+        try:
+            store = Store.open(self._settings, self._clocks, version=self._version, cameras=self._cameras)
+        except StoreError as error:
+            self._fail(error)
+            return
+        self.store = store
+        _log.info("the store %s is open: %s", store.root, store.recovered)
+        self.attempt(self._look_at)
+
+    def _look_at(self, store: Store) -> None:
+        self._say(store.disk_state(), store.disk_detail())
+
+    def _fail(self, error: StoreError) -> None:
+        if self.store is not None:
+            try:
+                self.store.close("fault")
+            except StoreError as second:
+                _log.debug("while closing: %s", second)  # says the same again
+            self.store = None
+        self._next_try_mono_ns = self._clocks.monotonic_ns() + round(RETRY_S * NS)
+        self._say(error.state, str(error))
+
+    def _say(self, state: str, detail: str) -> None:
+        if state != self.state:
+            _log.log(
+                logging.INFO if state == "ok" else logging.ERROR, "disk: %s%s", state, f" ({detail})" if detail else ""
+            )
+        self.state, self.detail = state, detail

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""All cameras' watches, hours and incidents, and the ledger lines that follow from them until they are durable.
+
+What could not be stored is kept, the newest of its kind, and offered again: so a gap is told also when
+the disk was its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from daemon.clock import NS, Clocks
+from daemon.domain import Gap, Incident
+from daemon.ids import new_id
+from daemon.messages import StillsDropped, Watermark
+from daemon.storage import bodies, heartbeat
+from daemon.storage.coverage import Coverage, hour_of
+from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
+from daemon.storage.heartbeat import CameraBeat, Heartbeat
+from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
+from daemon.storage.queries import Index, Known
+from daemon.storage.store import Entry, Store
+
+_ASPECT = 16 / 9  # of a camera whose run began before this process
+
+
+class Watching:
+    """Begins with the first store that could be opened; what comes earlier is only remembered."""
+
+    def __init__(self, clocks: Clocks, limit_s: float, enabled: Mapping[str, bool]) -> None:
+        """`limit_s` is 2 × detect.max_interval; `enabled` names the configured cameras."""
+        self._clocks, self._limit_s, self._enabled = clocks, limit_s, enabled
+        self._started = self._now()
+        self._workers: dict[str, str] = {}
+        self._watches: dict[str, CameraWatch] = {}
+        self._coverage = Coverage()
+        self._incidents = Incidents()
+        self._aspects: dict[str, float] = {}
+        self._owed: dict[tuple[str, ...], Entry] = {}
+        self._disk = "ok"
+
+    # ---- at start
+
+    def begin(self, store: Store) -> None:
+        """Goes on from what the store and its heartbeat say of the time before this process."""
+        if self._watches:
+            return
+        beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
+        gaps, incidents = store.open_gaps(), _recent(store, known, self._started.at_ns)
+        self._incidents.know(incidents)
+        for camera, of in known.items():
+            self._watches[camera] = watch = self._watch(camera, of, beat)
+            for gap in gaps:
+                if gap.camera == camera:
+                    watch.resume(gap)
+            self._take(watch.enable(self._started) if self._enabled.get(camera) else watch.disable(self._started))
+            watch.disk(self._disk)
+        for camera in known:
+            self._interrupt(camera)
+        for camera, worker in self._workers.items():
+            self._watches[camera].hello(worker)
+
+    def _watch(self, camera: str, known: Known, beat: Heartbeat | None) -> CameraWatch:
+        now_ns = self._started.at_ns
+        at_ns = min(max(known.first_seen_at_ns, known.gap_ended_at_ns, known.captured_at_ns), now_ns)
+        last = Mark(at_ns, mono_ns_of(at_ns, self._started))
+        if beat and (seen := beat.cameras.get(camera)):
+            last = _mark(seen, self._started, same_boot=beat.boot == self._clocks.boot_id())
+            self._coverage.continue_from(camera, int(seen.hour_at_ns), seen.frames, seen.watched_s, last.at_ns)
+            if last.at_ns < known.gap_ended_at_ns <= now_ns:  # it ended after the heartbeat was written
+                at_ns = known.gap_ended_at_ns
+                last = replace(last, at_ns=at_ns, mono_ns=mono_ns_of(at_ns, self._started), in_row=0)
+        return CameraWatch(camera, round(self._limit_s * NS), last, self._started, new_id)
+
+    # ---- what is told
+
+    def hello(self, camera: str, worker: str) -> None:
+        """A worker connected; another one that the camera had is gone."""
+        if self._workers.get(camera, worker) != worker:
+            self.lost(camera)
+        self._workers[camera] = worker
+        if watch := self._watches.get(camera):
+            watch.hello(worker)
+
+    def lost(self, camera: str) -> None:
+        """The camera's worker is gone: its connection ended from its side."""
+        self._workers.pop(camera, None)
+        if watch := self._watches.get(camera):
+            watch.lost()
+            self._interrupt(camera)
+
+    def disk(self, state: str) -> None:
+        """Whether something can be stored from now on: a DiskState."""
+        self._disk = state
+        for watch in self._watches.values():
+            watch.disk(state)
+
+    def watermark(self, camera: str, message: Watermark) -> None:
+        if watch := self._watches.get(camera):
+            self._take(watch.watermark(message, self._now()))
+
+    def dropped(self, camera: str, message: StillsDropped) -> None:
+        if watch := self._watches.get(camera):
+            self._take(watch.dropped(message, "recorder" if self._disk == "ok" else "disk"))
+
+    def began(self, camera: str, width_px: int, height_px: int) -> None:
+        """A run began with pictures of this size."""
+        self._aspects[camera] = width_px / height_px
+
+    def incident(self, incident: Incident) -> Entry:
+        """The line of a worker's transition."""
+        stored = self._incidents.changed(incident, self._aspects.get(incident.camera, _ASPECT))
+        self._owed.pop(("incident", incident.id), None)
+        return Entry("incident", bodies.incident(stored))
+
+    def tick(self) -> None:
+        """Time passes."""
+        now = self._now()
+        for watch in self._watches.values():
+            self._take(watch.tick(now))
+        known_until_ns = {
+            camera: now.at_ns if watch.open else watch.last.at_ns for camera, watch in self._watches.items()
+        }
+        self._owe_hours(self._coverage.ended(known_until_ns))
+
+    def stop(self) -> None:
+        """The daemon ends in order."""
+        now = self._now()
+        for camera, watch in self._watches.items():
+            self._take(watch.stop(now))
+            self._interrupt(camera)
+        self._owe_hours(self._coverage.all())
+
+    # ---- what follows
+
+    def owed(self) -> list[Entry]:
+        """Lines that are not durable yet."""
+        return list(self._owed.values())
+
+    def settled(self, entries: Iterable[Entry]) -> None:
+        """These are durable."""
+        durable = {id(each) for each in entries}
+        self._owed = {key: entry for key, entry in self._owed.items() if id(entry) not in durable}
+
+    def open_gaps(self) -> dict[str, str]:
+        """Camera → reason."""
+        return {camera: watch.open.reason for camera, watch in self._watches.items() if watch.open}
+
+    def write_heartbeat(self, store: Store) -> None:
+        """Raises StoreError."""
+        cameras = {
+            camera: self._beat(camera, watch.last) for camera, watch in self._watches.items() if watch.last.worker
+        }
+        beat = Heartbeat(str(self._clocks.wall_ns()), self._clocks.boot_id(), self._limit_s, cameras)
+        heartbeat.write(store.disk, store.root, beat)
+
+    def _beat(self, camera: str, last: Mark) -> CameraBeat:
+        hour_at_ns = hour_of(last.at_ns)
+        frames, watched_s = self._coverage.of(camera, hour_at_ns)
+        return CameraBeat(
+            watched_at_ns=str(last.at_ns),
+            hour_at_ns=str(hour_at_ns),
+            frames=frames,
+            watched_s=watched_s,
+            run=last.run,
+            pts=_text(last.pts),
+            watched_mono_ns=_text(last.mono_ns),
+            worker=last.worker,
+            frames_watched=last.frames,
+            in_row=last.in_row,
+        )
+
+    def _interrupt(self, camera: str) -> None:
+        for each in self._incidents.interrupt(camera, self._watches[camera].last.at_ns):
+            self._owed["incident", each.id] = Entry("incident", bodies.incident(each))
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._coverage.add(event)
+            if isinstance(event, Gap):
+                self._owed["gap", event.id] = Entry("gap", bodies.gap(event))
+
+    def _owe_hours(self, lines: Iterable[dict[str, Any]]) -> None:
+        for body in lines:
+            self._owed["coverage", body["camera"], body["hour_at_ns"]] = Entry("coverage", body)
+
+    def _now(self) -> Now:
+        return Now(self._clocks.wall_ns(), self._clocks.monotonic_ns())
+
+
+def _recent(store: Store, cameras: Iterable[str], now_ns: int) -> list[Incident]:
+    since_ns = now_ns - CONTINUED_WITHIN_NS
+    recent = [each for camera in cameras for each in store.recent_incidents(camera, since_ns)]
+    return [*store.open_incidents(), *recent]
+
+
+def _mark(seen: CameraBeat, now: Now, *, same_boot: bool) -> Mark:
+    at_ns = min(int(seen.watched_at_ns), now.at_ns)
+    return Mark(
+        at_ns=at_ns,
+        mono_ns=int(seen.watched_mono_ns) if same_boot and seen.watched_mono_ns else mono_ns_of(at_ns, now),
+        worker=seen.worker,
+        frames=seen.frames_watched,
+        in_row=seen.in_row,
+        run=seen.run,
+        pts=None if seen.pts is None else int(seen.pts),
+    )
+
+
+def _text(value: int | None) -> str | None:
+    return None if value is None else str(value)

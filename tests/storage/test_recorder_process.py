@@ -1,0 +1,514 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The recorder as a process: what it acknowledges is there whatever happens to it, to its workers and to the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import wire
+from daemon.clock import host_clocks
+from daemon.domain import Detection
+from daemon.ids import new_id
+from daemon.memory import sealed
+from daemon.messages import IncidentChanged, RecorderHello, RunBegan, StillsDropped, StillTaken, Watermark
+from daemon.storage import still
+from daemon.storage.verify import verify
+from tests.storage.recorder_under_test import Host, Worker, wait_for
+
+
+@pytest.fixture
+def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
+    """Makes a host whose recorder is running; keywords are blocks of the settings."""
+    hosts: list[Host] = []
+
+    def make(**settings: Any) -> Host:
+        hosts.append(Host(tmp_path, **settings))
+        hosts[-1].start()
+        hosts[-1].beat(lambda beat: beat.disk == "ok", "an open store")
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+@pytest.fixture
+def host(make_host: Callable[..., Host]) -> Host:
+    """A host with two cameras, hall and yard."""
+    return make_host()
+
+
+@pytest.fixture
+def worker(host: Host) -> Worker:
+    """The hall's worker, connected."""
+    worker = Worker(host)
+    worker.connect()
+    return worker
+
+
+def test_stored_and_acknowledged(host: Host, worker: Worker) -> None:
+    """What is acknowledged is in file, ledger line and row; the file is where the format says."""
+    worker.began()
+    evidence = [worker.take() for _ in range(5)]
+    worker.settle()
+    host.check_stored(worker.acknowledged)
+    assert len(worker.acknowledged) == 5
+    paths = dict(host.rows("SELECT id, path FROM evidence"))
+    moment = time.strftime("%Y/%m/%d/%H%M%S", time.gmtime(evidence[0].time.captured_at_ns // 10**9))
+    assert paths[evidence[0].id].startswith(f"evidence/hall/{moment}.")
+    assert still.read_record((host.root / paths[evidence[0].id]).read_bytes()) == evidence[0]
+    assert host.rows("SELECT run_seq FROM runs") == [(1,)]
+    assert {seq for (seq,) in host.rows("SELECT run_seq FROM evidence")} == {1}
+    assert worker.states == ["ok"]
+
+
+def test_many_in_one_group(host: Host, worker: Worker) -> None:
+    """What waits together is stored together, in order: fewer syncs than stills, and the ledger keeps the order."""
+    worker.began()
+    taken = [worker.take().id for _ in range(30)]
+    worker.settle()
+    assert [body["id"] for body in host.bodies("stored")] == taken
+
+
+def test_sent_twice(host: Host, worker: Worker) -> None:
+    """A still that is sent again is acknowledged again and stored once, also within one group."""
+    evidence = worker.take()
+    jpeg = worker.unacknowledged[evidence.id][1]
+    assert jpeg is not None
+    for _ in range(3):
+        descriptor = sealed("still", jpeg)
+        worker.raw(StillTaken(evidence=evidence), descriptor)
+        os.close(descriptor)
+    worker.settle()
+    worker.run = new_id()
+    worker.began()
+    worker.settle()
+    worker._keep(evidence.id, StillTaken(evidence=evidence), jpeg)
+    worker.began()
+    worker.settle()
+    assert [body["id"] for body in host.bodies("stored")] == [evidence.id]
+    assert len(host.bodies("run")) == 1
+
+
+def test_too_many_detections(host: Host, worker: Worker) -> None:
+    """The row has what the file has: where the record was cut to fit, both say how many were left out."""
+    found = tuple(Detection("smoke", index / 500, (1, 2, 3, 4)) for index in range(300))
+    evidence = worker.take(detections=found)
+    worker.settle()
+    [(path,)] = host.rows("SELECT path FROM evidence WHERE id = ?", evidence.id)
+    [(omitted,)] = host.rows("SELECT json_extract(record, '$.detections_omitted') FROM evidence")
+    assert omitted == still.read_record((host.root / path).read_bytes()).detections_omitted == 100
+
+
+# ------------------------------------------------------------------ killed
+
+
+@pytest.mark.timeout(300)
+def test_killed_while_sending(host: Host) -> None:
+    """Killed 20 times at random moments: all that was acknowledged is there, the rest is sent again, nothing is torn."""
+    random.seed(4)
+    workers = [Worker(host, camera, (320, 240)) for camera in ("hall", "yard")]
+    for worker in workers:
+        worker.began()
+    for _ in range(20):
+        until = time.monotonic() + random.uniform(0.0, 0.15)
+        started = {worker: len(worker.acknowledged) for worker in workers}
+        while time.monotonic() < until or all(len(each.acknowledged) == started[each] for each in workers):
+            for worker in workers:
+                if len(worker.unacknowledged) < 40:
+                    worker.take()
+                worker.pump()
+        host.kill()
+        for worker in workers:
+            if not worker.ended():
+                worker.close()
+        host.check_stored(workers[0].acknowledged | workers[1].acknowledged)
+        host.start()
+    for worker in workers:
+        worker.settle()
+    host.check_stored(workers[0].acknowledged | workers[1].acknowledged)
+    assert host.parts() == []
+    assert host.stop() == 0
+    stored = {id_ for (id_,) in host.rows("SELECT id FROM evidence")}
+    assert stored == {*workers[0].acknowledged, *workers[1].acknowledged}
+    assert len(list((host.root / "evidence").rglob("*.jpg"))) == len(stored)
+    assert verify(host.root).findings == ()
+
+
+def test_supervisor_killed(host: Host, worker: Worker) -> None:
+    """The recorder does not outlive the supervisor, whose death the pipe's end tells."""
+    worker.take()
+    worker.settle()
+    assert host.cut_lifeline() != 0
+    host.start()
+    host.check_stored(worker.acknowledged)
+
+
+# ------------------------------------------------------------------ bad peers
+
+
+def _bad(worker: Worker) -> Iterator[tuple[str, object, list[int]]]:
+    evidence = worker.evidence()
+    jpeg = worker.jpeg(evidence)
+    run = next(message.run for message, _ in worker.unacknowledged.values() if isinstance(message, RunBegan))
+    incident = next(message for message, _ in worker.unacknowledged.values() if isinstance(message, IncidentChanged))
+    yield "another camera's still", StillTaken(evidence=replace(evidence, camera="yard")), [sealed("s", jpeg)]
+    yield "a still of an unknown camera", StillTaken(evidence=replace(evidence, camera="attic")), [sealed("s", jpeg)]
+    yield "an id that leads elsewhere", StillTaken(evidence=replace(evidence, id="../../../tmp/x")), [sealed("s", jpeg)]
+    yield "another id than the file's", StillTaken(evidence=replace(evidence, id=new_id())), [sealed("s", jpeg)]
+    yield "another kind than the file's", StillTaken(evidence=replace(evidence, kind="context")), [sealed("s", jpeg)]
+    yield "another time than the file's", StillTaken(evidence=replace(evidence, pts=1)), [sealed("s", jpeg)]
+    yield "no picture", StillTaken(evidence=evidence), []
+    yield "two pictures", StillTaken(evidence=evidence), [sealed("s", jpeg), sealed("s", jpeg)]
+    yield "no JPEG", StillTaken(evidence=evidence), [sealed("s", b"GIF89a")]
+    yield "half a JPEG", StillTaken(evidence=evidence), [sealed("s", jpeg[: len(jpeg) // 2])]
+    yield "a file that can be changed", StillTaken(evidence=evidence), [os.memfd_create("s")]
+    yield "a descriptor too many", StillsDropped(count=1, from_at_ns=1, to_at_ns=2), [sealed("s", jpeg)]
+    yield "a second hello", RecorderHello(camera="hall", worker="w"), []
+    yield "a run of another camera", RunBegan(run=replace(run, camera="yard")), []
+    yield "a run without a size", RunBegan(run=replace(run, width_px=0)), []
+    yield "a run before 1970", RunBegan(run=replace(run, started_at_ns=-1)), []
+    yield "a time of 65 bits", RunBegan(run=replace(run, started_at_ns=2**63)), []
+    yield "a state that is none", replace_incident(incident, state="burning"), []
+    yield "a confidence that is none", replace_incident(incident, max_confidence=float("nan")), []
+    yield "a condition that is none", Watermark(at_ns=1, condition="sleepy"), []
+    yield "a PTS of 65 bits", Watermark(at_ns=1, condition="ok", pts=2**63), []
+
+
+def replace_incident(message: IncidentChanged, **changes: object) -> IncidentChanged:
+    return IncidentChanged(id=message.id, at_ns=message.at_ns, incident=replace(message.incident, **changes))
+
+
+def test_what_is_no_message_ends_its_connection_only(host: Host, worker: Worker) -> None:
+    """Each kind of nonsense costs its sender the connection, and nobody else anything; nothing of it is stored."""
+    yard = Worker(host, "yard")
+    yard.connect()
+    worker.began()
+    worker.incident("suspect")
+    bad = list(_bad(worker))
+    worker.settle()
+    for what, message, descriptors in bad:
+        worker.connect()
+        worker.raw(message, *descriptors)  # type: ignore[arg-type]
+        wait_for(worker.ended, f"the end of the connection after {what}")
+        for descriptor in descriptors:
+            os.close(descriptor)
+        yard.take()
+        yard.settle()
+        assert host.running()
+    assert not yard.ended()
+    assert {camera for (camera,) in host.rows("SELECT camera FROM evidence")} == {"yard"}
+    assert len(list((host.root / "evidence").rglob("*.jpg"))) == len(bad)
+
+
+def test_garbage_and_strangers(host: Host, worker: Worker) -> None:
+    """Bytes that are no message, a message before the hello, an unknown camera: closed; the worker notices nothing."""
+    for data in (b"\xc1", b"{}", b"\x81\xa4type\xa4Fire", os.urandom(1000)):
+        stranger = wire.connect(host.runtime_dir / "recorder.sock")
+        stranger.send(data)
+        stranger.settimeout(20)
+        assert stranger.recv(10) == b""
+        stranger.close()
+    unknown = Worker(host, "attic")
+    unknown.connect()
+    wait_for(unknown.ended, "the end of the unknown camera's connection")
+    hasty = wire.Channel(wire.connect(host.runtime_dir / "recorder.sock"), RecorderHello)
+    hasty.send(Watermark(at_ns=1, condition="ok"))
+    hasty.settimeout(20)
+    with pytest.raises(Exception, match="closed"):
+        hasty.receive()
+    hasty.close()
+    worker.take()
+    worker.settle()
+
+
+def test_a_flood_starves_nobody(host: Host) -> None:
+    """A camera that sends as fast as it can and never reads its answers does not keep another's still from the disk."""
+    flood, yard = Worker(host), Worker(host, "yard")
+    flood.connect()
+    yard.connect()
+    evidence = flood.evidence()
+    descriptor = sealed("still", flood.jpeg(evidence))
+    assert flood._channel is not None
+    sent = 0
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        for _ in range(64):
+            sent += flood._channel.send(StillTaken(evidence=evidence), [descriptor])
+        if not yard.unacknowledged:
+            yard.take()
+        yard.pump()
+    os.close(descriptor)
+    yard.settle()
+    assert sent > 100
+    assert len(yard.acknowledged) > 3
+    beat = host.beat(lambda beat: True, "a beat")
+    assert beat.oldest_item_s < 5
+
+
+def test_a_flood_of_watermarks_stops_no_clock(host: Host, worker: Worker) -> None:
+    """Messages that need no storing are taken in turn, too: beats, commands and another camera's stills go on."""
+    ended = threading.Event()
+
+    def flood() -> None:
+        while not ended.is_set():
+            worker.watermark(watched=False)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        yard = Worker(host, "yard")
+        for _ in range(3):
+            yard.take()
+            yard.settle()
+            host.beat(lambda beat: True, "a beat")
+        assert host.ask("head").error == ""
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_last_words(host: Host) -> None:
+    """What a worker sent before it ended is stored, though it took no answer any more."""
+    ids = set()
+    for _ in range(10):
+        worker = Worker(host)
+        worker.connect()
+        worker.take()
+        worker.settle()
+        ids |= {*worker.acknowledged} | {worker.take().id for _ in range(10)}
+        worker.pump()
+        worker.close()
+    wait_for(lambda: {id_ for (id_,) in host.rows("SELECT id FROM evidence")} == ids, "the last words")
+
+
+# ------------------------------------------------------------------ incidents
+
+
+def test_worker_gone_interrupts(host: Host, worker: Worker) -> None:
+    """A worker that is gone leaves no running incident; the next suspect at the same place names it as previous."""
+    incident = worker.incident("suspect")
+    worker.incident("confirmed", **{"id": incident.id, "first_confirmed_at_ns": time.time_ns()})
+    worker.settle()
+    worker.close()
+    wait_for(lambda: host.rows("SELECT state FROM incidents") == [("interrupted",)], "interrupted")
+    again = Worker(host)
+    elsewhere = again.incident("suspect", place=(0.7, 0.7, 0.75, 0.75))
+    same = again.incident("suspect", place=(0.12, 0.1, 0.22, 0.2))
+    again.settle()
+    previous = dict(host.rows("SELECT id, previous FROM incidents"))
+    assert previous == {incident.id: None, elsewhere.id: None, same.id: incident.id}
+
+
+def test_second_hello_replaces_the_first(host: Host, worker: Worker) -> None:
+    """Of two workers of one camera the newer is the camera's; the older one's connection ends, its incident too."""
+    incident = worker.incident("suspect")
+    worker.settle()
+    second = Worker(host)
+    second.take()
+    second.settle()
+    wait_for(worker.ended, "the end of the first worker's connection")
+    wait_for(
+        lambda: host.rows("SELECT state FROM incidents WHERE id = ?", incident.id) == [("interrupted",)], "the end"
+    )
+
+
+def test_reconnecting_worker_keeps_its_incident(host: Host, worker: Worker) -> None:
+    """A worker whose connection the recorder had closed, and that comes back, has its incident still running."""
+    incident = worker.incident("suspect")
+    worker.settle()
+    worker.raw(Watermark(at_ns=1, condition="sleepy"))
+    wait_for(worker.ended, "the end of the connection")
+    worker.connect()
+    worker.incident("ended", id=incident.id, ended_at_ns=time.time_ns())
+    worker.settle()
+    states = [body["state"] for body in host.bodies("incident")]
+    assert states == ["suspect", "ended"]
+
+
+def test_recorder_killed_interrupts(host: Host, worker: Worker) -> None:
+    """At a start open incidents are interrupted; the worker that lived on has the last word on its own."""
+    incident = worker.incident("confirmed", first_confirmed_at_ns=time.time_ns())
+    worker.settle()
+    host.kill()
+    host.start()
+    wait_for(lambda: host.rows("SELECT state FROM incidents") == [("interrupted",)], "interrupted")
+    worker.incident("ended", id=incident.id, ended_at_ns=time.time_ns())
+    worker.settle()
+    assert host.rows("SELECT state FROM incidents") == [("ended",)]
+
+
+# ------------------------------------------------------------------ gaps
+
+
+def _gaps(host: Host, camera: str = "hall") -> list[tuple[str, bool]]:
+    rows = host.rows("SELECT reason, to_at_ns IS NULL FROM gaps WHERE camera = ? ORDER BY from_at_ns", camera)
+    return [(reason, bool(is_open)) for reason, is_open in rows]
+
+
+def test_gap_of_a_dead_worker(host: Host, worker: Worker) -> None:
+    """A killed worker leaves a gap that ends when the next one watches again."""
+    worker.watermark()
+    worker.watermark()
+    worker.watermark()
+    watched_ns = time.time_ns()
+    worker.close()
+    wait_for(lambda: _gaps(host) == [("worker", True)], "the gap")
+    [(from_ns,)] = host.rows("SELECT from_at_ns FROM gaps WHERE camera = 'hall'")
+    assert abs(from_ns - watched_ns) < 10**9
+    again = Worker(host)
+    again.connect()
+    with again.watching():
+        wait_for(lambda: _gaps(host) == [("worker", False)], "the end of the gap")
+    beat = host.beat(lambda beat: "hall" not in beat.open_gaps, "a beat without the gap")
+    assert beat.open_gaps == {"yard": "worker"}
+
+
+def test_gap_of_a_dead_daemon(host: Host, worker: Worker) -> None:
+    """After everything was killed the gap begins where the heartbeat says that the camera was watched last."""
+    with worker.watching():
+        wait_for(lambda: _heart(host).get("frames", 0) > 3, "a heartbeat with frames")
+    worker.close()
+    host.kill()
+    seen = _heart(host)
+    time_of_death = host_clocks().monotonic_ns()
+    wait_for(lambda: host_clocks().monotonic_ns() - time_of_death > 1.2e9, "more than the limit")
+    host.start()
+    wait_for(lambda: _gaps(host) == [("daemon", True)], "the gap")
+    assert host.rows("SELECT from_at_ns FROM gaps WHERE camera = 'hall'") == [(int(seen["watched_at_ns"]),)]
+    again = Worker(host)
+    again.connect()
+    with again.watching():
+        wait_for(lambda: _gaps(host) == [("daemon", False)], "the end of the gap")
+
+
+def _heart(host: Host) -> dict[str, Any]:
+    """What the heartbeat says of the hall."""
+    file = host.root / "heartbeat"
+    cameras: dict[str, dict[str, Any]] = json.loads(file.read_text())["cameras"] if file.exists() else {}
+    return cameras.get("hall", {})
+
+
+def test_recorder_killed_while_the_worker_watches(host: Host, worker: Worker) -> None:
+    """A worker that goes on watching while the recorder is restarted proves it: there is no gap."""
+    with worker.watching():
+        wait_for(lambda: _heart(host), "a heartbeat")
+        host.kill()
+        host.start()
+        host.beat(lambda beat: beat.disk == "ok" and "yard" in beat.open_gaps, "the yard's gap")
+        host.beat(lambda beat: True, "a beat")
+    assert _gaps(host) == []
+
+
+def test_orderly_stop_is_a_gap_too(host: Host, worker: Worker) -> None:
+    """A stop writes the gap `daemon` for every camera, then `closed` and `head`; coverage is told."""
+    with worker.watching():
+        wait_for(lambda: worker.frames > 20, "frames")
+    assert host.stop() == 0
+    assert _gaps(host) == [("daemon", True)]
+    assert [line["kind"] for line in host.lines()][-2:] == ["closed", "head"]
+    [coverage] = [body for body in host.bodies("coverage") if body["camera"] == "hall"][-1:]
+    assert coverage["frames"] >= 20
+    assert 1 < coverage["watched_s"] < 30
+
+
+def test_disabled_camera(host: Host) -> None:
+    """A camera that the configuration switches off has the gap `disabled`; so has one that is no longer in it."""
+    host.beat(lambda beat: beat.disk == "ok", "a beat")
+    host.stop()
+    host.cameras = {"hall": {"enabled": False}}
+    host.start()
+    beat = host.beat(lambda beat: len(beat.open_gaps) == 2, "both gaps")
+    assert beat.open_gaps == {"hall": "disabled", "yard": "disabled"}
+
+
+def test_dropped_stills_are_a_gap(host: Host, worker: Worker) -> None:
+    """What a worker had to let go is told as a gap with its count."""
+    worker.watermark()
+    now_ns = time.time_ns()
+    worker.raw(StillsDropped(count=5, from_at_ns=now_ns, to_at_ns=now_ns))
+    wait_for(lambda: _gaps(host) == [("recorder", True)], "the gap")
+    assert host.bodies("gap")[-1]["detail"] == "5 stills dropped"
+
+
+# ------------------------------------------------------------------ commands and signals
+
+
+def test_commands(host: Host, worker: Worker) -> None:
+    """Purge, head and clock_accept are answered; an unknown one is one sentence."""
+    worker.take()
+    worker.settle()
+    result = host.ask("purge", dry_run=True).result
+    assert (result["due"], result["removed"]) == (0, 0)
+    head = host.ask("head")
+    assert head.result["seq"] == host.bodies("head")[-1]["of_seq"]
+    assert head.result["hash"] == host.bodies("head")[-1]["of_hash"]
+    assert host.ask("clock_accept").result["trusted_at"].endswith("Z")
+    assert "explode" in host.ask("explode").error
+
+
+def test_purge_removes_what_is_old(make_host: Callable[..., Host], tmp_path: Path) -> None:
+    """An old still goes by command, with a line; a young one stays; storing goes on."""
+    clock = tmp_path / "clock.json"
+    environment = {"FIREWITNESS_TEST_CLOCK": str(clock), "FIREWITNESS_TESTING": "1"}
+    host = make_host(storage={"retention": 3600}, environment=environment)
+    worker = Worker(host)
+    old = worker.take()
+    worker.settle()
+    clock.write_text(json.dumps({"wall_s": 10_800, "boot_s": 10_800}))
+    time_then = worker.evidence().time
+    young = worker.take(time=replace(time_then, captured_at_ns=time_then.captured_at_ns + 10_800 * 10**9))
+    worker.settle()
+    result = host.ask("purge", all_due=True).result
+    assert (result["due"], result["removed"], result["left"]) == (1, 1, 0)
+    assert [id_ for (id_,) in host.rows("SELECT id FROM evidence")] == [young.id]
+    assert host.bodies("purged")[-1]["ids"] == [old.id]
+    worker.take()
+    worker.settle()
+
+
+def test_stop_drains(host: Host, worker: Worker) -> None:
+    """What the workers had sent before the word to stop is stored before the end."""
+    worker.pump()
+    ids = {worker.take().id for _ in range(20)}
+    worker.pump()
+    worker.close()
+    assert host.stop() == 0
+    assert {id_ for (id_,) in host.rows("SELECT id FROM evidence")} == ids
+
+
+def test_sigterm_is_a_stop(host: Host, worker: Worker) -> None:
+    """SIGTERM ends it in order."""
+    worker.take()
+    worker.settle()
+    assert host.terminate() == 0
+    assert host.bodies("closed") == [{"why": "stop"}]
+
+
+def test_beats(host: Host, worker: Worker) -> None:
+    """A beat a second says disk, head, clock and what was stored."""
+    worker.take()
+    worker.settle()
+    beat = host.beat(lambda beat: beat.stored == 1, "a beat")
+    assert beat.disk == "ok"
+    assert beat.stored_bytes > 500
+    assert beat.free_bytes > 0
+    assert beat.ledger_seq == len(host.lines())
+    assert len(beat.ledger_head) == 64
+    assert beat.oldest_item_s < 5
+
+
+def test_settings_are_named(host: Host) -> None:
+    """The ledger says by which settings it recorded."""
+    host.beat(lambda beat: beat.disk == "ok", "a beat")
+    assert len(host.bodies("settings")[0]["sha256"]) == 64

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The purge: what goes, how much a run, in which order, and what stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from daemon.storage import index
+from daemon.storage.ledger import Head, Line, files, follow
+from daemon.storage.store import Store
+from tests.storage.store_kit import (
+    BEGIN_NS,
+    DAY_NS,
+    INCIDENT,
+    FakeClocks,
+    evidence_of,
+    gap_entry,
+    incident_entry,
+    numbered,
+    opened,
+    settings_of,
+    still_entries,
+)
+
+
+def fill(store: Store, count: int, at_ns: int = BEGIN_NS) -> None:
+    for start in range(0, count, 100):
+        store.commit(still_entries(store, *(evidence_of(n, at_ns + n) for n in range(start, min(start + 100, count)))))
+
+
+def lines(store: Store) -> list[Line]:
+    folder = store.root / "ledger"
+    return list(
+        follow(store.disk, folder, Head(), {name: (0, size) for name, size in files(store.disk, folder).items()})
+    )
+
+
+def test_age_decides(tmp_path: Path) -> None:
+    """What is older than the retention goes, to the nanosecond; files, rows and sightings alike, and empty day folders."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS), evidence_of(2, BEGIN_NS + DAY_NS)))
+        clocks.run_for(31 * DAY_NS)
+        result = store.purge(dry_run=False, all_due=True)
+        assert (result.due, result.removed, result.left) == (1, 1, 0)
+        (left,) = (tmp_path / "store").rglob("*.jpg")
+        assert left.name.endswith(f"{numbered(2)}.jpg")
+        assert not (store.root / "evidence/hall/2026/11/23").exists()
+        clocks.run_for(1)
+        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert sorted((store.root / "evidence").rglob("*")) == [store.root / "evidence/hall"]
+        with store._session() as session:
+            assert session.scalar(select(func.count()).select_from(index.SightingRow)) == 0
+        store.commit(still_entries(store, evidence_of(3, BEGIN_NS)))
+
+
+def test_a_tenth_a_run(tmp_path: Path) -> None:
+    """At most one in ten of all stills goes in a run, the oldest first, and at least one, so that all goes in the end."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        fill(store, 25)
+        clocks.run_for(31 * DAY_NS)
+        dry = store.purge(dry_run=True, all_due=False)
+        assert (dry.due, dry.removed, dry.left, len(store.knows([numbered(n) for n in range(25)]))) == (25, 2, 23, 25)
+        result = store.purge(dry_run=False, all_due=False)
+        assert result == dry
+        assert store.knows([numbered(n) for n in range(25)]) == {numbered(n) for n in range(2, 25)}
+        for left in range(22, 0, -1):
+            removed = store.purge(dry_run=False, all_due=False).removed
+            assert 1 <= removed <= max(1, (left + removed) // 10 + 1)
+            if not list(store.root.rglob("*.jpg")):
+                break
+        while store.purge(dry_run=False, all_due=False).removed:
+            pass
+        assert not list(store.root.rglob("*.jpg"))
+
+
+def test_a_line_names_at_most_a_thousand(tmp_path: Path) -> None:
+    """All due in one run: several lines, each of at most 1,000 ids, with the reason; stills can be stored in between."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        fill(store, 1100)
+        clocks.run_for(31 * DAY_NS)
+        steps = store.purge_steps(dry_run=False, all_due=True)
+        assert next(steps).removed == 0
+        assert next(steps).removed == 1000
+        store.commit(still_entries(store, evidence_of(5000, clocks.wall)))
+        assert [step.removed for step in steps] == [1100]
+        purged = [line.body for line in lines(store) if line.kind == "purged"]
+        assert [(len(body["ids"]), body["reason"]) for body in purged] == [(1000, "age"), (100, "age")]
+        assert len(list(store.root.rglob("*.jpg"))) == 1
+
+
+def test_incidents_and_gaps_stay(tmp_path: Path) -> None:
+    """That something was seen outlives its pictures; the incident counts those that are left."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        store.commit([incident_entry("ended"), gap_entry(90, BEGIN_NS, BEGIN_NS + 1)])
+        store.commit(still_entries(store, evidence_of(30, BEGIN_NS, incident=INCIDENT)))
+        clocks.run_for(31 * DAY_NS)
+        store.commit(still_entries(store, evidence_of(2, clocks.wall, incident=INCIDENT)))
+        assert store.purge(dry_run=False, all_due=True).removed == 1
+        with store._session() as session:
+            incident = session.scalars(select(index.IncidentRow)).one()
+            assert (incident.evidence_count, incident.max_confidence) == (1, 0.55)
+            assert session.scalar(select(func.count()).select_from(index.GapRow)) == 1
+
+
+def test_a_file_that_somebody_removed_does_not_stop_it(tmp_path: Path) -> None:
+    """Nor does a folder."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS), evidence_of(2, BEGIN_NS, camera="yard")))
+        (path,) = store.root.rglob("yard/**/*.jpg")
+        path.unlink()
+        path.parent.rmdir()
+        clocks.run_for(31 * DAY_NS)
+        assert store.purge(dry_run=False, all_due=True).removed == 2
+
+
+def test_a_dry_run_writes_no_line(tmp_path: Path) -> None:
+    """It says what would go, and how many bytes."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        fill(store, 3)
+        clocks.run_for(31 * DAY_NS)
+        head, size = store.head(), sum(path.stat().st_size for path in store.root.rglob("*.jpg"))
+        result = store.purge(dry_run=True, all_due=True)
+        assert (result.removed, result.bytes, result.left) == (3, size, 0)
+        assert store.head() == head
+        assert store.purge(dry_run=False, all_due=True) == result

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The commands beside `run`: what they print, what they return, and that a mistake is one sentence and no traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import requests
+
+from daemon.detect.detector import REFERENCE_PICTURE
+from tests.system.daemon_under_test import Daemon, wait_for
+
+UNREACHABLE = {"yard": {"url": "rtsp://127.0.0.1:9/none"}}
+
+
+def test_detect_without_a_daemon(daemon: Daemon) -> None:
+    """Pictures are looked at by a detector of its own; what is no picture is named and does not stop the rest."""
+    (daemon.folder / "text.jpg").write_text("no picture")
+    daemon.configure({})
+    answer = daemon.command(
+        "detect", str(daemon.folder / "none.jpg"), str(daemon.folder / "text.jpg"), str(REFERENCE_PICTURE)
+    )
+    assert answer.returncode == 2
+    assert answer.stdout.startswith(f"{REFERENCE_PICTURE}: fire 0.")
+    complaints = answer.stderr.splitlines()
+    assert complaints[0] == f"{daemon.folder}/none.jpg: No such file or directory"
+    assert complaints[1].startswith(f"{daemon.folder}/text.jpg: not an image of an allowed kind")
+    assert len(complaints) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
+    """status, detect, purge, clock and verify beside a running daemon whose only camera is away."""
+    daemon.configure(UNREACHABLE)
+    daemon.start()
+    daemon.wait_ready()
+    status = daemon.command("status")
+    assert status.returncode == 0, status.stdout + status.stderr
+    assert "camera    yard: " in status.stdout
+    assert "unreachable" in status.stdout
+    assert status.stdout.splitlines()[-1] == "ready"
+
+    found = json.loads(daemon.command("detect", "--json", str(REFERENCE_PICTURE)).stdout)
+    assert found["err_no"] == 0
+    asked = requests.post(
+        daemon.url("/fire_detector"), json={"req_id": 7, "image": _base64(REFERENCE_PICTURE)}, timeout=20
+    ).json()
+    assert (asked["req_id"], asked["err_no"]) == (7, 0)
+    assert asked["result"]["detections"] == found["result"]["detections"]
+
+    assert daemon.command("purge", "--dry-run").stdout == "Nothing is older than the retention of 30 days.\n"
+    assert daemon.command("purge").returncode == 0
+    assert daemon.command("clock", "accept").stdout.startswith("The purge now goes by 20")
+    assert daemon.command("verify").returncode == 0
+    gap = daemon.get("/api/v1/gaps")["items"][0]
+    assert (gap["camera"], gap["reason"], gap["to"]) == ("yard", "unreachable", None)
+    daemon.stop()
+    assert daemon.command("verify").stdout.splitlines()[-1] == "verified: nothing is wrong"
+
+
+def _base64(path: Path) -> str:
+    import base64
+
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+@pytest.mark.timeout(120)
+def test_bad_weights_do_not_stop_the_recording(daemon: Daemon) -> None:
+    """A daemon with a broken model runs, says why, and answers 1009; it is not restarted in a loop."""
+    bad = daemon.folder / "bad.onnx"
+    bad.write_bytes(b"no model")
+    daemon.configure(UNREACHABLE, detect={"weights": str(bad)})
+    daemon.start()
+
+    def failed() -> bool:
+        status = daemon.status()
+        return bool(status and status["detector"]["state"] == "failed" and status["recorder"]["disk"] == "ok")
+
+    wait_for(failed, 30, f"the detector says that it failed\n{daemon.log}")
+    pid = (daemon.status() or {})["detector"]["pid"]
+
+    def refused() -> bool:
+        try:
+            answer = requests.post(daemon.url("/fire_detector"), json={"image": _base64(REFERENCE_PICTURE)}, timeout=10)
+        except requests.ConnectionError:
+            return False
+        return answer.status_code == 503 and answer.json()["err_no"] == 1009
+
+    wait_for(refused, 20, "POST is answered with 1009")
+    assert requests.get(daemon.url("/healthz"), timeout=5).status_code == 200
+    not_ready = requests.get(daemon.url("/readyz"), timeout=5)
+    assert not_ready.status_code == 503
+    assert (daemon.status() or {})["detector"]["pid"] == pid
+    daemon.stop()
+
+
+def test_verify_names_the_first_break(daemon: Daemon) -> None:
+    """A changed ledger line is found, named by file and line, and told by the exit status; also in a copy."""
+    daemon.configure(UNREACHABLE)
+    assert daemon.command("init", "--new-store").returncode == 0
+    assert daemon.command("verify").returncode == 0
+    copy = daemon.folder / "copy"
+    shutil.copytree(daemon.root, copy)
+    ledger = next((copy / "ledger").glob("*.jsonl"))
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join([lines[0].replace('"yard"', '"barn"'), *lines[1:]]))
+    broken = daemon.command("verify", str(copy))
+    assert broken.returncode == 1
+    wrong = [line for line in broken.stdout.splitlines() if line.startswith("WRONG")]
+    assert f"ledger/{ledger.name} line 2" in wrong[0]
+    assert daemon.command("verify").returncode == 0
+
+
+def test_a_wrong_disk_is_said_and_a_new_store_is_a_decision(daemon: Daemon) -> None:
+    """An emptied root is not silently begun anew: it may be a disk that is not mounted."""
+    daemon.configure(UNREACHABLE)
+    assert daemon.command("init", "--new-store").returncode == 0
+    shutil.rmtree(daemon.root)
+    refused = daemon.command("purge")
+    assert refused.returncode == 2
+    assert "firewitness init --new-store" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert daemon.command("init", "--new-store").stdout == f"A new store has begun in {daemon.root}.\n"
+    assert daemon.command("purge").returncode == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("clock", "accept")])
+def test_without_a_daemon_it_is_said_so(daemon: Daemon, command: tuple[str, ...]) -> None:
+    """What only a running daemon can answer says that there is none, and where it looked."""
+    daemon.configure(UNREACHABLE)
+    answer = daemon.command(*command)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(
+        f"firewitness {command[0]}: no daemon is running here (nobody listens at {daemon.folder}"
+    )
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.timeout(120)
+def test_no_secret_is_told_anywhere(daemon: Daemon) -> None:
+    """A camera's password is in no log, page, API answer, error, process title or stored file."""
+    canary = "c4nary-p@ss:word"
+    (daemon.folder / "secret").write_text(canary + "\n")
+    daemon.configure({"yard": {"url": "rtsp://127.0.0.1:9/none", "username": "viewer", "password_file": "secret"}})
+    daemon.start()
+    daemon.wait_ready()
+    wait_for(lambda: daemon.get("/api/v1/gaps")["items"], 20, "a gap of the camera that is away")
+    told = [daemon.log, json.dumps(daemon.status())]
+    told += [
+        requests.get(daemon.url(path), timeout=5).text for path in ("/", "/api/v1/cameras", "/api/v1/gaps", "/readyz")
+    ]
+    told += [" ".join(each.cmdline()) for each in daemon.family()]
+    told.append(daemon.command("status").stdout)
+    daemon.stop()
+    told.append(daemon.log)
+    for path in daemon.folder.rglob("*"):
+        if path.is_file() and path.name not in ("secret",):
+            told.append(path.read_bytes().decode("latin-1"))
+    for text in told:
+        assert "c4nary" not in text
