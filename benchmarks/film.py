@@ -52,9 +52,12 @@ def burning(folder: Path) -> Path:
     return film(folder / "burning-1080p25.mp4", [(22, 38)])
 
 
-def outbreaks(folder: Path) -> Path:
-    """10 s: 7 s of a quiet room, then a fire is there for 3 s; played in a loop, an outbreak every 10 s."""
-    return film(folder / "outbreaks-1080p25.mp4", [(0, 7), (20, 23)])
+# Frames in a loop of 10 s after which it burns: just after a key frame, which is the worst moment, and a quarter of a GOP on each
+OUTBREAK_FRAMES = (151, 163, 176, 188)
+LOOP_S = 10
 
 
-OUTBREAK_AT_FRAME = 7 * FPS
+def outbreaks(folder: Path, at_frame: int) -> Path:
+    """10 s: a quiet room, then a fire is there; played in a loop, an outbreak every 10 s."""
+    quiet_s = at_frame / FPS
+    return film(folder / f"outbreak-{at_frame}-1080p25.mp4", [(0, quiet_s), (20, 20 + LOOP_S - quiet_s)])

@@ -201,7 +201,7 @@ class WorkerBeat(Message, frozen=True):
     condition: str
     detail: str = ""
     packet_mono_ns: int | None = None
-    """Arrival of the last packet."""
+    """Arrival of this connection's last packet."""
     watched_at_ns: int | None = None
     width_px: int = 0
     height_px: int = 0
@@ -234,6 +234,7 @@ class RecorderBeat(Message, frozen=True):
     """Recorder → supervisor, once a second."""
 
     disk: str
+    """A DiskState; "starting" while the store is being opened."""
     detail: str = ""
     oldest_item_s: float = 0.0
     stored: int = 0

@@ -41,7 +41,7 @@ class Connection:
         self._due_ns = 0
         self.condition = Condition("unreachable", "not connected yet")
         self.packet_ns: int | None = None
-        """Arrival of the last packet."""
+        """Arrival of this connection's last packet."""
         self.reconnects = 0
         self._enter("waiting")
         self._due_ns = self.since_ns
@@ -93,6 +93,7 @@ class Connection:
 
     def _connect(self) -> None:
         self._enter("connecting")
+        self.packet_ns = None
         self._reader = Reader(self._plan, self._wake_fd, self._plan.ring_bytes // 4, self._now_ns)
         self._reader.eager = self._eager
         self._reader.start()

@@ -18,7 +18,8 @@ from daemon.errors import PeerGone
 from daemon.ingest.plan import Fork, Forked, WorkerPlan
 from daemon.wire import Channel, pair
 
-PATIENCE_S = 30.0  # its first answer comes when all modules are loaded: a second on an idle host
+FIRST_PATIENCE_S = 30.0  # its first answer comes when all modules are loaded: a second on an idle host
+PATIENCE_S = 3.0  # then a fork takes milliseconds, and the supervisor does nothing else meanwhile
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # numpy would start a thread, and a fork of several threads can deadlock
     "OMP_NUM_THREADS": "1",
@@ -45,7 +46,7 @@ class Forkserver:
     def start(self) -> None:
         """Starts the process; it loads its modules while we go on."""
         ours, theirs = pair()
-        command = [sys.executable, "-m", "daemon.ingest.forkserver"]
+        command = [sys.executable, "-P", "-m", "daemon.ingest.forkserver"]  # -P: a folder `daemon` here is not ours
         try:
             self._process = subprocess.Popen(
                 [*command, "--lifeline", str(self._lifeline), "--control", str(theirs.fileno())],
@@ -57,7 +58,7 @@ class Forkserver:
         finally:
             theirs.close()
         self._channel: Channel[Forked] = Channel(ours, Forked)
-        self._channel.settimeout(PATIENCE_S)
+        self._patience_s = FIRST_PATIENCE_S
         self.pidfd = os.pidfd_open(self._process.pid)
 
     @property
@@ -75,14 +76,16 @@ class Forkserver:
         Raises PeerGone when the forkserver died, or does not answer: then it is killed, since a late answer would be
         taken for the next one.
         """
+        self._channel.settimeout(self._patience_s)
         try:
             self._channel.send(Fork(plan=plan), descriptors)
             received = self._channel.receive()
         except TimeoutError:
             self._process.kill()
-            raise PeerGone(f"the forkserver has not answered for {PATIENCE_S:g} s") from None
+            raise PeerGone(f"the forkserver has not answered for {self._patience_s:g} s") from None
         if received is None or len(received[1]) != 1:
             raise PeerGone("the forkserver gave no pidfd")
+        self._patience_s = PATIENCE_S
         return Worker(received[0].pid, received[1][0])
 
     def close(self, patience_s: float = 2.0) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from daemon.clock import NS
 from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, observe, tick
-from daemon.domain import MAX_DETECTIONS, Detection, Evidence, Incident, ModelInfo
+from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Incident, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.frames import Picture
 from daemon.ingest.keeping import Keeping, Rank
@@ -86,11 +86,17 @@ class Incidents:
         changes = self._changes(seen.events, picture.time.captured_at_ns)
         stills = []
         for role in seen.roles:
-            rank = self._keeping.decide(role.kind, role.track, now_s)
+            rank = self._keeping.decide(role.kind, role.track, now_s, self._place_of(role.track, size_px))
             if rank is not None:
                 stills.append(Wanted(self._evidence(picture, role, seen.detections, model), rank, role))
         self._forget(seen.events)
         return Findings(changes, tuple(stills))
+
+    def _place_of(self, number: int, size_px: tuple[int, int]) -> Box:
+        """Where an open incident is, as shares of the picture's height."""
+        x1, y1, x2, y2 = next(each.place for each in self._state.tracks if each.number == number)
+        aspect = size_px[0] / size_px[1]
+        return x1 * aspect, y1, x2 * aspect, y2
 
     def kept(self, wanted: Wanted, size_bytes: int) -> None:
         """A still was made."""
@@ -103,19 +109,24 @@ class Incidents:
         self._forget(events)
         return Findings(changes)
 
+    def present(self, utc_ns: int) -> tuple[IncidentChanged, ...]:
+        """The open incidents as they are now: for a recorder that may not know."""
+        return tuple(self._change(track, utc_ns) for track in self._state.tracks)
+
     def _advance(self, mono_ns: int) -> float:
         # while a run settles, its clock may fall: the rules need an axis that only grows
         self._now_s = max(self._now_s, mono_ns / NS)
         return self._now_s
 
     def _changes(self, events: Sequence[Event], at_ns: int) -> tuple[IncidentChanged, ...]:
-        return tuple(
-            IncidentChanged(id=new_id(), at_ns=at_ns, incident=self._incident(event.track, at_ns)) for event in events
-        )
+        return tuple(self._change(event.track, at_ns) for event in events)
+
+    def _change(self, track: Track, at_ns: int) -> IncidentChanged:
+        return IncidentChanged(id=new_id(), at_ns=at_ns, incident=self._incident(track, at_ns))
 
     def _incident(self, track: Track, at_ns: int) -> Incident:
         known = self._known.setdefault(track.number, _Known(new_id(), at_ns))
-        if track.state == "confirmed":
+        if track.state == "confirmed" and known.first_confirmed_at_ns is None:
             known.first_confirmed_at_ns = at_ns
         return Incident(
             id=known.id,

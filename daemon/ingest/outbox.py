@@ -6,7 +6,7 @@ At the cap stills go by rank, the oldest first; then, should the store be away f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.ingest.keeping import Rank
@@ -53,6 +53,19 @@ class Outbox:
         """A transition."""
         self._add(Record(message.id, message))
 
+    def restate(self, states: Sequence[IncidentChanged]) -> None:
+        """The present states of open incidents, before all else: a recorder that was gone may hold them interrupted.
+
+        Not of an incident with a transition that waits, which tells the same.
+        """
+        waiting = {
+            each.message.incident.id for each in self._records.values() if isinstance(each.message, IncidentChanged)
+        }
+        first = {each.id: Record(each.id, each) for each in states if each.incident.id not in waiting}
+        self._records = first | self._records
+        self.bytes += sum(record.bytes for record in first.values())
+        self._keep_cap()
+
     def still(self, message: StillTaken, jpeg: bytes, rank: Rank) -> None:
         """A still with its file."""
         self._add(Record(message.evidence.id, message, jpeg, rank))
@@ -86,6 +99,9 @@ class Outbox:
     def _add(self, record: Record) -> None:
         self._records[record.id] = record
         self.bytes += record.bytes
+        self._keep_cap()
+
+    def _keep_cap(self) -> None:
         while self.bytes > self._most_bytes and (leaving := self._least()) is not None:
             self._drop(leaving)
 

@@ -6,6 +6,9 @@ Credentials exist in the address in memory only. FFmpeg's errors repeat the addr
 
 from __future__ import annotations
 
+import errno
+import socket
+import time
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -19,6 +22,13 @@ from daemon.ingest.plan import Credentials, WorkerPlan
 DECODABLE = {"h264": "H.264", "hevc": "H.265"}
 TIMEOUTS = (av.error.TimeoutError, av.error.ExitError, TimeoutError)  # the second is PyAV's own, from the interrupt
 REFUSALS = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+TIMED_OUT_SHARE = 0.9  # of the time-out: what fails so late failed because of it, whatever FFmpeg says ("Invalid data")
+NETWORK = {
+    errno.ECONNREFUSED: "nothing listens at its address and port",
+    errno.ECONNRESET: "it broke the connection off",
+    errno.EHOSTUNREACH: "no host answers at its address",
+    errno.ENETUNREACH: "there is no way to its network",
+}
 
 
 class Stream(NamedTuple):
@@ -33,6 +43,7 @@ def open_stream(plan: WorkerPlan) -> Stream:
     trickles bytes, PyAV's own ends what FFmpeg's leaves.
     """
     longest_s = max(plan.open_timeout_s, plan.read_timeout_s)
+    began_s = time.monotonic()
     try:
         container = av.open(
             with_credentials(plan.url, plan.credentials),
@@ -46,7 +57,7 @@ def open_stream(plan: WorkerPlan) -> Stream:
             timeout=(plan.open_timeout_s, plan.read_timeout_s),
         )
     except (av.error.FFmpegError, OSError) as error:
-        raise while_opening(error, plan) from None
+        raise while_opening(error, plan, time.monotonic() - began_s) from None
     try:
         return Stream(container, _video_of(container))
     except CameraError:
@@ -63,15 +74,36 @@ def with_credentials(url: str, credentials: Credentials | None) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
 
 
-def while_opening(error: Exception, plan: WorkerPlan) -> CameraError:
-    """Why the camera could not be opened."""
+def while_opening(error: Exception, plan: WorkerPlan, after_s: float) -> CameraError:
+    """Why the camera could not be opened, where that took `after_s`."""
     if isinstance(error, REFUSALS):
         return CameraError("refused", "the camera refuses the credentials")
-    if isinstance(error, TIMEOUTS):
-        return CameraError("unreachable", f"the camera did not answer within {plan.open_timeout_s:g} s")
+    return CameraError("unreachable", _what_failed(error, plan, after_s))
+
+
+def _what_failed(error: Exception, plan: WorkerPlan, after_s: float) -> str:
     if isinstance(error, av.error.HTTPNotFoundError):
-        return CameraError("unreachable", "the camera has no stream under this address")
-    return CameraError("unreachable", f"the camera cannot be reached ({_kind(error)})")
+        return "the camera has no such stream"
+    if isinstance(error, av.error.HTTPServerError):
+        return "the camera answers that it cannot serve now"
+    if network := NETWORK.get(getattr(error, "errno", None) or 0):
+        return f"the camera cannot be reached: {network}"
+    if isinstance(error, TIMEOUTS) or after_s >= TIMED_OUT_SHARE * plan.open_timeout_s:
+        return f"the camera did not answer within {plan.open_timeout_s:g} s"
+    if isinstance(error, OSError) and not _has_known_name(plan):
+        return "the camera cannot be reached: its host's name is not known"
+    if isinstance(error, av.error.InvalidDataError):
+        return "what answers at the camera's address does not speak RTSP, or closed the connection at once"
+    return f"the camera cannot be reached ({_kind(error)})"
+
+
+def _has_known_name(plan: WorkerPlan) -> bool:
+    """Whether the host's name resolves: FFmpeg calls that an "Input/output error", like much else."""
+    try:
+        socket.getaddrinfo(urlsplit(plan.url).hostname, None)
+    except socket.gaierror:
+        return False
+    return True
 
 
 def while_reading(error: Exception, plan: WorkerPlan) -> CameraError:

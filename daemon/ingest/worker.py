@@ -109,7 +109,8 @@ class Worker:
             self._connection.tick()
         self._take_packets()
         self._live.hello()
-        self._link.attempt()
+        if self._link.attempt():
+            self._link.outbox.restate(self._incidents.present(self._clocks.wall_ns()))
         self._link.flush()
         self._follow_link()
         quiet_ns = round(2 * self._plan.max_interval_s * NS)

@@ -82,7 +82,10 @@ def mono_ns_of(at_ns: int, now: Now) -> int:
 class CameraWatch:
     """One camera. Every method returns what follows from what it was told, in order."""
 
-    def __init__(self, camera: str, limit_ns: int, last: Mark, now: Now, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, camera: str, limit_ns: int, last: Mark, started: Now, now: Now, new_id: Callable[[], str]
+    ) -> None:
+        """`started`: when the recorder did, until which the daemon was dead; `now`: when its store was open."""
         self.camera = camera
         self.last = last
         self.open: Gap | None = None
@@ -98,7 +101,7 @@ class CameraWatch:
         self._blocked = False
         self._row_base = _Base(None, 0)  # frames of this worker up to here could not be stored
         self._longest_s = 0.0
-        if self._idle_ns(now) > limit_ns:
+        if self._idle_ns(started) > limit_ns:
             self._cause = ("daemon", "")
 
     # ---- what is told

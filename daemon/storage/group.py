@@ -22,7 +22,8 @@ class Item:
 
     connection: Connection
     id: str
-    what: Entry | Run
+    what: Entry | Run | None
+    """None: known already, and acknowledged with what came before it."""
     bytes: int = 0
 
 
@@ -48,10 +49,14 @@ class Group:
         known = store.knows([item.id for item in self.items])
         entries = []
         for item in self.items:
-            if item.id not in known:
+            if item.what is not None and item.id not in known:
                 known.add(item.id)
                 entries.append(_entry(item.what, store))
         return entries
+
+    def told(self) -> list[Entry]:
+        """What was taken in that is an entry already."""
+        return [item.what for item in self.items if isinstance(item.what, Entry)]
 
     def by_connection(self) -> Iterator[tuple[Connection, Sequence[str]]]:
         """Each connection with the ids it waits for."""

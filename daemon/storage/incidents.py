@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What the recorder knows of incidents: the last state of each, and which one a new one continues. No clock, no I/O.
 
-Workers send transitions; here one ends as `interrupted` when its worker is gone, and a suspect at the same place
-within 10 minutes of an interruption names the interrupted one as `previous`.
+Workers send transitions, and the present states after each connection; here one ends as `interrupted` when its worker
+is gone, and a suspect at the same place within 10 minutes of an interruption names the interrupted one as `previous`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from daemon.detect.rules import same_place
 from daemon.domain import OPEN_STATES, Incident
 
 CONTINUED_WITHIN_NS = 600 * NS
+_OVER = ("ended", "unconfirmed")
 
 
 class Incidents:
@@ -22,25 +23,37 @@ class Incidents:
 
     def __init__(self) -> None:
         self._of: dict[str, dict[str, Incident]] = {}
+        self._unsure: set[str] = set()
+        """Ids whose last state may not be durable."""
 
     def know(self, stored: Iterable[Incident]) -> None:
         """Takes in what the index holds, at start."""
         for each in stored:
             self._of.setdefault(each.camera, {})[each.id] = each
 
-    def changed(self, incident: Incident, aspect: float) -> Incident:
-        """A worker's transition as it is to be stored. `aspect` is the camera's picture's width ÷ height.
+    def changed(self, incident: Incident, aspect: float) -> Incident | None:
+        """What a worker says of an incident as it is to be stored; None: it tells nothing new, since it came again.
 
-        It can come twice, and after the incident was interrupted (the recorder was gone, the worker lived on): the
-        worker knows best.
+        `aspect` is the camera's picture's width ÷ height. An incident that was interrupted (the recorder was gone, the
+        worker lived on) has its worker's state again: the worker knows best.
         """
         known = self._of.setdefault(incident.camera, {})
         before = known.get(incident.id)
         previous = before.previous if before else self._continued(incident, aspect)
         stored = replace(incident, previous=previous)
+        if before and incident.id not in self._unsure and _tells_nothing(before, stored):
+            return None
         known[incident.id] = stored
+        self._unsure.discard(incident.id)
         self._forget(incident.camera, incident.first_suspect_at_ns)
         return stored
+
+    def doubt(self, ids: Iterable[str]) -> None:
+        """The last states of these may not have become durable: they are to be stored when they come again."""
+        self._unsure.update(ids)
+
+    def has_open(self, camera: str) -> bool:
+        return any(each.state in OPEN_STATES for each in self._of.get(camera, {}).values())
 
     def interrupt(self, camera: str, at_ns: int) -> list[Incident]:
         """The camera's worker is gone; `at_ns` is until when the camera was watched."""
@@ -70,3 +83,11 @@ class Incidents:
         for each in list(known.values()):
             if each.ended_at_ns is not None and each.ended_at_ns < at_ns - 2 * CONTINUED_WITHIN_NS:
                 del known[each.id]
+                self._unsure.discard(each.id)
+
+
+def _tells_nothing(before: Incident, again: Incident) -> bool:
+    """Whether `again` was said before the last state was: a worker sends again what was not acknowledged to it."""
+    if again == before or before.state in _OVER:
+        return True
+    return again.state == "suspect" and before.first_confirmed_at_ns is not None

@@ -7,7 +7,6 @@ acknowledge. A disk that fails does not end it: it says so, and goes on when the
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from daemon import __version__, log
+from daemon.child import descriptors, settings_in
 from daemon.clock import NS, Clocks, host_clocks
 from daemon.errors import MessageError, PeerGone
 from daemon.lifeline import watch
@@ -45,7 +45,7 @@ from daemon.storage.supervisor_end import SupervisorEnd
 from daemon.storage.watching import Watching
 
 TICK_S = 1.0
-DRAIN_S = 4.0  # of the 10 s that a stop may take in all
+DRAIN_S = 3.5  # of the 10 s that a stop may take in all, and less than the supervisor gives the recorder
 _log = logging.getLogger("firewitness")
 
 
@@ -191,6 +191,8 @@ class Recorder:
         if durable := self._storing.usable is not None and self._storing.attempt(step):
             self._unsaid = []
             self._watching.settled(owed)
+        else:
+            self._watching.failed(group.told())
         for connection, ids in group.by_connection():
             if durable:
                 self._send(connection, *acknowledgements(ids))
@@ -251,15 +253,24 @@ class Recorder:
 
     def _tick(self) -> None:
         self._next_tick_ns = self._clocks.monotonic_ns() + round(TICK_S * NS)
-        self._storing.look()
+        self._look()
         self._tell_state()
         self._watching.tick()
         self._store(Group())
-        if self._clocks.monotonic_ns() >= self._next_heartbeat_ns and self._storing.usable is not None:
+        due = self._clocks.monotonic_ns() >= self._next_heartbeat_ns or self._watching.has_new_worker()
+        if due and self._storing.usable is not None:
             self._next_heartbeat_ns = self._clocks.monotonic_ns() + round(PERIOD_S * NS)
             self._storing.attempt(self._watching.write_heartbeat)
         self._tell_state()
         self._supervisor.beat()
+
+    def _look(self) -> None:
+        """Also opens the store, which may have much to recover."""
+        if self._storing.store is not None:
+            self._storing.look()
+            return
+        with self._supervisor.beating_while("recovering the store"):
+            self._storing.look()
 
     def _tell_state(self) -> None:
         """At a change of the disk's state: to the gaps, and to every worker."""
@@ -299,30 +310,16 @@ def _digest(settings: Settings) -> str:
 
 def main() -> int:
     """Returns the exit status."""
-    arguments = _arguments()
+    arguments = descriptors("daemon.storage.recorder", "lifeline", "settings", "control", "listen")
     watch(arguments.lifeline)
     log.set_up("recorder")
-    settings = Settings.model_validate_json(_read(arguments.settings))
+    settings = settings_in(arguments.settings)
     control, listening = socket.socket(fileno=arguments.control), socket.socket(fileno=arguments.listen)
     recorder = Recorder(settings, host_clocks(), control, listening)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
     signal.signal(signal.SIGTERM, recorder.stop)
     recorder.run()
     return 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m daemon.storage.recorder")
-    for name in ("lifeline", "settings", "control", "listen"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="FD")
-    return parser.parse_args()
-
-
-def _read(descriptor: int) -> bytes:
-    """The whole of a memfd; its offset is shared with other readers and therefore not used."""
-    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-    os.close(descriptor)
-    return content
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from daemon.clock import NS, Clocks
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
+from daemon.storage.recovery import Recovery
 from daemon.storage.store import Entry, Store
 
 RETRY_S = 3.0
@@ -52,10 +53,13 @@ class Storing:
         return self.attempt(lambda store: store.commit(entries))
 
     def close(self) -> None:
-        """At the end of the process."""
+        """At the end of the process. The head goes to the log: a witness of the ledger outside the disk."""
+        if (store := self.store) is None:
+            return
         if self.attempt(lambda store: store.close("stop")):
             self.store = None
-            _log.info("the store is closed")
+        seq, hash_ = store.head()  # of what is durable, also where the last lines could not be written
+        _log.info("the store is closed; ledger head: seq %d hash %s", seq, hash_)
 
     def _open(self) -> None:
         try:
@@ -64,7 +68,9 @@ class Storing:
             self._fail(error)
             return
         self.store = store
-        _log.info("the store %s is open: %s", store.root, store.recovered)
+        _log.info("the store %s is open", store.root)
+        if found := in_words(store.recovered):
+            _log.warning("recovered after an end that was not in order: %s", found)
         self.attempt(self._look_at)
 
     def _look_at(self, store: Store) -> None:
@@ -86,3 +92,17 @@ class Storing:
                 logging.INFO if state == "ok" else logging.ERROR, "disk: %s%s", state, f" ({detail})" if detail else ""
             )
         self.state, self.detail = state, detail
+
+
+def in_words(recovery: Recovery) -> str:
+    """What recovery did; empty when there was nothing to do."""
+    done = [
+        (recovery.lines_applied, "lines of the ledger applied"),
+        (recovery.cut_bytes, "bytes of a torn line cut off the ledger"),
+        (recovery.parts_removed, "half-written files removed"),
+        (recovery.unlinked, "files of a purge under way removed"),
+        (len(recovery.completed), "stills without a line completed"),
+        (len(recovery.broken), "broken stills removed"),
+        (len(recovery.missing), "stills missing"),
+    ]
+    return ", ".join(f"{count} {what}" for count, what in done if count)

@@ -6,8 +6,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import socket
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ from daemon.storage.storing import Storing
 from daemon.storage.watching import Watching
 from daemon.wire import Channel
 
+BEAT_S = 1.0
 _log = logging.getLogger("firewitness")
 
 
@@ -109,6 +112,30 @@ class SupervisorEnd:
         self._oldest_s = 0.0
         self._send(beat)
 
+    @contextmanager
+    def beating_while(self, doing: str) -> Iterator[None]:
+        """Goes on with the beats, as `starting`, while the caller's thread is busy for longer than one of them.
+
+        Silence would mean that it is stuck: it would be killed, and begin again with what takes so long.
+        """
+        done = threading.Event()
+
+        def beat() -> None:
+            began = False
+            while not done.wait(BEAT_S):
+                if not began:
+                    _log.info("%s", doing)
+                    began = True
+                self._send(RecorderBeat(disk="starting", detail=doing))
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def _send(self, message: RecorderBeat | Answer) -> None:
         try:
             self._channel.send(message)
@@ -122,9 +149,9 @@ class SupervisorEnd:
         store = self._storing.store
         if store is None or (command.name != "purge" and self._storing.usable is None):
             return Answer(id=command.id, error=f"the disk is {self._storing.state}: {self._storing.detail}")
-        _log.info("asked for %s %s", command.name, command.arguments)
+        wanted = {name: command.arguments.get(name) is True for name in ("dry_run", "all_due")}
+        _log.info("asked %s", _in_words(command.name, wanted))
         if command.name == "purge":
-            wanted = {name: command.arguments.get(name) is True for name in ("dry_run", "all_due")}
             self._purges.append(_Purge(command.id, store, store.purge_steps(**wanted)))
             return None
         results: list[dict[str, Any]] = []
@@ -137,6 +164,13 @@ class SupervisorEnd:
 def _of_store(store: Store) -> dict[str, Any]:
     seq, hash_ = store.head()
     return {"ledger_seq": seq, "ledger_head": hash_, "free_bytes": store.free_bytes(), "clock": store.clock_state()}
+
+
+def _in_words(name: str, wanted: Mapping[str, bool]) -> str:
+    if name == "purge":
+        what = "to say what a purge would remove" if wanted["dry_run"] else "to purge"
+        return f"{what}, all that is due" if wanted["all_due"] else what
+    return {"clock_accept": "to trust the wall clock", "head": "for the ledger's head"}[name]
 
 
 def _accept_clock(store: Store) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
 from daemon.storage.queries import Index, Known
 from daemon.storage.store import Entry, Store
 
+RETURN_S = 15.0  # a worker that lived on while the recorder was dead comes back within a second or two
 _ASPECT = 16 / 9  # of a camera whose run began before this process
 
 
@@ -39,6 +40,10 @@ class Watching:
         self._incidents = Incidents()
         self._aspects: dict[str, float] = {}
         self._owed: dict[tuple[str, ...], Entry] = {}
+        self._awaited: dict[str, str] = {}
+        """Camera → the worker of its open incidents, which may have outlived the recorder and come back."""
+        self._awaited_until_ns = 0
+        self._told_workers: dict[str, str | None] = {}
         self._disk = "ok"
 
     # ---- at start
@@ -47,32 +52,41 @@ class Watching:
         """Goes on from what the store and its heartbeat say of the time before this process."""
         if self._watches:
             return
+        now = self._now()  # recovery can have taken long, and it was what first saw a new camera
         beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
-        gaps, incidents = store.open_gaps(), _recent(store, known, self._started.at_ns)
+        gaps, incidents = store.open_gaps(), _recent(store, known, now.at_ns)
         self._incidents.know(incidents)
         for camera, of in known.items():
-            self._watches[camera] = watch = self._watch(camera, of, beat)
+            self._watches[camera] = watch = self._watch(camera, of, beat, now)
             for gap in gaps:
                 if gap.camera == camera:
                     watch.resume(gap)
-            self._take(watch.enable(self._started) if self._enabled.get(camera) else watch.disable(self._started))
+            self._take(watch.enable(now) if self._enabled.get(camera) else watch.disable(now))
             watch.disk(self._disk)
-        for camera in known:
-            self._interrupt(camera)
+        self._await_workers(beat, now)
         for camera, worker in self._workers.items():
-            self._watches[camera].hello(worker)
+            self._greet(camera, worker)
 
-    def _watch(self, camera: str, known: Known, beat: Heartbeat | None) -> CameraWatch:
-        now_ns = self._started.at_ns
-        at_ns = min(max(known.first_seen_at_ns, known.gap_ended_at_ns, known.captured_at_ns), now_ns)
-        last = Mark(at_ns, mono_ns_of(at_ns, self._started))
+    def _watch(self, camera: str, known: Known, beat: Heartbeat | None, now: Now) -> CameraWatch:
+        at_ns = min(max(known.first_seen_at_ns, known.gap_ended_at_ns, known.captured_at_ns), now.at_ns)
+        last = Mark(at_ns, mono_ns_of(at_ns, now))
         if beat and (seen := beat.cameras.get(camera)):
-            last = _mark(seen, self._started, same_boot=beat.boot == self._clocks.boot_id())
+            last = _mark(seen, now, same_boot=beat.boot == self._clocks.boot_id())
             self._coverage.continue_from(camera, int(seen.hour_at_ns), seen.frames, seen.watched_s, last.at_ns)
-            if last.at_ns < known.gap_ended_at_ns <= now_ns:  # it ended after the heartbeat was written
+            if last.at_ns < known.gap_ended_at_ns <= now.at_ns:  # it ended after the heartbeat was written
                 at_ns = known.gap_ended_at_ns
-                last = replace(last, at_ns=at_ns, mono_ns=mono_ns_of(at_ns, self._started), in_row=0)
-        return CameraWatch(camera, round(self._limit_s * NS), last, self._started, new_id)
+                last = replace(last, at_ns=at_ns, mono_ns=mono_ns_of(at_ns, now), in_row=0)
+        return CameraWatch(camera, round(self._limit_s * NS), last, self._started, now, new_id)
+
+    def _await_workers(self, beat: Heartbeat | None, now: Now) -> None:
+        """Interrupts what was running when the recorder ended, but for incidents whose worker may live on."""
+        self._awaited_until_ns = now.mono_ns + round(RETURN_S * NS)
+        for camera, watch in self._watches.items():
+            lives_on = beat is not None and beat.boot == self._clocks.boot_id() and self._enabled.get(camera)
+            if lives_on and watch.last.worker is not None and self._incidents.has_open(camera):
+                self._awaited[camera] = watch.last.worker
+            else:
+                self._interrupt(camera)
 
     # ---- what is told
 
@@ -81,8 +95,13 @@ class Watching:
         if self._workers.get(camera, worker) != worker:
             self.lost(camera)
         self._workers[camera] = worker
-        if watch := self._watches.get(camera):
-            watch.hello(worker)
+        if camera in self._watches:
+            self._greet(camera, worker)
+
+    def _greet(self, camera: str, worker: str) -> None:
+        if self._awaited.pop(camera, worker) != worker:
+            self._interrupt(camera)
+        self._watches[camera].hello(worker)
 
     def lost(self, camera: str) -> None:
         """The camera's worker is gone: its connection ended from its side."""
@@ -109,15 +128,25 @@ class Watching:
         """A run began with pictures of this size."""
         self._aspects[camera] = width_px / height_px
 
-    def incident(self, incident: Incident) -> Entry:
-        """The line of a worker's transition."""
+    def incident(self, incident: Incident) -> Entry | None:
+        """The line of what a worker says of an incident; None where it is known."""
         stored = self._incidents.changed(incident, self._aspects.get(incident.camera, _ASPECT))
+        if stored is None:
+            return None
         self._owed.pop(("incident", incident.id), None)
         return Entry("incident", bodies.incident(stored))
+
+    def failed(self, entries: Iterable[Entry]) -> None:
+        """These could not be stored: their workers send them again."""
+        self._incidents.doubt(entry.body["id"] for entry in entries if entry.kind == "incident")
 
     def tick(self) -> None:
         """Time passes."""
         now = self._now()
+        if self._awaited and now.mono_ns > self._awaited_until_ns:
+            for camera in self._awaited:
+                self._interrupt(camera)
+            self._awaited.clear()
         for watch in self._watches.values():
             self._take(watch.tick(now))
         known_until_ns = {
@@ -155,6 +184,14 @@ class Watching:
         }
         beat = Heartbeat(str(self._clocks.wall_ns()), self._clocks.boot_id(), self._limit_s, cameras)
         heartbeat.write(store.disk, store.root, beat)
+        self._told_workers = self._workers_watching()
+
+    def has_new_worker(self) -> bool:
+        """Whether a worker watches that the heartbeat does not name yet: who comes back is known by it."""
+        return self._workers_watching() != self._told_workers
+
+    def _workers_watching(self) -> dict[str, str | None]:
+        return {camera: watch.last.worker for camera, watch in self._watches.items()}
 
     def _beat(self, camera: str, last: Mark) -> CameraBeat:
         hour_at_ns = hour_of(last.at_ns)

@@ -23,6 +23,7 @@ from tests.ingest.worker_under_test import WorkerUnderTest
 
 Start = Callable[..., WorkerUnderTest]
 SECRET = "canary-4f1b"
+NO_RTSP = "what answers at the camera's address does not speak RTSP, or closed the connection at once"
 
 
 @pytest.fixture
@@ -181,6 +182,42 @@ def test_a_stepped_wall_clock_begins_a_run(chart: Chart, tmp_path: Path, monkeyp
             os.close(held)
 
 
+def test_a_stopped_forkserver_holds_nobody_up(own_forkserver: Forkserver) -> None:
+    """Once it has answered, who asks waits 3 s and no longer; it is killed, since its answer would come too late."""
+    worker = WorkerUnderTest(own_forkserver, "rtsp://127.0.0.1:9/none")
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.kill(own_forkserver.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(PeerGone, match="3 s"):
+            own_forkserver.fork(worker.plan, [null, null, null, null])
+        assert time.monotonic() - began < 5
+        assert select.select([own_forkserver.pidfd], [], [], 5)[0]
+    finally:
+        os.close(null)
+        worker.clean()
+
+
+def test_a_strangers_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder `daemon` where the daemon happens to be started is not its code."""
+    (tmp_path / "daemon").mkdir()
+    (tmp_path / "daemon" / "__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    lifeline, held = os.pipe()
+    server = Forkserver(lifeline)
+    server.start()
+    try:
+        worker = WorkerUnderTest(server, "rtsp://127.0.0.1:9/none")
+        try:
+            worker.until(lambda: worker.beat, "a beat")
+        finally:
+            worker.clean()
+    finally:
+        server.close()
+        os.close(lifeline)
+        os.close(held)
+
+
 # ------------------------------------------------------------------ time-outs
 
 
@@ -227,9 +264,44 @@ def test_a_server_that_is_no_camera_cannot_hold_the_worker(start: Start, trickle
         worker.until(lambda: server.serve() or (worker.beat and worker.beat.reconnects >= 1), "the time-out", 15)
         assert time.monotonic() - began < 5
         assert worker.condition == "unreachable"
-        assert "127.0.0.1" not in worker.got.beats[-1].detail
+        expected = NO_RTSP if trickle == b"\r\n" else "the camera did not answer within 1 s"
+        assert worker.got.beats[-1].detail == expected
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "condition", "detail"),
+    [
+        (b"RTSP/1.0 404 Not Found", "unreachable", "the camera has no such stream"),
+        (b"RTSP/1.0 401 Unauthorized", "refused", "the camera refuses the credentials"),
+        (b"RTSP/1.0 403 Forbidden", "refused", "the camera refuses the credentials"),
+        (b"RTSP/1.0 503 Service Unavailable", "unreachable", "the camera answers that it cannot serve now"),
+    ],
+)
+def test_what_a_camera_answers_is_told_in_plain_words(start: Start, answer: bytes, condition: str, detail: str) -> None:
+    """Each answer that ends the attempt has its sentence."""
+    server = Server(answer + b"\r\nCSeq: 1\r\n\r\n")
+    worker = start(server.url)
+    try:
+        worker.until(lambda: server.serve() or (worker.beat and worker.beat.reconnects >= 1), "the answer")
+        assert (worker.condition, worker.got.beats[-1].detail) == (condition, detail)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("rtsp://127.0.0.1:9/hall", "the camera cannot be reached: nothing listens at its address and port"),
+        ("rtsp://camera.invalid/hall", "the camera cannot be reached: its host's name is not known"),
+    ],
+)
+def test_what_the_network_says_is_told_in_plain_words(start: Start, url: str, detail: str) -> None:
+    """A closed port and a name that nobody knows are different things to mend."""
+    worker = start(url)
+    worker.until(lambda: worker.beat and worker.beat.reconnects >= 1, "it", 30)
+    assert (worker.condition, worker.got.beats[-1].detail) == ("unreachable", detail)
 
 
 def test_nobody_there_is_unreachable_at_once(start: Start) -> None:

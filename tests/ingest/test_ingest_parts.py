@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.clock import NS
-from daemon.domain import Evidence, FrameTime, Incident, ModelInfo, Run
+from daemon.domain import Box, Evidence, FrameTime, Incident, ModelInfo, Run
 from daemon.ingest.backoff import Backoff
 from daemon.ingest.condition import Condition, Signs, Watch, judge
 from daemon.ingest.eyes import Eyes, Look
@@ -19,7 +21,7 @@ from daemon.ingest.outbox import MOST_SENT, Outbox
 from daemon.ingest.packet import Packet
 from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan
 from daemon.ingest.ring import PACKET_OVERHEAD_BYTES, Ring
-from daemon.ingest.stream import with_credentials
+from daemon.ingest.stream import NETWORK, while_opening, with_credentials
 from daemon.messages import IncidentChanged, RunBegan, StillTaken
 
 FRAME_NS = 40_000_000
@@ -199,51 +201,102 @@ def test_eyes_come_back_to_key_frames() -> None:
 STEPS = (ThinningPlan(30, 1), ThinningPlan(300, 10), ThinningPlan(3600, 60))
 
 
+LAMP = (0.40, 0.40, 0.45, 0.45)
+ELSEWHERE = (0.90, 0.10, 0.95, 0.15)
+
+
+def keep(
+    keeping: Keeping, kind: str, incident: int, now_s: float, size: int = 1, place: Box = LAMP
+) -> tuple[Rank | None, int]:
+    """What is decided of a frame, and the bytes of the still if it is made."""
+    rank = keeping.decide(kind, incident, now_s, place)
+    if rank is None:
+        return None, 0
+    keeping.kept(kind, incident, now_s, size)
+    return rank, size
+
+
 def test_keeping_thins_by_the_schedule() -> None:
     """Every frame for 30 s, then one a second, after 5 min one in 10 s."""
     keeping = Keeping(STEPS, 10**12)
-    keeping.kept("first_suspect", 1, 0.0, 1)
-    keeping.decide("first_confirmed", 1, 0.4)
-    keeping.kept("first_confirmed", 1, 0.4, 1)
-    kept = []
-    for tick in range(3, 5 * 400):
-        now_s = tick / 5
-        if keeping.decide("hit", 1, now_s) is not None:
-            keeping.kept("hit", 1, now_s, 1)
-            kept.append(now_s)
+    keep(keeping, "first_suspect", 1, 0.0)
+    keep(keeping, "first_confirmed", 1, 0.4)
+    ticks = (tick / 5 for tick in range(3, 5 * 400))
+    kept = [now_s for now_s in ticks if keep(keeping, "hit", 1, now_s)[0] is not None]
     assert len([at for at in kept if at < 30]) == 5 * 30 - 3
     assert len([at for at in kept if 30 <= at < 300]) == 270
     assert len([at for at in kept if at >= 300]) == 10
 
 
-def test_keeping_bounds_what_stays_unconfirmed() -> None:
-    """A lamp that flickers all night: its first frames and the budget of an hour, no more."""
-    keeping = Keeping(STEPS, 10_000)
-    others = 0
-    for incident in range(1, 400):
-        start_s = incident * 20.0
-        assert keeping.decide("first_suspect", incident, start_s) is Rank.FIRST
-        keeping.kept("first_suspect", incident, start_s, 100)
-        for tick in range(1, 20):
-            if keeping.decide("hit", incident, start_s + tick / 5) is not None:
-                keeping.kept("hit", incident, start_s + tick / 5, 100)
-                others += 1
+def test_a_lamp_that_flickers_all_night_is_bounded() -> None:
+    """Ten hours at 1 MB a still: twice the budget an hour, and one first frame a minute; another place's is kept too."""
+    budget, size, hours = 50_000_000, 1_000_000, 10
+    keeping = Keeping(STEPS, budget)
+    kept_bytes = 0
+    for incident in range(1, hours * 3600 // 11):  # as often as unconfirmed_after lets one place be suspected anew
+        start_s = incident * 11.0
+        kept_bytes += keep(keeping, "first_suspect", incident, start_s, size)[1]
+        for tick in range(1, 3):
+            kept_bytes += keep(keeping, "hit", incident, start_s + tick / 5, size)[1]
         keeping.closed(incident)
-    hours = 400 * 20 / 3600
-    assert others * 100 <= 10_000 * (hours + 1)
+    an_hour = 2 * (budget + size) + 60 * size
+    assert 2 * budget < kept_bytes <= hours * an_hour
+    now_s = hours * 3600.0 + 60
+    assert keep(keeping, "first_suspect", 10_000, now_s, size)[0] is Rank.FIRST
+    assert keep(keeping, "first_suspect", 10_001, now_s + 1, size)[0] is None
+    assert keep(keeping, "first_suspect", 10_002, now_s + 1, size, ELSEWHERE)[0] is Rank.FIRST
+    assert keep(keeping, "first_suspect", 10_003, now_s + 60, size)[0] is Rank.FIRST
+    assert keep(keeping, "first_suspect", 10_004, now_s + 60, size, ELSEWHERE)[0] is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 40), st.floats(0, 0.95), st.floats(0, 0.95), st.integers(1, 1000)), max_size=400)
+)
+def test_sparks_all_over_the_picture_are_bounded(sparks: list[tuple[float, float, float, int]]) -> None:
+    """Wherever and whenever something flickers: in no hour more than the budget twice, and eight a minute."""
+    keeping, budget = Keeping(STEPS, 5_000), 5_000
+    kept: list[tuple[float, int]] = []
+    now_s = 0.0
+    for incident, (pause_s, x, y, size) in enumerate(sparks):
+        now_s += pause_s / 8
+        place = (x, y, x + 0.004, y + 0.004)
+        kept.append((now_s, keep(keeping, "first_suspect", incident, now_s, size, place)[1]))
+        kept.append((now_s, keep(keeping, "hit", incident, now_s, size, place)[1]))
+    for from_s, _ in kept:
+        hour_bytes = sum(size for at_s, size in kept if from_s <= at_s <= from_s + 3600)
+        minutes = min(now_s - from_s, 3600) / 60 + 1
+        assert hour_bytes <= 2 * (budget + 1000) + 8 * minutes * 1000
+
+
+def test_one_flicker_without_a_first_frame_has_its_hits() -> None:
+    """Where the first frames' reserve is used up, the hits' own is not touched; and confirming counts from there."""
+    keeping = Keeping(STEPS, 1_000)
+    assert keep(keeping, "first_suspect", 1, 0.0, 1_000)[0] is Rank.FIRST
+    assert keep(keeping, "first_suspect", 2, 20.0, 1_000)[0] is None
+    assert keep(keeping, "hit", 2, 20.2, 1_000)[0] is Rank.HIT
+    assert keep(keeping, "hit", 2, 20.4, 1_000)[0] is None
+    assert keep(keeping, "first_confirmed", 2, 20.6, 1_000)[0] is Rank.FIRST
+    assert keep(keeping, "hit", 2, 20.8, 1_000)[0] is Rank.HIT
 
 
 def test_confirming_lifts_the_bound() -> None:
-    """What proves to be a fire is not on the lamps' account, from its first frame on."""
+    """What proves to be a fire is not on the lamps' accounts, from its first frame on."""
     keeping = Keeping(STEPS, 1_000)
-    keeping.kept("first_suspect", 1, 0.0, 2_000)
-    assert keeping.decide("hit", 1, 0.2) is None
-    assert keeping.decide("first_confirmed", 1, 0.4) is Rank.FIRST
-    keeping.kept("first_confirmed", 1, 0.4, 2_000)
-    assert keeping.decide("hit", 1, 0.6) is Rank.HIT
-    assert keeping.decide("context", 1, 0.6) is Rank.THINNED
-    keeping.kept("first_suspect", 2, 1.0, 10)
-    assert keeping.decide("hit", 2, 1.2) is Rank.HIT
+    assert keep(keeping, "first_suspect", 1, 0.0, 2_000)[0] is Rank.FIRST
+    assert keep(keeping, "hit", 1, 0.2, 2_000)[0] is Rank.HIT
+    assert keep(keeping, "hit", 1, 0.4)[0] is None
+    assert keep(keeping, "first_confirmed", 1, 0.6, 2_000)[0] is Rank.FIRST
+    assert keep(keeping, "hit", 1, 0.8)[0] is Rank.HIT
+    assert keep(keeping, "context", 1, 0.8)[0] is Rank.THINNED
+    assert keep(keeping, "first_suspect", 2, 1.0)[0] is Rank.FIRST
+    assert keep(keeping, "hit", 2, 1.2)[0] is Rank.HIT
+
+
+def test_one_sighting_can_be_enough() -> None:
+    """With m = 1 an incident begins confirmed; what follows is kept all the same."""
+    keeping = Keeping(STEPS, 0)
+    assert keep(keeping, "first_confirmed", 1, 0.0)[0] is Rank.FIRST
+    assert keep(keeping, "hit", 1, 0.2)[0] is Rank.HIT
 
 
 # ------------------------------------------------------------------ outbox
@@ -322,8 +375,31 @@ def test_the_outbox_resends_in_the_old_order() -> None:
     assert send_all(outbox) == left[:MOST_SENT]
 
 
+def change(message: str, incident: str, state: str = "suspect") -> IncidentChanged:
+    """What is said of an incident."""
+    now = Incident(incident, "hall", state, 0, None, None, (), 0.5, (0, 0, 1, 1))
+    return IncidentChanged(id=message, at_ns=0, incident=now)
+
+
+def test_present_states_go_before_all_else() -> None:
+    """To a new recorder; what waits to be said of an incident is not said twice."""
+    outbox = Outbox(10**9)
+    outbox.still(still("still-1"), b"jpeg", Rank.HIT)
+    outbox.incident(change("change-b", "b"))
+    outbox.restate([change("again-a", "a"), change("again-b", "b")])
+    assert send_all(outbox) == ["again-a", "still-1", "change-b"]
+    outbox.resend()
+    outbox.restate([change("anew-a", "a")])
+    assert send_all(outbox) == ["again-a", "still-1", "change-b"]
+    outbox.acknowledge(("again-a", "still-1", "change-b"))
+    assert (len(outbox), outbox.bytes) == (0, 0)
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(["add", "send", "ack", "resend", "change"]), st.integers(0, 3000)), max_size=120)
+    st.lists(
+        st.tuples(st.sampled_from(["add", "send", "ack", "resend", "change", "restate"]), st.integers(0, 3000)),
+        max_size=120,
+    )
 )
 def test_the_outbox_never_holds_more_than_its_cap(steps: list[tuple[str, int]]) -> None:
     """Besides what is on its way, which the recorder has."""
@@ -334,8 +410,9 @@ def test_the_outbox_never_holds_more_than_its_cap(steps: list[tuple[str, int]]) 
             case "add":
                 outbox.still(still(str(number)), bytes(size), Rank(size % 3))
             case "change":
-                place = Incident(str(number), "hall", "suspect", 0, None, None, (), 0.5, (0, 0, 1, 1))
-                outbox.incident(IncidentChanged(id=str(number), at_ns=0, incident=place))
+                outbox.incident(change(str(number), str(size)))
+            case "restate":
+                outbox.restate([change(f"{number}-{each}", str(each)) for each in range(size % 4)])
             case "send":
                 sent += send_all(outbox)
             case "ack":
@@ -376,6 +453,37 @@ def test_watched_frames_in_a_row_keep_twice_the_interval() -> None:
     assert (mark.frames_watched, mark.in_row, mark.interval_s, mark.pts) == (5, 2, 5.0, 11)
     later = watch.watermark(Condition(), 16 * NS, 16 * NS)
     assert (later.in_row, later.interval_s, later.frames_watched) == (0, None, 5)
+
+
+# ------------------------------------------------------------------ what failed
+
+PLAN = WorkerPlan(camera="hall", url="rtsp://127.0.0.1/a", version="0", recorder_socket="/r", thresholds={})
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ECONNREFUSED, "nothing listens"),
+        (errno.EHOSTUNREACH, "no host answers"),
+        (errno.ENETUNREACH, "no way to its network"),
+        (errno.ECONNRESET, "broke the connection off"),
+    ],
+)
+def test_the_networks_errors_in_plain_words(number: int, says: str) -> None:
+    """What the kernel knows is said, however long it took."""
+    assert set(NETWORK) == {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET}
+    for after_s in (0.0, 5.0):
+        failed = while_opening(OSError(number, "rtsp://secret"), PLAN, after_s)
+        assert failed.reason == "unreachable"
+        assert says in str(failed)
+        assert "secret" not in str(failed)
+
+
+@pytest.mark.parametrize("kind", [av.error.InvalidDataError, av.error.OSError, av.error.ExitError])
+def test_what_fails_at_the_time_out_failed_because_of_it(kind: type[av.error.FFmpegError]) -> None:
+    """FFmpeg calls the end of its patience "Invalid data found when processing input"."""
+    assert str(while_opening(kind(5, "x"), PLAN, 4.5)) == "the camera did not answer within 5 s"
+    assert "Invalid data" not in str(while_opening(kind(5, "x"), PLAN, 0.1))
 
 
 # ------------------------------------------------------------------ secrets

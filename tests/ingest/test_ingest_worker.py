@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,34 @@ def test_a_closed_connection_is_a_new_run(chart: Chart, start: Start) -> None:
         assert worker.beat.reconnects == 1
 
 
+def test_a_new_connection_has_no_packet_yet(chart: Chart, start: Start) -> None:
+    """Who watches the worker is told of this connection's packets alone: of an older one it would look stuck."""
+    with FarmThread([Camera("hall", chart.path)]) as farm:
+        worker = start(farm.url("hall"))
+        worker.until(lambda: worker.beat and worker.beat.packet_mono_ns, "a beat with a packet")
+        farm.command("hall", "stall")
+        worker.until(
+            lambda: worker.got.beats[-1].reconnects >= 1 and worker.got.beats[-1].state == "streaming", "another"
+        )
+        farm.command("hall", "resume")
+        worker.until(lambda: worker.condition == "ok", "ok", 30)
+        on = [beat for beat in worker.got.beats if beat.state in ("connecting", "streaming")]
+        assert all(beat.packet_mono_ns is None or beat.packet_mono_ns >= beat.since_mono_ns for beat in on)
+        assert any(beat.packet_mono_ns is None for beat in on)
+
+
+@pytest.mark.parametrize("fault", ["stall", "silent"])
+def test_a_stall_does_not_last(chart: Chart, start: Start, fault: str) -> None:
+    """It streams no longer than twice read_timeout without a packet, whatever open_timeout is."""
+    with FarmThread([Camera("hall", chart.path)]) as farm:
+        worker = start(farm.url("hall"), open_timeout_s=8.0, read_timeout_s=2.0)
+        worker.until(lambda: len(worker.got.looked) >= 1, "a frame")
+        farm.command("hall", fault)
+        began = time.monotonic()
+        worker.until(lambda: worker.beat and worker.beat.state != "streaming", "the end of the connection")
+        assert time.monotonic() - began < 2 * 2 + 1.0 + 0.5, "and a second until it is told"
+
+
 def test_a_refusing_camera_is_unreachable(chart: Chart, start: Start) -> None:
     """A camera that answers 503 is `unreachable`, for as long as it does."""
     with FarmThread([Camera("hall", chart.path)]) as farm:
@@ -243,7 +272,9 @@ def test_a_dead_recorder_gets_everything_again_in_order(chart: Chart, start: Sta
     with FarmThread([Camera("hall", chart.path)]) as farm:
         worker = start(farm.url("hall"))
         worker.detector.sees = lambda *_: (FIRE,)
-        worker.until(lambda: len(worker.got.stills) >= 2, "stills that are acknowledged")
+        worker.until(lambda: len(worker.got.incidents) >= 2 and len(worker.got.stills) >= 4, "what is acknowledged")
+        confirmed = worker.got.incidents[-1].incident
+        assert confirmed.state == "confirmed"
         acknowledged = set(worker.got.order)
         worker.recorder.acknowledges = False
         worker.until(lambda: len(worker.got.order) >= len(acknowledged) + 6, "records that are not")
@@ -251,10 +282,13 @@ def test_a_dead_recorder_gets_everything_again_in_order(chart: Chart, start: Sta
         worker.recorder.die()
         worker.got.order.clear()
         worker.recorder.acknowledges = True
-        worker.until(lambda: len(worker.got.order) >= len(before), "all of them again")
-        assert worker.got.order[: len(before)] == before
+        worker.until(lambda: len(worker.got.order) > len(before), "all of them again")
+        assert worker.got.order[1 : len(before) + 1] == before
         assert acknowledged.isdisjoint(worker.got.order)
         assert len(worker.got.hellos) == 2
+        again = worker.got.incidents[-1]
+        assert again.id == worker.got.order[0], "the incident that is open, before all else"
+        assert replace(again.incident, place=confirmed.place, max_confidence=confirmed.max_confidence) == confirmed
         worker.until(lambda: worker.beat and worker.beat.unacked_bytes < 200_000, "an empty outbox")
 
 

@@ -27,6 +27,8 @@ class Scene:
     """One camera with a worker whose frames and words the test dictates; seconds since T0 on a clock that can step."""
 
     started_s: float = 0.0
+    opened_s: float | None = None
+    """When the store was open, where that took long."""
     last: Mark | None = None
     wall_s: float = 0.0
     """By how much the wall clock is ahead of the monotonic one."""
@@ -38,7 +40,8 @@ class Scene:
     def __post_init__(self) -> None:
         last = self.last or Mark(T0, 1000 * NS)
         now = self.now(self.started_s)
-        self.watch = CameraWatch("hall", round(LIMIT_S * NS), last, now, lambda: f"gap{next(_NUMBERS)}")
+        opened = self.now(self.started_s if self.opened_s is None else self.opened_s)
+        self.watch = CameraWatch("hall", round(LIMIT_S * NS), last, now, opened, lambda: f"gap{next(_NUMBERS)}")
         self.watched_s: float | None = None
 
     def now(self, at_s: float) -> Now:
@@ -284,6 +287,18 @@ def test_dead_daemon() -> None:
     assert scene.gaps() == [("daemon", 7, None)]
     scene.good(3603, 3604)
     assert scene.gaps() == [("daemon", 7, 3603)]
+
+
+def test_a_long_recovery_is_no_gap_of_a_worker_that_lived() -> None:
+    """The recorder was dead for a second and recovered for a minute: the worker's row says that it went on watching."""
+    known = Mark(T0 + 10 * NS, 1010 * NS, "w1", 10, 10)
+    scene = Scene(started_s=11, opened_s=71, last=known)
+    scene.events += scene.watch.tick(scene.now(71))
+    scene.hello("w1")
+    scene.frames, scene.in_row, scene.watched_s = 70, 70, 70.5
+    scene.say(71)
+    scene.frames, scene.in_row = 10, 10
+    assert scene.gaps() == []
 
 
 def test_recorder_restarted_while_the_worker_lived(scene: Scene) -> None:

@@ -94,6 +94,48 @@ def test_the_living_worker_has_the_last_word() -> None:
     assert [each.state for each in incidents.interrupt("hall", T0 + 99 * NS)] == ["interrupted"]
 
 
+CONFIRMED = replace(FIRST, state="confirmed", first_confirmed_at_ns=T0 + 5 * NS)
+
+
+def test_what_comes_again_tells_nothing() -> None:
+    """A worker that connects again sends again: each state is told once, and none goes back."""
+    ended = replace(CONFIRMED, state="ended", ended_at_ns=T0 + 50 * NS)
+    incidents = Incidents()
+    for told in (FIRST, CONFIRMED, ended):
+        assert incidents.changed(told, 1.0) == told
+        for again in (FIRST, CONFIRMED, ended)[: (FIRST, CONFIRMED, ended).index(told) + 1]:
+            assert incidents.changed(again, 1.0) is None
+    assert incidents.interrupt("hall", T0 + 60 * NS) == []
+
+
+def test_what_may_not_be_durable_is_told_again() -> None:
+    """A state whose group could not be stored is no reason to ignore it the next time; after that it is."""
+    incidents = Incidents()
+    incidents.changed(CONFIRMED, 1.0)
+    incidents.doubt([CONFIRMED.id])
+    assert incidents.changed(FIRST, 1.0) == FIRST
+    assert incidents.changed(CONFIRMED, 1.0) == CONFIRMED
+    assert incidents.changed(CONFIRMED, 1.0) is None
+
+
+def test_another_place_is_news() -> None:
+    """Only what is the same in every field is the same."""
+    incidents = Incidents()
+    incidents.changed(CONFIRMED, 1.0)
+    moved = replace(CONFIRMED, place=(0.41, 0.40, 0.51, 0.50))
+    assert incidents.changed(moved, 1.0) == moved
+
+
+def test_an_interrupted_one_runs_again() -> None:
+    """Its worker lived on: the state that it had before the interruption is news again."""
+    incidents = Incidents()
+    incidents.changed(CONFIRMED, 1.0)
+    incidents.interrupt("hall", T0 + 60 * NS)
+    assert not incidents.has_open("hall")
+    assert incidents.changed(CONFIRMED, 1.0) == CONFIRMED
+    assert incidents.has_open("hall")
+
+
 def test_old_ones_are_forgotten() -> None:
     """Memory does not grow with the years."""
     incidents = Incidents()

@@ -65,6 +65,7 @@ def test_full_and_free_again(host: Host, disk: Path) -> None:
     worker.settle()
     pid = host.pid
     filler = _fill(disk, leave_bytes=600_000)  # for some of what follows, not for all
+    incident = worker.incident("suspect")
     for _ in range(20):
         worker.take()
 
@@ -78,6 +79,7 @@ def test_full_and_free_again(host: Host, disk: Path) -> None:
     assert worker.unacknowledged
     filler.unlink()
     _settle(worker, host)
+    assert host.rows("SELECT id FROM incidents") == [(incident.id,)]
     host.beat(lambda beat: beat.disk == "ok" and beat.detail == "", "a beat that all is well")
     assert host.pid == pid
     assert host.running()

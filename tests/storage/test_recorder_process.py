@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import pytest
 
 from daemon import wire
 from daemon.clock import host_clocks
-from daemon.domain import Detection
+from daemon.domain import Detection, Incident
 from daemon.ids import new_id
 from daemon.memory import sealed
 from daemon.messages import IncidentChanged, RecorderHello, RunBegan, StillsDropped, StillTaken, Watermark
@@ -114,13 +115,14 @@ def test_too_many_detections(host: Host, worker: Worker) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_killed_while_sending(host: Host) -> None:
-    """Killed 20 times at random moments: all that was acknowledged is there, the rest is sent again, nothing is torn."""
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_while_sending(host: Host, times: int) -> None:
+    """Killed at random moments: all that was acknowledged is there, the rest is sent again, nothing is torn."""
     random.seed(4)
     workers = [Worker(host, camera, (320, 240)) for camera in ("hall", "yard")]
     for worker in workers:
         worker.began()
-    for _ in range(20):
+    for _ in range(times):
         until = time.monotonic() + random.uniform(0.0, 0.15)
         started = {worker: len(worker.acknowledged) for worker in workers}
         while time.monotonic() < until or all(len(each.acknowledged) == started[each] for each in workers):
@@ -336,16 +338,103 @@ def test_reconnecting_worker_keeps_its_incident(host: Host, worker: Worker) -> N
     assert states == ["suspect", "ended"]
 
 
-def test_recorder_killed_interrupts(host: Host, worker: Worker) -> None:
-    """At a start open incidents are interrupted; the worker that lived on has the last word on its own."""
-    incident = worker.incident("confirmed", first_confirmed_at_ns=time.time_ns())
+def _burning(host: Host, worker: Worker) -> Incident:
+    """A confirmed incident of a worker that the heartbeat names."""
+    worker.watermark()
+    wait_for(lambda: _heart(host).get("worker") == worker.name, "a heartbeat that names the worker", 4)
+    now_ns = time.time_ns()
+    incident = worker.incident("confirmed", first_suspect_at_ns=now_ns, first_confirmed_at_ns=now_ns)
     worker.settle()
-    host.kill()
-    host.start()
-    wait_for(lambda: host.rows("SELECT state FROM incidents") == [("interrupted",)], "interrupted")
+    return incident
+
+
+def _again(worker: Worker, incident: Incident) -> None:
+    """What a worker says of an open incident after each hello."""
+    id_ = new_id()
+    worker._keep(id_, IncidentChanged(id=id_, at_ns=time.time_ns(), incident=incident))
+
+
+def _states(host: Host) -> list[str]:
+    return [body["state"] for body in host.bodies("incident")]
+
+
+def test_recorder_killed_while_it_burns(host: Host, worker: Worker) -> None:
+    """The recorder's death interrupts nothing whose worker lives on and comes back; saying it again makes no line."""
+    incident = _burning(host, worker)
+    for _ in range(3):
+        host.kill()
+        host.start()
+        _again(worker, incident)
+        worker.settle()
+        host.beat(lambda beat: beat.disk == "ok", "a beat")
+    assert _states(host) == ["confirmed"]
     worker.incident("ended", id=incident.id, ended_at_ns=time.time_ns())
     worker.settle()
     assert host.rows("SELECT state FROM incidents") == [("ended",)]
+
+
+def test_another_worker_interrupts_after_the_recorders_death(host: Host, worker: Worker) -> None:
+    """Recorder and worker died: the next worker's hello ends what was running, and its suspect continues it."""
+    incident = _burning(host, worker)
+    host.kill()
+    worker.close()
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    assert _states(host) == ["confirmed"]
+    again = Worker(host)
+    same = again.incident("suspect")
+    again.settle()
+    states = dict(host.rows("SELECT id, state FROM incidents"))
+    assert states == {incident.id: "interrupted", same.id: "suspect"}
+    assert host.rows("SELECT previous FROM incidents WHERE id = ?", same.id) == [(incident.id,)]
+
+
+def test_a_worker_that_comes_late_has_its_incident_again(make_host: Callable[..., Host], tmp_path: Path) -> None:
+    """Without any hello for 15 s what was running is interrupted; its worker, which lived on, makes it run again."""
+    clock = tmp_path / "clock.json"
+    host = make_host(environment={"FIREWITNESS_TEST_CLOCK": str(clock), "FIREWITNESS_TESTING": "1"})
+    worker = Worker(host)
+    worker.connect()
+    incident = _burning(host, worker)
+    host.kill()
+    worker.close()
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    clock.write_text(json.dumps({"monotonic_s": 16}))
+    wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption")
+    _again(worker, incident)
+    worker.settle()
+    assert _states(host) == ["confirmed", "interrupted", "confirmed"]
+    assert host.rows("SELECT id, state, ended_at_ns FROM incidents") == [(incident.id, "confirmed", None)]
+
+
+def test_after_a_reboot_no_worker_is_awaited(make_host: Callable[..., Host], tmp_path: Path) -> None:
+    """Nobody lives on through a restart of the host: what was running is interrupted at once."""
+    clock = tmp_path / "clock.json"
+    clock.write_text(json.dumps({"boot_id": "one"}))
+    host = make_host(environment={"FIREWITNESS_TEST_CLOCK": str(clock), "FIREWITNESS_TESTING": "1"})
+    worker = Worker(host)
+    worker.connect()
+    _burning(host, worker)
+    host.kill()
+    clock.write_text(json.dumps({"boot_id": "two"}))
+    worker.close()
+    host.start()
+    wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
+
+
+def test_transitions_sent_again_are_no_lines(host: Host, worker: Worker) -> None:
+    """What a worker sends again because its acknowledgement was lost is acknowledged again, and told once."""
+    incident = worker.incident("suspect")
+    confirmed = replace(incident, state="confirmed", first_confirmed_at_ns=time.time_ns())
+    _again(worker, confirmed)
+    sent = dict(worker.unacknowledged)
+    worker.settle()
+    for id_, (message, _) in sent.items():
+        worker._keep(id_, message)
+    worker.settle()
+    assert _states(host) == ["suspect", "confirmed"]
+    assert host.rows("SELECT state FROM incidents") == [("confirmed",)]
 
 
 # ------------------------------------------------------------------ gaps
@@ -370,8 +459,7 @@ def test_gap_of_a_dead_worker(host: Host, worker: Worker) -> None:
     again.connect()
     with again.watching():
         wait_for(lambda: _gaps(host) == [("worker", False)], "the end of the gap")
-    beat = host.beat(lambda beat: "hall" not in beat.open_gaps, "a beat without the gap")
-    assert beat.open_gaps == {"yard": "worker"}
+    host.beat(lambda beat: beat.open_gaps == {"yard": "worker"}, "a beat with the other camera's gap alone")
 
 
 def test_gap_of_a_dead_daemon(host: Host, worker: Worker) -> None:
@@ -420,6 +508,15 @@ def test_orderly_stop_is_a_gap_too(host: Host, worker: Worker) -> None:
     [coverage] = [body for body in host.bodies("coverage") if body["camera"] == "hall"][-1:]
     assert coverage["frames"] >= 20
     assert 1 < coverage["watched_s"] < 30
+
+
+def test_a_new_camera_has_no_gap_before_it_was_known(host: Host) -> None:
+    """Its first gap begins when it was first seen: what was before that nobody promised to watch."""
+    wait_for(lambda: _gaps(host, "yard") == [("worker", True)], "the gap")
+    [(from_ns, seen_ns)] = host.rows(
+        "SELECT from_at_ns, first_seen_at_ns FROM gaps JOIN cameras ON name = camera WHERE camera = 'yard'"
+    )
+    assert from_ns >= seen_ns
 
 
 def test_disabled_camera(host: Host) -> None:
@@ -493,6 +590,51 @@ def test_sigterm_is_a_stop(host: Host, worker: Worker) -> None:
     worker.settle()
     assert host.terminate() == 0
     assert host.bodies("closed") == [{"why": "stop"}]
+
+
+def test_the_log_of_a_life(host: Host, worker: Worker) -> None:
+    """Sentences; the last one holds the ledger's head, as a witness outside the disk."""
+    worker.take()
+    worker.settle()
+    host.ask("purge", dry_run=True, all_due=True)
+    host.ask("head")
+    assert host.stop() == 0
+    log = host.log.read_text()
+    last = (host.root / "ledger").glob("*.jsonl").__next__().read_bytes().splitlines()[-1]
+    head = f"seq {json.loads(last)['seq']} hash {hashlib.sha256(last).hexdigest()}"
+    assert log.splitlines()[-1].endswith(f"the store is closed; ledger head: {head}")
+    assert f"the store {host.root} is open\n" in log
+    assert "asked to say what a purge would remove, all that is due\n" in log
+    assert "asked for the ledger's head\n" in log
+    assert "{" not in log
+    assert "Recovery" not in log
+
+
+def test_a_recovery_is_told_in_words(host: Host) -> None:
+    """What a killed recorder left and the next one mended is one sentence in its log."""
+    (host.root / "evidence" / ".x.part").write_bytes(b"half")
+    host.kill()
+    (host.root / ".y.part").write_bytes(b"half")
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    assert "recovered after an end that was not in order: 1 half-written files removed" in host.log.read_text()
+
+
+def test_beats_go_on_while_the_store_is_opened(host: Host) -> None:
+    """A recovery that takes long is no silence, for which the supervisor would kill it and let it begin again."""
+    host.stop()
+    stores = host.folder / "state" / "stores.json"
+    content = stores.read_bytes()
+    stores.unlink()
+    os.mkfifo(stores)  # whoever reads it waits for us
+    host.start()
+    host.beat(lambda beat: beat.disk == "starting" and beat.detail == "recovering the store", "a beat meanwhile")
+    host.beat(lambda beat: beat.disk == "starting", "another one")
+    stores.write_bytes(content)
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    worker = Worker(host)
+    worker.take()
+    worker.settle()
 
 
 def test_beats(host: Host, worker: Worker) -> None:

@@ -119,11 +119,20 @@ def end_and_verify(daemon: Daemon, witness: Witness) -> None:
     assert not [name for name in os.listdir("/dev/shm") if "firewitness" in name]
 
 
+def burning(daemon: Daemon) -> str | None:
+    """The id of the fire that is confirmed and runs."""
+    incidents = daemon.get("/api/v1/incidents", camera="fire", limit=500)["items"]
+    return next((each["id"] for each in incidents if each["state"] == "confirmed"), None)
+
+
 def kill_again_and_again(daemon: Daemon, farm: FarmThread, who: str, times: int) -> None:
     witness = start(daemon, farm)
+    fire = wait_for(lambda: burning(daemon), RECOVERED_S, "a confirmed fire")
     for _ in range(times):
         kill(daemon, who)
         witness.goes_on()
+        if who == "recorder":  # its worker lives on, and so does the incident
+            wait_for(lambda: burning(daemon) == fire, RECOVERED_S, "the same fire, confirmed")
     reasons = {gap["reason"] for gap in daemon.every("/api/v1/gaps")}
     end_and_verify(daemon, witness)
     assert reasons <= {"unreachable", "worker", "detector", "recorder", "overload", "daemon", "stalled"}, reasons
