@@ -67,18 +67,14 @@ def run(folder: Path, burning: bool, warm_up_s: float = WARM_UP_S, measure_s: fl
     daemon = Daemon()
     with played(files) as urls:
         daemon.configure({name: {"url": url} for name, url in urls.items()})
-        floors = [
-            subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.floor", urls[f"c{CAMERAS - 1 - number}"], "3600"],
-                stdout=subprocess.DEVNULL,
-            )
-            for number in range(FLOORS)
-        ]
         daemon.start()
+        floors: list[subprocess.Popen[bytes]] = []
         try:
             daemon.wait_ready(90)
             wait_for(lambda: _all_streaming(daemon), 60, "all cameras stream")
+            floors += [_floor(urls[f"c{CAMERAS - 1 - number}"]) for number in range(FLOORS)]
             time.sleep(warm_up_s)
+            assert all(each.poll() is None for each in floors), "a floor ended early"
             return _measured(daemon, floors, measure_s, burning)
         finally:
             for each in floors:
@@ -86,6 +82,10 @@ def run(folder: Path, burning: bool, warm_up_s: float = WARM_UP_S, measure_s: fl
                 each.wait()
             daemon.stop()
             daemon.clean()
+
+
+def _floor(url: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "benchmarks.floor", url, "3600"], stdout=subprocess.DEVNULL)
 
 
 def _all_streaming(daemon: Daemon) -> bool:
