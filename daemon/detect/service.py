@@ -274,11 +274,8 @@ class Service:
     def _deliver(self) -> None:
         if self._inference.state == "ready" and not self._said_hello:
             self._said_hello = True
-            _log.info("ready: %s", self._inference.detail)
             for end in list(self._cameras.values()):
                 self._with_camera(end, self._say_hello)
-        elif self._inference.state == "failed":
-            _log.error("the detector cannot work: %s", self._inference.detail)
         for result in self._inference.results():
             if isinstance(result.item, LiveFrame):
                 self._answer_frame(result.item, result)

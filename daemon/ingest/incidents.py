@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from daemon.clock import NS
-from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, observe, tick
+from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, observe, tick
 from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Incident, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.frames import Picture
@@ -58,7 +58,7 @@ class Incidents:
             within_s=plan.within_s,
             unconfirmed_after_s=plan.unconfirmed_after_s,
             ended_after_s=plan.ended_after_s,
-            zones=tuple(Zone(zone.name, zone.polygon, zone.labels) for zone in plan.zones),
+            zones=plan.zones,
         )
         self._keeping = Keeping(plan.thinning, plan.suspect_bytes_per_hour)
         self._state = RuleState()

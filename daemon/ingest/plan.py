@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from daemon.domain import LABELS
+from daemon.detect.rules import Zone
 from daemon.messages import Message
-
-Point = tuple[float, float]
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -25,14 +23,6 @@ class Credentials(msgspec.Struct, frozen=True):
         return "Credentials(…)"
 
     __str__ = __repr__
-
-
-class ZonePlan(msgspec.Struct, frozen=True):
-    """An ignore zone: normalised corners, and the labels that it marks."""
-
-    name: str
-    polygon: tuple[Point, ...]
-    labels: tuple[str, ...] = LABELS
 
 
 class ThinningPlan(msgspec.Struct, frozen=True):
@@ -67,7 +57,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     within_s: float = 10.0
     unconfirmed_after_s: float = 10.0
     ended_after_s: float = 30.0
-    zones: tuple[ZonePlan, ...] = ()
+    zones: tuple[Zone, ...] = ()
 
     matrix: str = "auto"
     colour_range: str = "auto"

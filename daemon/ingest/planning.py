@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon import __version__
-from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan, ZonePlan
+from daemon.detect.rules import Zone
+from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -37,7 +38,7 @@ def plan_for(settings: Settings, name: str, password: str | None, recorder_socke
         within_s=detect.confirm.within,
         unconfirmed_after_s=detect.unconfirmed_after,
         ended_after_s=detect.ended_after,
-        zones=tuple(ZonePlan(zone.name, zone.polygon, zone.labels) for zone in camera.ignore),
+        zones=tuple(Zone(zone.name, zone.polygon, zone.labels) for zone in camera.ignore),
         matrix=camera.colour.matrix,
         colour_range=camera.colour.range,
         thinning=tuple(ThinningPlan(step.after, step.every) for step in settings.storage.thinning),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from daemon.simulate.chart import Chart, make_chart
 from tests.ingest.worker_under_test import FPS, WorkerUnderTest
 
 
-@pytest.fixture(scope="session")
-def forkserver() -> Iterator[Forkserver]:
-    """One for all tests: what it loads takes a second."""
+@contextmanager
+def started_forkserver() -> Iterator[Forkserver]:
+    """A forkserver with a lifeline of its own; gone at the end."""
     lifeline, held = os.pipe()
     server = Forkserver(lifeline)
     server.start()
@@ -24,6 +25,20 @@ def forkserver() -> Iterator[Forkserver]:
     server.close()
     os.close(lifeline)
     os.close(held)
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> Iterator[Forkserver]:
+    """One for all tests: what it loads takes a second."""
+    with started_forkserver() as server:
+        yield server
+
+
+@pytest.fixture
+def own_forkserver() -> Iterator[Forkserver]:
+    """One that a test may kill."""
+    with started_forkserver() as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,18 +24,6 @@ from tests.ingest.worker_under_test import WorkerUnderTest
 Start = Callable[..., WorkerUnderTest]
 SECRET = "canary-4f1b"
 NO_RTSP = "what answers at the camera's address does not speak RTSP, or closed the connection at once"
-
-
-@pytest.fixture
-def own_forkserver() -> Iterator[Forkserver]:
-    """One that a test may kill."""
-    lifeline, held = os.pipe()
-    server = Forkserver(lifeline)
-    server.start()
-    yield server
-    server.close()
-    os.close(lifeline)
-    os.close(held)
 
 
 def test_it_has_one_thread_when_it_forks(forkserver: Forkserver, start: Start) -> None:

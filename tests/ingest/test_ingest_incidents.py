@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from daemon.clock import NS
+from daemon.detect.rules import Zone
 from daemon.domain import Detection, FrameTime, ModelInfo, Run
 from daemon.ingest.colour import Colour
 from daemon.ingest.frames import Picture
 from daemon.ingest.incidents import Findings, Incidents
-from daemon.ingest.plan import WorkerPlan, ZonePlan
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import plan_for
 from daemon.settings import Settings
 
 MODEL = ModelInfo("0" * 64, "fake", "none", 640)
-ZONE = ZonePlan("burner", ((0.0, 0.0), (0.3, 0.0), (0.3, 0.3), (0.0, 0.3)), ("fire",))
+ZONE = Zone("burner", ((0.0, 0.0), (0.3, 0.0), (0.3, 0.3), (0.0, 0.3)), ("fire",))
 PLAN = WorkerPlan(
     camera="hall",
     url="rtsp://127.0.0.1/hall",
