@@ -16,7 +16,9 @@ Box = tuple[float, float, float, float]
 Label = Literal["fire", "smoke"]
 LABELS: tuple[Label, ...] = ("fire", "smoke")
 
-EvidenceKind = Literal["first_suspect", "first_confirmed", "hit", "context"]
+EvidenceKind = Literal["first_suspect", "first_confirmed", "hit", "context", "manual", "reference"]
+IncidentKind = Literal["detected", "manual"]
+"""manual: somebody asked for it (`Incident.reason`); the detector had no part in its states."""
 IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]
 OPEN_STATES: tuple[IncidentState, ...] = ("suspect", "confirmed")
 
@@ -30,6 +32,8 @@ DiskState = Literal["ok", "full", "read_only", "wrong", "gone", "damaged"]
 Damage = Literal["no", "yes", "not_known"]
 PurgeReason = Literal["age", "space", "drill", "operator"]
 
+DRILL_CAMERA = "drill"
+"""The name of the test button's temporary camera; no configured camera can have it."""
 MAX_DETECTIONS = 200  # of one record: it has to fit one XMP packet (design, Ledger)
 
 
@@ -132,6 +136,8 @@ class Incident:
     drill: bool = False
     ignored_zones: tuple[str, ...] = ()
     """Ignore zones that had detections while it ran."""
+    reason: str = ""
+    """Of a manual one: why somebody asked for it, in their words."""
 
 
 @dataclass(frozen=True, slots=True)

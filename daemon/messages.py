@@ -215,6 +215,15 @@ class WorkerBeat(Message, frozen=True):
     reconnects: int = 0
     incident: str = ""
     """State of the most advanced open incident, or empty."""
+    frames_analysed: int = 0
+    interval_s: float | None = None
+    """Longest interval between analysed frames since the last beat."""
+    stills_dropped: int = 0
+    camera_clock_offset_s: float | None = None
+    """Camera's clock (RTCP sender report) minus this host's, of the last frame; None where it sends none."""
+    sub_state: str = ""
+    """WorkerState of the sub-stream; empty without detect_url."""
+    sub_condition: str = ""
 
 
 class DetectorBeat(Message, frozen=True):
@@ -268,7 +277,26 @@ class Stop(Message, frozen=True):
     """Supervisor → child: finish what is at hand and end."""
 
 
-ToWorker = Stop
+class Capture(Message, frozen=True):
+    """Supervisor → worker: keep the ring's pictures from `before_s` before now until `after_s` after it as a manual incident.
+
+    The incident's id is the supervisor's, so that whoever asked is told it at once.
+    """
+
+    incident: str
+    reason: str
+    before_s: float
+    after_s: float
+
+
+class CamerasChanged(Message, frozen=True):
+    """Supervisor → recorder after a reload: all configured cameras, and the digest of the settings that hold now."""
+
+    enabled: dict[str, bool]
+    sha256: str
+
+
+ToWorker = Capture | Stop
 ToDetector = Attach | Detach | Stop
-ToRecorderControl = Command | Stop
+ToRecorderControl = Command | CamerasChanged | Stop
 FromRecorderControl = RecorderBeat | Answer

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from daemon.domain import Label
+from daemon.domain import DRILL_CAMERA, Label
 
 CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")  # names become folders (design, Names)
 SHIPPED_WEIGHTS = Path(__file__).parent / "detect" / "models" / "firewitness-11n.onnx"
@@ -116,6 +116,9 @@ class CameraSettings(Block):
     """One camera."""
 
     url: Annotated[str, AfterValidator(_rtsp_url)]
+    detect_url: Annotated[str, AfterValidator(_rtsp_url)] | None = None
+    """A smaller stream of the same camera: detection runs on it, the main stream decides and is kept."""
+    transport: Literal["tcp", "udp"] = "tcp"
     username: Annotated[str, Field(min_length=1)] | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -172,6 +175,12 @@ class DetectSettings(Block):
     """Detections weaker than this are not even reported by the detector."""
     thresholds: Thresholds = Thresholds()
     max_interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 2
+    interval: Annotated[Seconds, Field(ge=0.1, le=60)] = 0.5
+    """Between looks at a sub-stream (`detect_url`)."""
+    sub_stream_px: Annotated[int, Field(ge=128, le=1920, multiple_of=32)] | None = None
+    """Longer side of a sub-stream's picture as the detector sees it; None: as input_px."""
+    patrol: Annotated[Seconds, Field(ge=0, le=LONGEST_S)] = 30
+    """At most this often a main picture is searched in tiles of its full resolution; 0: never."""
     active_fps: Annotated[float, Field(gt=0, le=60)] = 5
     confirm: ConfirmRule = ConfirmRule()
     unconfirmed_after: Annotated[Seconds, Field(gt=0, le=3600)] = 10
@@ -206,6 +215,11 @@ class StorageSettings(Block):
     reserve: Annotated[Bytes, Field(ge=0)] | None = None
     """Free bytes below which nothing is written; None: 5 % of the disk or 10 GB, the smaller."""
     suspect_bytes_per_hour: Annotated[Bytes, Field(ge=1_000_000)] = 50_000_000
+    reference_interval: Annotated[Seconds, Field(ge=0, le=LONGEST_S)] = 60
+    """Between small stills kept whatever the detector says; 0: none."""
+    reference_retention: Annotated[Seconds, Field(ge=3600, le=LONGEST_S)] = 3 * 86400
+    reference_bytes: Annotated[Bytes, Field(ge=0)] = 20 * 10**9
+    """All cameras' reference stills together; each camera has an equal share."""
     thinning: tuple[ThinningStep, ...] = (
         ThinningStep(after=30, every=1),
         ThinningStep(after=300, every=10),
@@ -263,8 +277,14 @@ class Settings(Block):
                     (name,),
                     "no name for a camera: allowed are a-z, 0-9, - and _, at most 63, not beginning with - or _",
                 )
+            if name == DRILL_CAMERA:
+                raise _at_camera(
+                    (name,), f"{DRILL_CAMERA} is the name of the camera of `firewitness drill`: choose another"
+                )
         seen: dict[str, str] = {}
         for name, camera in cameras.items():
+            if camera.detect_url == camera.url:
+                raise _at_camera((name, "detect_url"), "the same as url: without a smaller stream leave it out")
             if (other := seen.setdefault(camera.url, name)) != name:
                 raise _at_camera((name, "url"), f"the same url as that of {other}: each camera is named once")
         return cameras

@@ -41,6 +41,13 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials | None = None
     version: str
     recorder_socket: str
+    work_socket: str = ""
+    """The detector's work channel, for the patrol."""
+    transport: str = "tcp"
+    detect_url: str | None = None
+    """Sub-stream on which detection runs; its hits only raise suspicion. Credentials as for `url`."""
+    drill: bool = False
+    """Marks every record: the test button's camera."""
 
     open_timeout_s: float = 5.0
     read_timeout_s: float = 5.0
@@ -50,6 +57,13 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     input_px: int = 640
     max_interval_s: float = 2.0
+    interval_s: float = 0.5
+    """Between analysed frames of the sub-stream."""
+    sub_stream_px: int = 640
+    patrol_s: float = 30.0
+    """Least time between two rounds of the patrol; 0: none."""
+    reference_s: float = 60.0
+    """Between reference stills; 0: none."""
     active_fps: float = 5.0
     thresholds: dict[str, float]
     m: int = 3

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from daemon import __version__
 from daemon.detect.rules import Zone
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from daemon.settings import Settings
 
 
-def plan_for(settings: Settings, name: str, password: str | None, recorder_socket: Path) -> WorkerPlan:
+class Sockets(NamedTuple):
+    """Where a worker finds those it talks to by itself."""
+
+    recorder: Path
+    work: Path
+
+
+def plan_for(
+    settings: Settings, name: str, password: str | None, sockets: Sockets, *, drill: bool = False
+) -> WorkerPlan:
     """The plan of the camera called `name`; `password` is what its password or password_file says."""
     camera, detect, ingest = settings.cameras[name], settings.detect, settings.ingest
     own = {label: value for label, value in camera.thresholds.model_dump().items() if value is not None}
@@ -23,7 +32,11 @@ def plan_for(settings: Settings, name: str, password: str | None, recorder_socke
         url=camera.url,
         credentials=Credentials(camera.username, password or "") if camera.username is not None else None,
         version=__version__,
-        recorder_socket=str(recorder_socket),
+        recorder_socket=str(sockets.recorder),
+        work_socket=str(sockets.work),
+        transport=camera.transport,
+        detect_url=camera.detect_url,
+        drill=drill,
         open_timeout_s=ingest.open_timeout,
         read_timeout_s=ingest.read_timeout,
         ring_s=ingest.ring_seconds,
@@ -31,6 +44,10 @@ def plan_for(settings: Settings, name: str, password: str | None, recorder_socke
         unacked_bytes=ingest.unacked_bytes,
         input_px=detect.input_px,
         max_interval_s=detect.max_interval,
+        interval_s=detect.interval,
+        sub_stream_px=detect.sub_stream_px or detect.input_px,
+        patrol_s=detect.patrol,
+        reference_s=settings.storage.reference_interval,
         active_fps=detect.active_fps,
         thresholds={**detect.thresholds.as_dict(), **own},
         m=detect.confirm.m,

@@ -34,8 +34,17 @@ def _nothing(session: Session, line: Line, evidence: Evidence | None) -> None:
 
 
 def _opened(session: Session, line: Line, evidence: Evidence | None) -> None:
+    _cameras(session, line, line.body["cameras"])
+
+
+def _settings(session: Session, line: Line, evidence: Evidence | None) -> None:
+    """A reload's can name cameras that the last `opened` line did not; a line of version 0.1 names none."""
+    _cameras(session, line, line.body.get("cameras", []))
+
+
+def _cameras(session: Session, line: Line, names: Iterable[str]) -> None:
     at_ns = at_ns_of(line.at)
-    for name in line.body["cameras"]:
+    for name in names:
         session.execute(insert(index.CameraRow).values(name=name, first_seen_at_ns=at_ns).on_conflict_do_nothing())
 
 
@@ -171,7 +180,7 @@ def _put(session: Session, table: type[index.Row], values: dict[str, Any]) -> No
 
 _Applier = Callable[[Session, Line, Evidence | None], None]
 _APPLIERS: dict[str, _Applier] = {
-    "opened": _opened, "closed": _nothing, "settings": _nothing, "run": _run, "stored": _stored,
+    "opened": _opened, "closed": _nothing, "settings": _settings, "run": _run, "stored": _stored,
     "incident": _incident, "gap": _gap, "coverage": _coverage, "purged": _purged, "missing": _missing,
     "repaired": _nothing, "head": _nothing,
 }  # fmt: skip

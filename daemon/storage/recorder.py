@@ -21,9 +21,11 @@ from collections.abc import Iterable
 from daemon import __version__, log
 from daemon.child import descriptors, settings_in
 from daemon.clock import NS, Clocks, host_clocks
+from daemon.domain import DRILL_CAMERA
 from daemon.errors import MessageError, PeerGone
 from daemon.lifeline import watch
 from daemon.messages import (
+    CamerasChanged,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -55,11 +57,11 @@ class Recorder:
     def __init__(self, settings: Settings, clocks: Clocks, control: socket.socket, listening: socket.socket) -> None:
         self._clocks, self._listening = clocks, listening
         enabled = {name: camera.enabled for name, camera in settings.cameras.items()}
-        self._cameras = frozenset(enabled)
+        self._cameras = frozenset({*enabled, DRILL_CAMERA})
         self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled))
         self._watching = Watching(clocks, 2 * settings.detect.max_interval, enabled)
-        self._supervisor = SupervisorEnd(control, self._storing, self._watching)
-        self._unsaid = [Entry("settings", {"sha256": _digest(settings)})]
+        self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._cameras_changed)
+        self._unsaid = [_settings(_digest(settings), enabled)]
         self._connections: set[Connection] = set()
         self._current: dict[str, Connection] = {}
         self._told_state = ""
@@ -249,6 +251,12 @@ class Recorder:
         if self._current.get(str(connection.camera)) is connection:
             del self._current[str(connection.camera)]
 
+    def _cameras_changed(self, message: CamerasChanged) -> None:
+        """A reload: from now on these are the cameras."""
+        self._cameras = frozenset({*message.enabled, DRILL_CAMERA})
+        self._unsaid.append(_settings(message.sha256, message.enabled))
+        self._watching.configure(message.enabled)
+
     # ---- time
 
     def _tick(self) -> None:
@@ -301,6 +309,10 @@ class Recorder:
         if owed := self._watching.owed():
             _log.error("%d lines could not be stored: the disk is %s", len(owed), self._storing.state)
         self._supervisor.beat()
+
+
+def _settings(sha256: str, cameras: Iterable[str]) -> Entry:
+    return Entry("settings", {"sha256": sha256, "cameras": list(cameras)})
 
 
 def _digest(settings: Settings) -> str:

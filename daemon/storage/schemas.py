@@ -88,7 +88,7 @@ RECORD: Schema = _object(
 BODIES: dict[str, Schema] = {
     "opened": _object(store=_UUID, version=_TEXT, cameras=_list(_CAMERA), boot=_TEXT, sqlite=_TEXT),
     "closed": _object(why={"enum": ["stop", "fault"]}),
-    "settings": _object(sha256=_SHA256),
+    "settings": _object(sha256=_SHA256, cameras=_list(_CAMERA)),
     "run": _object(
         id=_UUID,
         run_seq={"type": "integer", "minimum": 1},

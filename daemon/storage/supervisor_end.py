@@ -8,14 +8,14 @@ import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from daemon.clock import rfc3339
 from daemon.errors import MessageError, PeerGone
-from daemon.messages import Answer, Command, RecorderBeat, Stop, ToRecorderControl
+from daemon.messages import Answer, CamerasChanged, Command, RecorderBeat, Stop, ToRecorderControl
 from daemon.storage.purge import PurgeResult
 from daemon.storage.store import Entry, Store
 from daemon.storage.storing import Storing
@@ -46,8 +46,15 @@ class _Purge:
 class SupervisorEnd:
     """Registered with the recorder's selector."""
 
-    def __init__(self, control: socket.socket, storing: Storing, watching: Watching) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        storing: Storing,
+        watching: Watching,
+        cameras_changed: Callable[[CamerasChanged], None],
+    ) -> None:
         self.stopping = False
+        self._cameras_changed = cameras_changed
         self._channel: Channel[ToRecorderControl] = Channel(control, ToRecorderControl)
         self._storing, self._watching = storing, watching
         self._stored = self._stored_bytes = 0
@@ -64,6 +71,8 @@ class SupervisorEnd:
                 message, _ = received
                 if isinstance(message, Stop):
                     self.stopping = True
+                elif isinstance(message, CamerasChanged):
+                    self._cameras_changed(message)
                 elif (answer := self._carry_out(message)) is not None:
                     self._send(answer)
         except MessageError as error:

@@ -45,13 +45,15 @@ class Watching:
         self._awaited_until_ns = 0
         self._told_workers: dict[str, str | None] = {}
         self._disk = "ok"
+        self._begun = False
 
     # ---- at start
 
     def begin(self, store: Store) -> None:
         """Goes on from what the store and its heartbeat say of the time before this process."""
-        if self._watches:
+        if self._begun:
             return
+        self._begun = True
         now = self._now()  # recovery can have taken long, and it was what first saw a new camera
         beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
         gaps, incidents = store.open_gaps(), _recent(store, known, now.at_ns)
@@ -103,12 +105,27 @@ class Watching:
             self._interrupt(camera)
         self._watches[camera].hello(worker)
 
+    def configure(self, enabled: Mapping[str, bool]) -> None:
+        """A reload: a new camera is watched from now on; one that is not named any more is `disabled`."""
+        self._enabled = enabled
+        if not self._begun:
+            return  # `begin` goes by the new ones
+        now = self._now()
+        for camera in enabled.keys() - self._watches.keys():
+            last = Mark(now.at_ns, now.mono_ns)
+            self._watches[camera] = CameraWatch(camera, round(self._limit_s * NS), last, now, now, new_id)
+            self._watches[camera].disk(self._disk)
+            if camera in self._workers:
+                self._watches[camera].hello(self._workers[camera])
+        for camera, watch in self._watches.items():
+            self._take(watch.enable(now) if enabled.get(camera) else watch.disable(now))
+
     def lost(self, camera: str) -> None:
         """The camera's worker is gone: its connection ended from its side."""
         self._workers.pop(camera, None)
         if watch := self._watches.get(camera):
             watch.lost()
-            self._interrupt(camera)
+        self._interrupt(camera)
 
     def disk(self, state: str) -> None:
         """Whether something can be stored from now on: a DiskState."""
@@ -210,7 +227,8 @@ class Watching:
         )
 
     def _interrupt(self, camera: str) -> None:
-        for each in self._incidents.interrupt(camera, self._watches[camera].last.at_ns):
+        watch = self._watches.get(camera)  # the drill's camera has none: what it does not see is no gap
+        for each in self._incidents.interrupt(camera, watch.last.at_ns if watch else self._now().at_ns):
             self._owed["incident", each.id] = Entry("incident", bodies.incident(each))
 
     def _take(self, events: Iterable[Event]) -> None:

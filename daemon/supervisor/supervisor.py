@@ -19,7 +19,7 @@ from daemon.config_file import runtime_dir, state_dir
 from daemon.detect.live import make_live_channel
 from daemon.errors import FirewitnessError, PeerGone
 from daemon.ingest.forkserver import Forkserver
-from daemon.ingest.planning import plan_for
+from daemon.ingest.planning import Sockets, plan_for
 from daemon.memory import sealed
 from daemon.messages import (
     Answer,
@@ -144,7 +144,9 @@ class Supervisor:
     def _fork(self, name: str, control: int) -> Process:
         camera = self.settings.cameras[name]
         password = password_of(camera, f"{name}: password_file")
-        plan = plan_for(self.settings, name, password, sockets.recorder(self._run_dir))
+        plan = plan_for(
+            self.settings, name, password, Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
+        )
         worker_end, _, memory = self._live[name]
         if self._forkserver is None:
             raise FirewitnessError("the forkserver is being restarted")

@@ -15,10 +15,11 @@ from daemon.ingest.colour import Colour
 from daemon.ingest.frames import Picture
 from daemon.ingest.incidents import Findings, Incidents
 from daemon.ingest.plan import WorkerPlan
-from daemon.ingest.planning import plan_for
+from daemon.ingest.planning import Sockets, plan_for
 from daemon.settings import Settings
 
 MODEL = ModelInfo("0" * 64, "fake", "none", 640)
+SOCKETS = Sockets(Path("/run/firewitness/recorder.sock"), Path("/run/firewitness/work.sock"))
 ZONE = Zone("burner", ((0.0, 0.0), (0.3, 0.0), (0.3, 0.3), (0.0, 0.3)), ("fire",))
 PLAN = WorkerPlan(
     camera="hall",
@@ -148,7 +149,7 @@ def test_a_plan_holds_a_cameras_own_settings() -> None:
             "ingest": {"ring_seconds": 30},
         }
     )
-    plan = plan_for(settings, "hall", "geheim", Path("/run/firewitness/recorder.sock"))
+    plan = plan_for(settings, "hall", "geheim", SOCKETS)
     assert plan.thresholds == {"fire": 0.3, "smoke": 0.9}
     assert plan.credentials is not None
     assert plan.credentials.password == "geheim"
@@ -156,4 +157,4 @@ def test_a_plan_holds_a_cameras_own_settings() -> None:
     assert plan.zones[0].labels == ("fire",)
     assert (plan.matrix, plan.colour_range, plan.ring_s) == ("bt601", "auto", 30)
     assert [(step.after_s, step.every_s) for step in plan.thinning] == [(30, 1), (300, 10), (3600, 60)]
-    assert plan_for(settings, "yard", None, Path("/run/r")).credentials is None
+    assert plan_for(settings, "yard", None, SOCKETS).credentials is None
