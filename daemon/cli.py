@@ -17,6 +17,8 @@ from daemon.errors import FirewitnessError
 COMMANDS = {
     "run": "watch the cameras until stopped (Ctrl-C, SIGTERM)",
     "check-config": "check the settings file, and say what would be watched",
+    "reload": "take over the cameras of the changed settings file, without a gap in the others",
+    "drill": "the test button: a simulated fire through the whole running daemon",
     "status": "how cameras, detector and disk are now",
     "detect": "look for fire and smoke in picture files",
     "purge": "remove evidence older than the retention now instead of within the hour",
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     made["init"].add_argument(
         "--new-store", action="store_true", required=True, help="confirms that the old store is given up"
     )
+    made["drill"].add_argument("--clip", type=Path, metavar="FILE", help="a video to show instead of the drawn fire")
     made["clock"].add_argument("what", choices=["accept"])
     return top
 

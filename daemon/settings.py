@@ -7,12 +7,15 @@ supervisor sees passwords: children get `for_children()`, workers a plan of thei
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import rfc8785
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -288,6 +291,10 @@ class Settings(Block):
             if (other := seen.setdefault(camera.url, name)) != name:
                 raise _at_camera((name, "url"), f"the same url as that of {other}: each camera is named once")
         return cameras
+
+    def sha256(self) -> str:
+        """Of these settings as canonical JSON (RFC 8785), secrets out: what the ledger keeps of them."""
+        return hashlib.sha256(rfc8785.dumps(json.loads(self.for_children()))).hexdigest()
 
     def for_children(self) -> str:
         """JSON of all settings without secrets, for processes that need no camera's password."""

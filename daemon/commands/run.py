@@ -11,9 +11,9 @@ from pathlib import Path
 
 from daemon import __version__, log
 from daemon.commands import settings as settings_of
-from daemon.commands.folders import prepare
+from daemon.commands.folders import check, prepare
 from daemon.config_file import runtime_dir
-from daemon.errors import FirewitnessError
+from daemon.errors import FirewitnessError, SettingsError
 from daemon.loopback import is_loopback
 from daemon.settings import CameraSettings, Settings
 from daemon.supervisor.supervisor import Supervisor
@@ -33,7 +33,18 @@ def run(options: argparse.Namespace) -> int:
         simulated = _listen("127.0.0.1", 0)
         settings = _with_simulated(settings, simulated.getsockname()[1])
     _introduce(settings, http, simulated is not None)
-    status = Supervisor(settings, http, log.set_up("firewitness"), simulated).run()
+
+    def reread() -> Settings:
+        """What a reload takes over: checked as at the start."""
+        now = settings_of.file(options.config)
+        check(now)
+        if now.settings.cameras:
+            return now.settings
+        if simulated is None:
+            raise SettingsError(f"{now.path}: names no camera; the simulated one is only there after a restart")
+        return _with_simulated(now.settings, simulated.getsockname()[1])
+
+    status = Supervisor(settings, http, log.set_up("firewitness"), reread, simulated).run()
     os.close(lock)
     return status
 

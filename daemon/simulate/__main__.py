@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The simulated camera of those who have none: draws its scene at the first start, then plays it on loopback.
 
-Started as `python -m daemon.simulate --cache DIR [--listen-fd N] [--lifeline-fd N]`.
+Started as `python -m daemon.simulate --cache DIR [--clip FILE] [--listen-fd N] [--lifeline-fd N]`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--cache", type=Path, default=default_cache(), metavar="DIR", help="where the drawn clip is kept")
+    add("--clip", type=Path, metavar="FILE", help="play this video instead of the drawn scene")
     add("--listen-fd", type=int, metavar="N", help="a listening socket to serve; without one, a free port of 127.0.0.1")
     add("--lifeline-fd", type=int, metavar="N", help="end at this pipe's end of file")
     return parser.parse_args(arguments)
@@ -54,10 +55,10 @@ def main() -> int:
         watch(options.lifeline_fd)
     for number in (signal.SIGTERM, signal.SIGINT):  # drawing takes seconds: it can be broken off too
         signal.signal(number, lambda *_: sys.exit(0))
-    if not recording_path(options.cache).exists():
+    if options.clip is None and not recording_path(options.cache).exists():
         print("the simulated camera draws its scene, once; this takes about 10 s", file=sys.stderr, flush=True)
     try:
-        asyncio.run(serve(recorded_scene(options.cache), options))
+        asyncio.run(serve(options.clip or recorded_scene(options.cache), options))
     except (FirewitnessError, OSError) as error:
         print(f"the simulated camera cannot run: {error}", file=sys.stderr)
         return 1

@@ -7,8 +7,6 @@ acknowledge. A disk that fails does not end it: it says so, and goes on when the
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import selectors
@@ -37,7 +35,6 @@ from daemon.messages import (
     Watermark,
 )
 from daemon.settings import Settings
-from daemon.storage import record
 from daemon.storage.group import Group, Item
 from daemon.storage.heartbeat import PERIOD_S
 from daemon.storage.incoming import Connection, acknowledgements, close_all, take_still
@@ -61,7 +58,7 @@ class Recorder:
         self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled))
         self._watching = Watching(clocks, 2 * settings.detect.max_interval, enabled)
         self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._cameras_changed)
-        self._unsaid = [_settings(_digest(settings), enabled)]
+        self._unsaid = [_settings(settings.sha256(), enabled)]
         self._connections: set[Connection] = set()
         self._current: dict[str, Connection] = {}
         self._told_state = ""
@@ -313,11 +310,6 @@ class Recorder:
 
 def _settings(sha256: str, cameras: Iterable[str]) -> Entry:
     return Entry("settings", {"sha256": sha256, "cameras": list(cameras)})
-
-
-def _digest(settings: Settings) -> str:
-    """Of the effective settings, secrets out, as canonical JSON."""
-    return hashlib.sha256(record.canonical(json.loads(settings.for_children()))).hexdigest()
 
 
 def main() -> int:

@@ -134,7 +134,8 @@ class Watching:
             watch.disk(state)
 
     def watermark(self, camera: str, message: Watermark) -> None:
-        if watch := self._watches.get(camera):
+        watch = self._watches.get(camera)
+        if watch and self._enabled.get(camera):  # a removed one's worker may still be ending
             self._take(watch.watermark(message, self._now()))
 
     def dropped(self, camera: str, message: StillsDropped) -> None:

@@ -1,145 +1,102 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One camera's worker: forked, heard once a second, killed when stuck, forked again when dead."""
+"""One camera as the supervisor has it: its worker, its live channel, its plan, and what its worker says of it."""
 
 from __future__ import annotations
 
 import logging
-import time
+import os
 from collections.abc import Callable
 from typing import Any
 
 from daemon import wire
-from daemon.errors import FirewitnessError, MessageError, PeerGone
-from daemon.messages import Stop, WorkerBeat
-from daemon.supervisor.children import Pauses, Process
+from daemon.detect.live import make_live_channel
+from daemon.ingest.plan import WorkerPlan
+from daemon.messages import Capture, WorkerBeat
+from daemon.supervisor.children import Process
 from daemon.supervisor.loop import Loop
+from daemon.supervisor.service import Service
 
 SILENT_S = 10.0
 NO_PACKET_S = 20.0
 """The design, Who is stuck: no heartbeat, or streaming without a packet."""
 
+Fork = Callable[[WorkerPlan, list[int]], Process]
+"""Starts a worker with the ends of (control, live channel) and the channel's memory."""
+
 
 class CameraWatch:
-    """The worker of one camera; `fork` makes the process and takes the worker's end of the control socket."""
+    """One camera, from when it is configured until it is removed. The live channel outlives its workers."""
 
-    def __init__(self, name: str, loop: Loop, log: logging.Logger, fork: Callable[[int], Process]) -> None:
-        self.name = name
-        self._loop, self._log, self._fork = loop, log, fork
-        self._pauses = Pauses()
-        self._start_at = 0.0
-        self._heard_at = 0.0
+    def __init__(self, plan: WorkerPlan, loop: Loop, log: logging.Logger, fork: Fork) -> None:
+        self.plan = plan
+        self._log, self._fork = log, fork
         self._told = ""
-        self.restarts = 0
-        self.process: Process | None = None
-        self.channel: wire.Channel[WorkerBeat] | None = None
         self.beat: WorkerBeat | None = None
-        self.stopping = False
+        self._worker_end, self.detector_end, self.live_memory = make_live_channel(plan.input_px)
+        self.worker = Service(
+            f"worker of {plan.camera}", loop, log, self._start,
+            silent_s=SILENT_S, stuck=self._stuck, received=self._hear, died=self._died,
+        )  # fmt: skip
 
-    def tick(self, now_s: float) -> None:
-        """Forks when that is due; kills a worker that is stuck."""
-        if self.process is None:
-            if not self.stopping and now_s >= self._start_at:
-                self._begin(now_s)
-        elif not self.stopping and (why := self._stuck(now_s)):
-            self._log.warning("%s: its worker %s: it is killed and started again", self.name, why)
-            self._heard_at = now_s
-            self.beat = None
-            self.process.kill()
+    def change(self, plan: WorkerPlan) -> None:
+        """Goes on with another plan: by another worker."""
+        self.plan = plan
+        self.worker.renew()
+
+    def capture(self, message: Capture) -> str:
+        """Hands it to the worker; why that is not possible now, or nothing."""
+        return "" if self.worker.send(message) else "its worker is being restarted; try again"
+
+    def close(self) -> None:
+        """After its worker has ended for good."""
+        self._worker_end.close()
+        self.detector_end.close()
+        os.close(self.live_memory)
+
+    def _start(self) -> tuple[Process, wire.Channel[WorkerBeat]]:
+        ours, theirs = wire.pair()
+        try:
+            process = self._fork(self.plan, [theirs.fileno(), self._worker_end.fileno(), self.live_memory])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return process, wire.Channel(ours, WorkerBeat)
 
     def _stuck(self, now_s: float) -> str:
-        if now_s - self._heard_at > SILENT_S:
-            return f"said nothing for {SILENT_S:.0f} s"
         beat = self.beat
         if beat is not None and beat.state == "streaming":
             idle_s = now_s - max(beat.since_mono_ns, beat.packet_mono_ns or 0) / 1e9
             if idle_s > NO_PACKET_S:
+                self.beat = None  # said once: its end follows
                 return f"streams without a packet for {idle_s:.0f} s"
         return ""
 
-    def _begin(self, now_s: float) -> None:
-        ours, theirs = wire.pair()
-        try:
-            self.process = self._fork(theirs.fileno())
-        except FirewitnessError as error:
-            self._tell(str(error))
-            self._start_at = now_s + self._pauses.after_death(0)
-            ours.close()
-            return
-        finally:
-            theirs.close()
-        self._heard_at = time.monotonic()  # not now_s: the forkserver may have taken its time
-        self.channel = wire.Channel(ours, WorkerBeat)
-        self._loop.watch(self.process.pidfd, self._ended)
-        self._loop.watch(self.channel, self._read)
-
-    def _read(self) -> None:
-        assert self.channel is not None
-        try:
-            while (received := self.channel.receive()) is not None:
-                self._hear(received[0])
-        except PeerGone:
-            self._drop_channel()
-        except MessageError as error:
-            self._log.error("%s: its worker sent what is no message (%s): it is killed", self.name, error)
-            self._drop_channel()
-            if self.process is not None:
-                self.process.kill()
-
     def _hear(self, beat: WorkerBeat) -> None:
-        self._heard_at = time.monotonic()
         self.beat = beat
         picture = f" {beat.width_px}×{beat.height_px} {beat.codec}" if beat.state == "streaming" else ""
-        condition = (
-            "" if beat.condition == "ok" else f", {beat.condition}" + (f" ({beat.detail})" if beat.detail else "")
-        )
-        self._tell(f"{beat.state}{picture}{condition}" + (f", {beat.incident}" if beat.incident else ""))
-
-    def _tell(self, text: str) -> None:
-        if text != self._told and not self.stopping:
+        detail = f" ({beat.detail})" if beat.detail else ""
+        condition = "" if beat.condition == "ok" else f", {beat.condition}{detail}"
+        text = f"{beat.state}{picture}{condition}" + (f", {beat.incident}" if beat.incident else "")
+        if text != self._told and not self.worker.stopping:
             self._told = text
-            self._log.info("%s: %s", self.name, text)
+            self._log.info("%s: %s", self.plan.camera, text)
 
-    def _ended(self) -> None:
-        assert self.process is not None
-        process, self.process = self.process, None
-        self._loop.forget(process.pidfd)
-        process.ended()
-        if not self.stopping:
-            pause_s = self._pauses.after_death(process.lived_s)
-            self._start_at = time.monotonic() + pause_s
-            self.restarts += 1
-            self._told = ""
-            self._log.warning("%s: its worker died; another starts in %.1f s", self.name, pause_s)
-        process.close()
-        self._drop_channel()
-        self.beat = None
-
-    def stop(self) -> None:
-        self.stopping = True
-        if self.process is None:
-            return
-        try:
-            heard = self.channel is not None and self.channel.send(Stop())
-        except PeerGone:
-            heard = False
-        if not heard:
-            self.process.kill()
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-
-    def _drop_channel(self) -> None:
-        if self.channel is not None:
-            self._loop.forget(self.channel)
-            self.channel.close()
-            self.channel = None
+    def _died(self) -> None:
+        self.beat, self._told = None, ""
 
     def status(self) -> dict[str, Any]:
         """What the status command says of this camera."""
-        beat = self.beat
+        beat, restarts = self.beat, self.worker.restarts
         if beat is None:
-            return {"state": "starting", "condition": "worker", "detail": "", "restarts": self.restarts}
+            return {
+                "state": "starting",
+                "condition": "worker",
+                "detail": "",
+                "restarts": restarts,
+                "drill": self.plan.drill,
+            }
         return {
             "state": beat.state,
             "condition": beat.condition,
@@ -153,9 +110,16 @@ class CameraWatch:
             "ring_available": beat.ring_available,
             "unacked_bytes": beat.unacked_bytes,
             "frames_watched": beat.frames_watched,
+            "frames_analysed": beat.frames_analysed,
             "frames_replaced": beat.frames_replaced,
+            "interval_s": beat.interval_s,
+            "stills_dropped": beat.stills_dropped,
+            "camera_clock_offset_s": beat.camera_clock_offset_s,
+            "sub_state": beat.sub_state,
+            "sub_condition": beat.sub_condition,
             "reconnects": beat.reconnects,
             "incident": beat.incident,
-            "restarts": self.restarts,
-            "pid": self.process.pid if self.process is not None else None,
+            "restarts": restarts,
+            "drill": self.plan.drill,
+            "pid": self.worker.process.pid if self.worker.process is not None else None,
         }

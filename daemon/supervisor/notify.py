@@ -20,3 +20,11 @@ def notify(**states: str) -> None:
             connection.sendto(text.encode(), address)
         except OSError:
             return  # a lost status line must not stop the recording
+
+
+def watchdog_period_s() -> float | None:
+    """How long systemd waits for WATCHDOG=1 before it restarts us (sd_watchdog_enabled(3)); None: not at all."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    text = os.environ.get("WATCHDOG_USEC", "")
+    return int(text) / 1e6 if text.isdigit() and int(text) else None

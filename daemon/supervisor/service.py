@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One of a kind: detector, recorder, web. Started, watched by its pidfd and its beats, started again when it dies."""
+"""A child that is to run all the time: started, watched by its pidfd and its beats, started again when it dies."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from daemon import wire
-from daemon.errors import MessageError, PeerGone
+from daemon.errors import FirewitnessError, MessageError, PeerGone
 from daemon.messages import Stop
 from daemon.supervisor.children import Pauses, Process
 from daemon.supervisor.loop import Loop
 
 Started = tuple[Process, wire.Channel[Any] | None]
+LONGEST_GOODBYE_S = 3.0  # one that was asked to end so that another takes its place is killed after this
 
 
 class Service:
-    """A child process that is to run all the time.
+    """A child process and, where it has one, our end of its control channel.
 
-    `start` makes the process and, where it has one, our end of its control channel; `silent_s` is how long its
-    channel may say nothing before it counts as stuck.
+    `start` makes both; `silent_s` is how long the channel may say nothing before the child counts as stuck; `stuck`
+    says why it is stuck otherwise, or nothing; `died` follows each end.
     """
 
     def __init__(
@@ -32,28 +33,40 @@ class Service:
         start: Callable[[], Started],
         *,
         silent_s: float | None = None,
+        stuck: Callable[[float], str] = lambda now_s: "",
         received: Callable[[Any], None] = lambda message: None,
         died: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._loop, self._log, self._start = loop, log, start
-        self._silent_s, self._received, self._died = silent_s, received, died
+        self._silent_s, self._stuck, self._received, self._died = silent_s, stuck, received, died
         self._pauses = Pauses()
         self._start_at = 0.0
         self._heard_at = 0.0
+        self._kill_at: float | None = None
+        self._told_error = ""
+        self.restarts = 0
+        """Starts after an end that nobody asked for."""
         self.process: Process | None = None
         self.channel: wire.Channel[Any] | None = None
         self.stopping = False
 
     def tick(self, now_s: float) -> None:
-        """Starts it when that is due; kills it when it has been silent for too long."""
+        """Starts it when that is due; kills it when it is stuck."""
         if self.process is None:
             if not self.stopping and now_s >= self._start_at:
                 self._begin(now_s)
-        elif self._silent_s is not None and not self.stopping and now_s - self._heard_at > self._silent_s:
-            self._log.warning("%s said nothing for %.0f s: it is killed and started again", self.name, self._silent_s)
+        elif self._kill_at is not None:
+            if now_s >= self._kill_at:
+                self.process.kill()
+        elif not self.stopping and (why := self._why_stuck(now_s)):
+            self._log.warning("%s %s: it is killed and started again", self.name, why)
             self._heard_at = now_s
             self.process.kill()
+
+    def silent_for_s(self, now_s: float) -> float:
+        """How long it has run without a word; 0 while it does not run."""
+        return now_s - self._heard_at if self.process is not None else 0.0
 
     def send(self, message: Any, descriptors: tuple[int, ...] = ()) -> bool:
         """False when it is not there or does not read."""
@@ -64,29 +77,54 @@ class Service:
         except PeerGone:
             return False
 
+    def renew(self) -> None:
+        """Ends it so that another takes its place at once: what it is started with has changed."""
+        if self.process is not None and self._kill_at is None:
+            self._kill_at = time.monotonic() + LONGEST_GOODBYE_S
+            self._ask_to_end(None)
+
     def stop(self, signal_number: int | None = None) -> None:
-        """Asks it to end: by message, or by signal where it has no channel."""
+        """Asks it to end for good: by message, or by signal where it has no channel."""
         self.stopping = True
         if self.process is not None:
-            if signal_number is not None:
-                self.process.kill(signal_number)
-            elif not self.send(Stop()):
-                self.process.kill()
+            self._kill_at = time.monotonic() + LONGEST_GOODBYE_S if self._kill_at is None else self._kill_at
+            self._ask_to_end(signal_number)
 
     def kill(self) -> None:
+        """Ends it for good, now."""
         self.stopping = True
+        self.end_now()
+
+    def end_now(self) -> None:
+        """Kills it; unless it was stopped, another takes its place."""
         if self.process is not None:
             self.process.kill()
+
+    def _ask_to_end(self, signal_number: int | None) -> None:
+        assert self.process is not None
+        if signal_number is not None:
+            self.process.kill(signal_number)
+        elif not self.send(Stop()):
+            self.process.kill()
+
+    def _why_stuck(self, now_s: float) -> str:
+        if self._silent_s is not None and now_s - self._heard_at > self._silent_s:
+            return f"said nothing for {self._silent_s:.0f} s"
+        return self._stuck(now_s)
 
     def _begin(self, now_s: float) -> None:
         try:
             self.process, self.channel = self._start()
-        except (OSError, PeerGone) as error:  # no memory, no processes; TimeoutError is an OSError
+        except (OSError, FirewitnessError) as error:  # no memory, no processes, no password; TimeoutError is an OSError
             pause_s = self._pauses.after_death(0)
             self._start_at = now_s + pause_s
-            self._log.error("%s cannot be started (%s); it is tried again in %.1f s", self.name, error, pause_s)
+            if str(error) != self._told_error:
+                self._told_error = str(error)
+                self._log.error("%s cannot be started (%s); it is tried again", self.name, error)
             return
-        self._heard_at = time.monotonic()
+        self._told_error = ""
+        self._kill_at = None
+        self._heard_at = time.monotonic()  # not now_s: starting may have taken its time
         self._loop.watch(self.process.pidfd, self._ended)
         if self.channel is not None:
             self._loop.watch(self.channel, self._read)
@@ -102,17 +140,20 @@ class Service:
         except MessageError as error:
             self._log.error("%s sent what is no message (%s): it is killed and started again", self.name, error)
             self._drop_channel()
-            if self.process is not None:
-                self.process.kill()
+            self.end_now()
 
     def _ended(self) -> None:
         assert self.process is not None
         process, self.process = self.process, None
         self._loop.forget(process.pidfd)
         process.ended()
-        pause_s = self._pauses.after_death(process.lived_s)
-        self._start_at = time.monotonic() + pause_s
-        if not self.stopping:
+        asked, self._kill_at = self._kill_at is not None, None
+        if asked:
+            self._start_at = 0.0
+        elif not self.stopping:
+            pause_s = self._pauses.after_death(process.lived_s)
+            self._start_at = time.monotonic() + pause_s
+            self.restarts += 1
             self._log.warning("%s %s; it is started again in %.1f s", self.name, process.how_it_ended(), pause_s)
         process.close()
         self._drop_channel()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The supervisor: what is started with what, in which order all ends, and what `status` says.
+"""The supervisor: what is started with what, who carries out which command, and in which order all ends.
 
 docs/seams.md tells who owns which socket. Nothing here touches pictures, and nothing here blocks.
 """
@@ -14,33 +14,32 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from daemon import __version__, sockets, wire
+from daemon import sockets, wire
 from daemon.config_file import runtime_dir, state_dir
-from daemon.detect.live import make_live_channel
-from daemon.errors import FirewitnessError, PeerGone
-from daemon.ingest.forkserver import Forkserver
+from daemon.domain import DRILL_CAMERA
+from daemon.errors import PeerGone, SettingsError
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.memory import sealed
-from daemon.messages import (
-    Answer,
-    Attach,
-    Command,
-    DetectorBeat,
-    FromRecorderControl,
-    RecorderBeat,
-)
+from daemon.messages import Answer, CamerasChanged, Command, DetectorBeat, FromRecorderControl, RecorderBeat
 from daemon.secrets import password_of
-from daemon.settings import Settings
-from daemon.supervisor.camera import CameraWatch
-from daemon.supervisor.children import Pauses, Process, start_module
+from daemon.settings import CameraSettings, Settings
+from daemon.supervisor import captures, status
+from daemon.supervisor.cameras import Cameras
+from daemon.supervisor.children import Process, start_module
 from daemon.supervisor.control_server import ControlServer
+from daemon.supervisor.drill import Drill
+from daemon.supervisor.forks import Forks
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
+from daemon.supervisor.reload import change, need_restart
 from daemon.supervisor.schedule import Schedule
 from daemon.supervisor.service import Service
+from daemon.supervisor.systemd import Systemd
 
 TICK_S = 0.25
 SILENT_S = 30.0
+OLD_S = 60.0  # an item that waits so long for the disk, or a recorder so long silent: storing is stuck
 STOP_WITHIN_S = 9.0  # of the 10 s promised, the last is for what has to be killed
 # What a part of a stop may take before it is killed: workers first, since the recorder drains what they leave.
 STOP_WORKERS_S, STOP_RECORDER_S, STOP_DETECTOR_S = 2.0, 4.5, 1.0
@@ -50,10 +49,18 @@ class Supervisor:
     """Runs the daemon until a signal or the `stop` command."""
 
     def __init__(
-        self, settings: Settings, http: socket.socket, log: logging.Logger, simulated: socket.socket | None = None
+        self,
+        settings: Settings,
+        http: socket.socket,
+        log: logging.Logger,
+        reread: Callable[[], Settings],
+        simulated: socket.socket | None = None,
     ) -> None:
-        """`http` and, for a simulated camera, `simulated` are listening sockets: children inherit them."""
-        self.settings, self._http, self._log = settings, http, log
+        """`http` and, for a simulated camera, `simulated` are listening sockets: children inherit them.
+
+        `reread` gives the settings that the file holds now, or raises SettingsError.
+        """
+        self.settings, self._http, self._log, self._reread = settings, http, log, reread
         self._simulated = simulated
         self._run_dir = runtime_dir(settings.storage)
         self._loop = Loop()
@@ -62,28 +69,28 @@ class Supervisor:
         self._settings_fd = sealed("settings", settings.for_children().encode())
         self._recorder_listen = wire.listen(sockets.recorder(self._run_dir))
         self._work_listen = wire.listen(sockets.work(self._run_dir))
-        self._live = {name: make_live_channel(settings.detect.input_px) for name in self._enabled()}
         self.detector_beat: DetectorBeat | None = None
         self.recorder_beat: RecorderBeat | None = None
-        self._forkserver: Forkserver | None = None
-        self._forkserver_pauses = Pauses()
-        self._forkserver_at_s = self._forkserver_began_s = 0.0
+        self._drill = Drill()
         self._make_services()
-        self._cameras = {
-            name: CameraWatch(name, self._loop, log, lambda control, name=name: self._fork(name, control))  # type: ignore[misc]
-            for name in self._enabled()
-        }
+        self._forks = Forks(self._lifeline, self._loop, log, died=lambda: self._cameras.end_workers_now())
+        self._cameras = Cameras(self._loop, log, self._forks.fork, self._tell_detector)
         self._control = ControlServer(
             wire.listen(sockets.control(self._run_dir)),
             self._loop,
             log,
-            here={"status": lambda _: self.status(), "stop": lambda _: self._begin_to_end()},
+            here={
+                "status": lambda _: self.status(),
+                "reload": lambda _: self.reload(),
+                "capture": self._capture,
+                "drill_begin": self._begin_drill,
+                "drill_end": lambda _: self._end_drill(),
+                "stop": lambda _: self._begin_to_end(),
+            },
             elsewhere=dict.fromkeys(("purge", "clock_accept", "head"), self._to_recorder),
         )
         self._schedule = Schedule(sockets.control(self._run_dir), log)
-
-    def _enabled(self) -> list[str]:
-        return [name for name, camera in self.settings.cameras.items() if camera.enabled]
+        self._systemd = Systemd()
 
     # ------------------------------------------------------------ starting
 
@@ -122,12 +129,17 @@ class Supervisor:
         channel: wire.Channel[DetectorBeat] = wire.Channel(ours, DetectorBeat)
         channel.settimeout(5)
         try:
-            for name, (_, detector_end, memory) in self._live.items():
-                channel.send(Attach(camera=name), [detector_end.fileno(), memory])
+            for attach, descriptors in self._cameras.attachments():
+                channel.send(attach, descriptors)
         except (PeerGone, TimeoutError):
             process.kill()  # it died or hangs already: its end is noticed like any other
         channel.settimeout(0)
         return process, channel
+
+    def _tell_detector(self, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+        """One that does not take it is started again: it is told of all cameras then."""
+        if self._detector.process is not None and not self._detector.send(message, descriptors):
+            self._detector.end_now()
 
     def _start_web(self) -> tuple[Process, None]:
         options = {"lifeline": self._lifeline, "settings": self._settings_fd, "listen": self._http.fileno()}
@@ -141,41 +153,80 @@ class Supervisor:
         }  # fmt: skip
         return start_module("simulated camera", "daemon.simulate", options), None
 
-    def _fork(self, name: str, control: int) -> Process:
-        camera = self.settings.cameras[name]
-        password = password_of(camera, f"{name}: password_file")
-        plan = plan_for(
-            self.settings, name, password, Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
-        )
-        worker_end, _, memory = self._live[name]
-        if self._forkserver is None:
-            raise FirewitnessError("the forkserver is being restarted")
+    # ------------------------------------------------------------ cameras
+
+    def _plans(self, settings: Settings) -> dict[str, WorkerPlan]:
+        """Of all cameras that are to be watched; raises SettingsError where a password cannot be read."""
+        where = Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
+        plans = {
+            name: plan_for(settings, name, password_of(camera, f"{name}: password_file"), where)
+            for name, camera in settings.cameras.items()
+            if camera.enabled
+        }
+        if self._drill.url:
+            drilling = settings.model_copy(update={"cameras": {DRILL_CAMERA: CameraSettings(url=self._drill.url)}})
+            plans[DRILL_CAMERA] = plan_for(drilling, DRILL_CAMERA, None, where, drill=True)
+        return plans
+
+    def reload(self) -> dict[str, Any]:
+        """Takes over the cameras of the file as it is now; raises SettingsError, and then all stays as it was."""
+        file = self._reread()
+        settings = self.settings.model_copy(update={"cameras": file.cameras})
+        plans = self._plans(settings)
+        waiting = need_restart(self.settings, file)
+        done = change(self._cameras.plans(), plans)
+        self._take_over(settings)
+        for name in done.removed:
+            self._cameras.leave(name)
+        for name in done.changed:
+            self._cameras.change(plans[name])
+        for name in done.added:
+            self._cameras.join(plans[name])
+        self._log.info("reload: %s%s", done, f"; only after a restart: {', '.join(waiting)}" if waiting else "")
+        return {
+            "added": list(done.added),
+            "removed": list(done.removed),
+            "changed": list(done.changed),
+            "needs_restart": waiting,
+        }
+
+    def _take_over(self, settings: Settings) -> None:
+        """Before any worker: what a new camera sends must not find a recorder that does not know it."""
+        if settings == self.settings:
+            return
+        self.settings = settings
+        os.close(self._settings_fd)
+        self._settings_fd = sealed("settings", settings.for_children().encode())
+        enabled = {name: camera.enabled for name, camera in settings.cameras.items()}
+        told = CamerasChanged(enabled=enabled, sha256=settings.sha256())
+        if self._recorder.process is not None and not self._recorder.send(told):
+            self._recorder.end_now()  # it is started again with them
+
+    def _reload_or_say_why(self) -> None:
+        notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
         try:
-            pid, pidfd = self._forkserver.fork(plan, [self._lifeline, control, worker_end.fileno(), memory])
-        except (
-            PeerGone
-        ) as error:  # dead, or killed for not answering: its pidfd says so too, and another one is started
-            raise FirewitnessError(f"{error}; it is started again") from error
-        return Process(f"worker of {name}", pid, pidfd, time.monotonic())
+            self.reload()
+        except SettingsError as error:
+            self._log.error("reload refused, all stays as it was: %s", str(error).replace("\n", "; "))
+        notify(READY="1")
 
-    def _tick_forkserver(self, now_s: float) -> None:
-        if self._forkserver is None and now_s >= self._forkserver_at_s:
-            self._forkserver_began_s = now_s
-            self._forkserver = Forkserver(self._lifeline)
-            self._forkserver.start()
-            self._loop.watch(self._forkserver.pidfd, self._forkserver_died)
+    def _capture(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        wanted = captures.wanted(arguments, self.settings.cameras)
+        self._log.info("capture of %s: %s", ", ".join(wanted.cameras), wanted.reason)
+        return self._cameras.capture(wanted.cameras, wanted.reason, wanted.before_s, wanted.after_s)
 
-    def _forkserver_died(self) -> None:
-        """Its workers live on without a parent to fork them again: they end with it and all start anew."""
-        assert self._forkserver is not None
-        self._loop.forget(self._forkserver.pidfd)
-        self._forkserver.close()
-        self._forkserver = None
-        now_s = time.monotonic()
-        self._forkserver_at_s = now_s + self._forkserver_pauses.after_death(now_s - self._forkserver_began_s)
-        self._log.warning("the forkserver died: it and all workers are started again")
-        for camera in self._cameras.values():
-            camera.kill()
+    def _begin_drill(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._drill.begin(arguments, time.monotonic())
+        self._cameras.join(self._plans(self.settings)[DRILL_CAMERA])
+        self._log.info("drill: began")
+        return {"camera": DRILL_CAMERA}
+
+    def _end_drill(self) -> dict[str, Any]:
+        if self._drill.url:
+            self._drill.end()
+            self._cameras.leave(DRILL_CAMERA)
+            self._log.info("drill: ended")
+        return {}
 
     # ------------------------------------------------------------ running
 
@@ -183,29 +234,44 @@ class Supervisor:
         """The exit status, after everything has ended."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # the byte in the pipe is what counts
         self._loop.watch(wake_read, lambda: self._signalled(wake_read))
+        for plan in self._plans(self.settings).values():
+            self._cameras.join(plan)
         self._schedule.start()
-        told_ready = False
         while not self._ending:
-            now_s = time.monotonic()
-            self._tick_forkserver(now_s)
-            for service in self._services:
-                service.tick(now_s)
-            for camera in self._cameras.values():
-                camera.tick(now_s)
-            if not told_ready and self.recorder_beat is not None:
-                told_ready = True
-                notify(READY="1", STATUS=f"watching {len(self._cameras)} cameras")
+            self._tick(time.monotonic())
             self._loop.turn(TICK_S)
         notify(STOPPING="1")
         self._end()
         return 0
 
+    def _tick(self, now_s: float) -> None:
+        self._forks.tick(now_s)
+        for service in self._services:
+            service.tick(now_s)
+        if self._drill.is_over(now_s):
+            self._end_drill()
+        self._cameras.tick(now_s)
+        self._systemd.tick(
+            now_s,
+            ready=self.recorder_beat is not None,
+            going_on=self._is_storing(now_s),
+            status=status.in_a_line(self._cameras.watched(), self.detector_beat, self.recorder_beat),
+        )
+
+    def _is_storing(self, now_s: float) -> bool:
+        """What systemd's watchdog goes by: a bad camera, bad weights or a full disk are no reason to restart all."""
+        oldest_s = self.recorder_beat.oldest_item_s if self.recorder_beat is not None else 0.0
+        return max(oldest_s, self._recorder.silent_for_s(now_s)) < OLD_S
+
     def _signalled(self, wake: int) -> None:
-        os.read(wake, 64)
-        self._begin_to_end()
+        numbers = set(os.read(wake, 64))
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            self._begin_to_end()
+        elif signal.SIGHUP in numbers:
+            self._reload_or_say_why()
 
     def _begin_to_end(self) -> dict[str, Any]:
         self._ending = True
@@ -218,13 +284,10 @@ class Supervisor:
         if isinstance(message, Answer):
             self._control.answered(message)
             return
-        before = self.recorder_beat
-        self.recorder_beat = message
-        if before is None or (before.disk, before.clock) != (message.disk, message.clock):
-            clock = "" if message.clock == "ok" else f"; the purge's clock: {message.clock}"
-            self._log.info(
-                "recorder: disk %s%s%s", message.disk, f" ({message.detail})" if message.detail else "", clock
-            )
+        before = self.recorder_beat.clock if self.recorder_beat is not None else "ok"
+        self.recorder_beat = message  # of its disk it says itself in the log
+        if message.clock != before:
+            self._log.info("the purge's clock: %s", message.clock)
 
     def _from_detector(self, message: DetectorBeat) -> None:
         before = self.detector_beat
@@ -241,39 +304,14 @@ class Supervisor:
 
     def status(self) -> dict[str, Any]:
         """The answer to the command of that name (docs/seams.md)."""
-        detector, recorder = self.detector_beat, self.recorder_beat
-        model = detector.model if detector is not None else None
+        configured = {name: camera.enabled for name, camera in self.settings.cameras.items()}
         return {
-            "version": __version__,
-            "ready": bool(detector and detector.state == "ready" and recorder and recorder.disk == "ok"),
-            "cameras": {
-                name: self._cameras[name].status()
-                if name in self._cameras
-                else {"state": "disabled", "condition": "disabled"}
-                for name in self.settings.cameras
-            },
-            "detector": {
-                "state": detector.state if detector else "starting",
-                "detail": detector.detail if detector else "",
-                "model": model.name if model else None,
-                "sha256": model.sha256 if model else None,
-                "runtime": model.runtime if model else None,
-                "input_px": model.input_px if model else None,
-                "batch_ms": detector.batch_ms if detector else None,
-                "pid": self._detector.process.pid if self._detector.process else None,
-            },
-            "recorder": {
-                "disk": recorder.disk if recorder else "starting",
-                "detail": recorder.detail if recorder else "",
-                "clock": recorder.clock if recorder else "starting",
-                "stored": recorder.stored if recorder else 0,
-                "free_bytes": recorder.free_bytes if recorder else None,
-                "ledger_seq": recorder.ledger_seq if recorder else None,
-                "open_gaps": recorder.open_gaps if recorder else {},
-                "pid": self._recorder.process.pid if self._recorder.process else None,
-            },
-            "web": {"pid": self._web.process.pid if self._web.process else None},
-            "forkserver": {"pid": self._forkserver.pid if self._forkserver else None},
+            **status.head(ready=status.is_ready(self.detector_beat, self.recorder_beat)),
+            "cameras": self._cameras.status(configured),
+            "detector": status.of_detector(self.detector_beat, self._detector),
+            "recorder": status.of_recorder(self.recorder_beat, self._recorder),
+            "web": status.of_service(self._web),
+            "forkserver": {"pid": self._forks.pid},
         }
 
     # ------------------------------------------------------------ ending
@@ -283,11 +321,9 @@ class Supervisor:
         self._log.info("stopping")
         until_s = time.monotonic() + STOP_WITHIN_S
         self._schedule.stop()
-        for camera in self._cameras.values():
-            camera.stop()
-        self._wait(lambda: all(camera.process is None for camera in self._cameras.values()), STOP_WORKERS_S)
-        for camera in self._cameras.values():
-            camera.kill()
+        self._cameras.stop()
+        self._wait(lambda: self._cameras.ended, STOP_WORKERS_S)
+        self._cameras.kill()
         self._recorder.stop()
         self._wait(lambda: self._recorder.process is None, STOP_RECORDER_S)
         self._recorder.kill()
@@ -298,10 +334,9 @@ class Supervisor:
         self._wait(self._all_ended, until_s - time.monotonic())
         for service in self._services:
             service.kill()
-        if self._forkserver is not None:
-            self._loop.forget(self._forkserver.pidfd)
-            self._forkserver.close()
+        self._forks.close()
         self._wait(self._all_ended, 1.0)
+        self._cameras.close()
         self._control.close()
         os.close(self._lifeline_held)
         for path in (sockets.recorder, sockets.work, sockets.control):
@@ -309,7 +344,7 @@ class Supervisor:
         self._log.info("stopped")
 
     def _all_ended(self) -> bool:
-        return all(service.process is None for service in self._services)
+        return self._cameras.ended and all(service.process is None for service in self._services)
 
     def _wait(self, done: Callable[[], bool], most_s: float) -> None:
         until = time.monotonic() + most_s

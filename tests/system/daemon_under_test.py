@@ -86,14 +86,14 @@ class Daemon:
                 env={**os.environ, **self.environment},
             )
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Another `firewitness` command beside it."""
         program = str(Path(sys.executable).with_name("firewitness"))
         return subprocess.run(
             [program, arguments[0], "--config", str(self.config), *arguments[1:]],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=within_s,
             check=False,
         )
 

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""All cameras of now: configured ones and, while a drill goes on, its own; who joins, changes and leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from daemon.ids import new_id
+from daemon.ingest.plan import WorkerPlan
+from daemon.messages import Attach, Capture, Detach
+from daemon.supervisor.camera import CameraWatch, Fork
+from daemon.supervisor.loop import Loop
+
+ToDetector = Callable[..., None]
+
+
+class Cameras:
+    """By name. `tell_detector` sends it a message with descriptors."""
+
+    def __init__(self, loop: Loop, log: logging.Logger, fork: Fork, tell_detector: ToDetector) -> None:
+        self._loop, self._log, self._fork, self._tell_detector = loop, log, fork, tell_detector
+        self._watches: dict[str, CameraWatch] = {}
+        self._leaving: list[CameraWatch] = []
+        self._waiting: dict[str, WorkerPlan] = {}
+        """Plans of cameras whose name is still borne by one that is leaving."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._watches or name in self._waiting
+
+    def tick(self, now_s: float) -> None:
+        """Lets those go whose worker has ended; starts and watches the workers of the others."""
+        for camera in [each for each in self._leaving if each.worker.process is None]:
+            self._leaving.remove(camera)
+            camera.close()
+        for camera in self._leaving:
+            camera.worker.tick(now_s)
+        for name in [name for name in self._waiting if not self._is_leaving(name)]:
+            self.join(self._waiting.pop(name))
+        for camera in self._watches.values():
+            camera.worker.tick(now_s)
+
+    def plans(self) -> dict[str, WorkerPlan]:
+        """What each is watched with."""
+        return {**{name: camera.plan for name, camera in self._watches.items()}, **self._waiting}
+
+    def join(self, plan: WorkerPlan) -> None:
+        """A camera that is to be watched from now on."""
+        if self._is_leaving(plan.camera):
+            self._waiting[plan.camera] = plan
+            return
+        camera = CameraWatch(plan, self._loop, self._log, self._fork)
+        self._watches[plan.camera] = camera
+        self._tell_detector(*self._attachment(camera))
+
+    def change(self, plan: WorkerPlan) -> None:
+        """A camera that is to be watched otherwise."""
+        if plan.camera in self._waiting:
+            self._waiting[plan.camera] = plan
+        else:
+            self._watches[plan.camera].change(plan)
+
+    def leave(self, name: str) -> None:
+        """A camera that is not to be watched any more."""
+        if self._waiting.pop(name, None) is not None:
+            return
+        camera = self._watches.pop(name)
+        camera.worker.stop()
+        self._leaving.append(camera)
+        self._tell_detector(Detach(camera=name))
+
+    def attachments(self) -> Iterable[tuple[Attach, tuple[int, int]]]:
+        """All live channels, for a detector that starts."""
+        return [self._attachment(camera) for camera in self._watches.values()]
+
+    def capture(self, names: Iterable[str], reason: str, before_s: float, after_s: float) -> dict[str, Any]:
+        """The answer to the command of that name (docs/seams.md)."""
+        captures: list[dict[str, str]] = []
+        refused: list[dict[str, str]] = []
+        for name in names:
+            message = Capture(incident=new_id(), reason=reason, before_s=before_s, after_s=after_s)
+            camera = self._watches.get(name)
+            why = camera.capture(message) if camera is not None else "it is not watched now"
+            if why:
+                refused.append({"camera": name, "why": why})
+            else:
+                captures.append({"camera": name, "incident": message.incident})
+        return {"captures": captures, "refused": refused}
+
+    def status(self, configured: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
+        """By name: configured ones in their order, then a drill's."""
+        names = [*configured, *(name for name in self._watches if name not in configured)]
+        disabled = {"state": "disabled", "condition": "disabled", "detail": "", "restarts": 0, "drill": False}
+        starting = {**disabled, "state": "starting", "condition": "worker"}
+        found = {}
+        for name in names:
+            camera = self._watches.get(name)
+            found[name] = camera.status() if camera is not None else starting if configured.get(name) else disabled
+        return found
+
+    def watched(self) -> tuple[int, int]:
+        """(cameras in condition ok, all)."""
+        well = sum(each.beat is not None and each.beat.condition == "ok" for each in self._watches.values())
+        return well, len(self._watches)
+
+    def end_workers_now(self) -> None:
+        """Kills all workers; others take their place."""
+        for camera in (*self._watches.values(), *self._leaving):
+            camera.worker.end_now()
+
+    def stop(self) -> None:
+        """Asks all workers to end."""
+        self._waiting.clear()
+        for camera in self._watches.values():
+            camera.worker.stop()
+
+    def kill(self) -> None:
+        for camera in (*self._watches.values(), *self._leaving):
+            camera.worker.kill()
+
+    def close(self) -> None:
+        """After all have ended."""
+        for camera in (*self._watches.values(), *self._leaving):
+            camera.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no worker runs any more."""
+        return all(camera.worker.process is None for camera in (*self._watches.values(), *self._leaving))
+
+    def _is_leaving(self, name: str) -> bool:
+        return any(camera.plan.camera == name for camera in self._leaving)
+
+    def _attachment(self, camera: CameraWatch) -> tuple[Attach, tuple[int, int]]:
+        return Attach(camera=camera.plan.camera), (camera.detector_end.fileno(), camera.live_memory)

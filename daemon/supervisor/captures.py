@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the command `capture` may ask for; pure. HTTP and command line check too: this socket is open to any client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.errors import FirewitnessError
+from daemon.settings import CameraSettings
+
+LONGEST_S = 600.0
+LONGEST_REASON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of which cameras, why, and how much before and after now."""
+
+    cameras: tuple[str, ...]
+    reason: str
+    before_s: float
+    after_s: float
+
+
+def wanted(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> Wanted:
+    """Raises FirewitnessError."""
+    reason = arguments.get("reason")
+    if not isinstance(reason, str) or not 1 <= len(reason.strip()) <= LONGEST_REASON:
+        raise FirewitnessError(f"capture: reason must be a text of 1 to {LONGEST_REASON} characters")
+    return Wanted(
+        _cameras(arguments, configured), reason.strip(), _seconds(arguments, "before_s"), _seconds(arguments, "after_s")
+    )
+
+
+def _cameras(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> tuple[str, ...]:
+    names = arguments.get("cameras")
+    if arguments.get("site") is True:
+        if names:
+            raise FirewitnessError("capture: give cameras or site, not both")
+        return tuple(name for name, camera in configured.items() if camera.enabled)
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
+        raise FirewitnessError("capture: give cameras, a list of names, or site: true")
+    if unknown := [each for each in names if each not in configured]:
+        raise FirewitnessError(f"capture: there is no camera {unknown[0]}; there are {', '.join(configured) or 'none'}")
+    return tuple(dict.fromkeys(names))
+
+
+def _seconds(arguments: Mapping[str, Any], name: str) -> float:
+    value = arguments.get(name, 30.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
+        raise FirewitnessError(f"capture: {name} must be a number of seconds from 0 to {LONGEST_S:.0f}")
+    return float(value)

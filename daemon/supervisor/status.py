@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The answer to the command `status` (docs/seams.md): for the command line, the pages and /metrics alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daemon import __version__
+from daemon.messages import DetectorBeat, RecorderBeat
+from daemon.supervisor.service import Service
+
+
+def is_ready(detector: DetectorBeat | None, recorder: RecorderBeat | None) -> bool:
+    """Whether what is seen is analysed and stored."""
+    return bool(detector and detector.state == "ready" and recorder and recorder.disk == "ok")
+
+
+def of_detector(beat: DetectorBeat | None, service: Service) -> dict[str, Any]:
+    model = beat.model if beat is not None else None
+    return {
+        "state": beat.state if beat else "starting",
+        "detail": beat.detail if beat else "",
+        "model": model.name if model else None,
+        "sha256": model.sha256 if model else None,
+        "runtime": model.runtime if model else None,
+        "input_px": model.input_px if model else None,
+        "batch_ms": beat.batch_ms if beat else None,
+        "live_images": beat.live_images if beat else 0,
+        "work_images": beat.work_images if beat else 0,
+        "work_pending": beat.work_pending if beat else 0,
+        **_of_process(service),
+    }
+
+
+def of_recorder(beat: RecorderBeat | None, service: Service) -> dict[str, Any]:
+    return {
+        "disk": beat.disk if beat else "starting",
+        "detail": beat.detail if beat else "",
+        "clock": beat.clock if beat else "starting",
+        "stored": beat.stored if beat else 0,
+        "stored_bytes": beat.stored_bytes if beat else 0,
+        "oldest_item_s": beat.oldest_item_s if beat else 0.0,
+        "free_bytes": beat.free_bytes if beat else None,
+        "ledger_seq": beat.ledger_seq if beat else None,
+        "open_gaps": beat.open_gaps if beat else {},
+        **_of_process(service),
+    }
+
+
+def of_service(service: Service) -> dict[str, Any]:
+    """Of one that says nothing of itself."""
+    return _of_process(service)
+
+
+def in_a_line(watched: tuple[int, int], detector: DetectorBeat | None, recorder: RecorderBeat | None) -> str:
+    """For `systemctl status`."""
+    well, all_ = watched
+    disk = recorder.disk if recorder else "starting"
+    return f"{well} of {all_} cameras watched; detector {detector.state if detector else 'starting'}; disk {disk}"
+
+
+def head(*, ready: bool) -> dict[str, Any]:
+    return {"version": __version__, "ready": ready}
+
+
+def _of_process(service: Service) -> dict[str, Any]:
+    return {"pid": service.process.pid if service.process else None, "restarts": service.restarts}

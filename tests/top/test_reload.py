@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a changed file means, what a capture may ask for, and cameras that join and leave: without a daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.errors import FirewitnessError
+from daemon.ingest.plan import WorkerPlan
+from daemon.ingest.planning import Sockets, plan_for
+from daemon.messages import Attach, Detach
+from daemon.settings import Settings
+from daemon.supervisor.cameras import Cameras
+from daemon.supervisor.captures import wanted
+from daemon.supervisor.children import Process, start_module
+from daemon.supervisor.drill import LONGEST_S, Drill
+from daemon.supervisor.loop import Loop
+from daemon.supervisor.reload import change, need_restart
+from daemon.supervisor.systemd import Systemd
+
+SOCKETS = Sockets(Path("/r"), Path("/w"))
+
+
+def settings(**blocks: Any) -> Settings:
+    return Settings.model_validate(blocks)
+
+
+def cameras(*names: str, **more: Any) -> dict[str, Any]:
+    return {name: {"url": f"rtsp://10.0.0.1/{name}", **more.get(name, {})} for name in names}
+
+
+def plans(of: Settings) -> dict[str, WorkerPlan]:
+    return {name: plan_for(of, name, None, SOCKETS) for name in of.cameras}
+
+
+def test_only_what_a_worker_goes_by_is_a_change() -> None:
+    """A camera is left alone when its plan is the same, wherever it stands in the file."""
+    before = plans(settings(cameras=cameras("hall", "yard", "shed")))
+    after = plans(settings(cameras=cameras("roof", "shed", "hall", shed={"thresholds": {"fire": 0.9}})))
+    done = change(before, after)
+    assert (done.added, done.removed, done.changed) == (("roof",), ("yard",), ("shed",))
+    assert str(done) == "added roof; removed yard; changed shed"
+    assert str(change(before, before)) == "no camera changed"
+
+
+def test_what_waits_for_a_restart_is_named_by_key() -> None:
+    """Down to the key that differs; cameras never."""
+    running = settings(cameras=cameras("hall"))
+    file = settings(
+        cameras=cameras("yard"), api={"port": 1}, detect={"thresholds": {"fire": 0.2}}, storage={"thinning": []}
+    )
+    assert need_restart(running, file) == ["api.port", "detect.thresholds.fire", "storage.thinning"]
+    assert need_restart(running, running) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"cameras": ["hall"]}, "reason must be a text"),
+        ({"cameras": ["hall"], "reason": " "}, "reason must be a text"),
+        ({"reason": "panel"}, "give cameras, a list of names, or site: true"),
+        ({"reason": "panel", "cameras": "hall"}, "give cameras, a list of names"),
+        ({"reason": "panel", "cameras": ["hall"], "site": True}, "cameras or site, not both"),
+        ({"reason": "panel", "cameras": ["roof"]}, "there is no camera roof; there are hall, yard"),
+        ({"reason": "panel", "cameras": ["hall"], "before_s": -1}, "before_s must be a number of seconds from 0 to 600"),
+        ({"reason": "panel", "cameras": ["hall"], "after_s": True}, "after_s must be a number"),
+    ],
+)  # fmt: skip
+def test_a_capture_that_cannot_be_is_one_sentence(arguments: dict[str, Any], sentence: str) -> None:
+    """Whoever speaks to the control socket."""
+    configured = settings(cameras=cameras("hall", "yard")).cameras
+    with pytest.raises(FirewitnessError, match=sentence):
+        wanted(arguments, configured)
+
+
+def test_a_capture_of_the_site_is_of_all_that_are_watched() -> None:
+    """A disabled camera has nothing to keep."""
+    configured = settings(cameras=cameras("hall", "yard", yard={"enabled": False})).cameras
+    found = wanted({"site": True, "reason": " panel 3 ", "after_s": 5}, configured)
+    assert (found.cameras, found.reason, found.before_s, found.after_s) == (("hall",), "panel 3", 30.0, 5.0)
+
+
+def test_a_drill_that_nobody_ends_is_over() -> None:
+    """One at a time; its address is checked like any camera's."""
+    drill = Drill()
+    with pytest.raises(FirewitnessError, match="write an RTSP address"):
+        drill.begin({"url": "http://127.0.0.1/"}, 0)
+    drill.begin({"url": "rtsp://127.0.0.1:1/drill"}, 0)
+    with pytest.raises(FirewitnessError, match="under way"):
+        drill.begin({"url": "rtsp://127.0.0.1:1/drill"}, 1)
+    assert not drill.is_over(LONGEST_S)
+    assert drill.is_over(LONGEST_S + 1)
+
+
+class Site:
+    """Cameras whose workers are processes that do nothing."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.told: list[Any] = []
+        self.started: list[str] = []
+        self.cameras = Cameras(self.loop, logging.getLogger("test"), self._fork, lambda *told: self.told.append(told))
+
+    def _fork(self, plan: WorkerPlan, descriptors: list[int]) -> Process:
+        self.started.append(plan.camera)
+        return start_module(plan.camera, "timeit", {"number": "1", "setup": "import time; time.sleep(60)"})
+
+    def turn_until(self, condition: Any) -> None:
+        until = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < until, "not in time"
+            self.cameras.tick(time.monotonic())
+            self.loop.turn(0.02)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.cameras.kill()
+    made.turn_until(lambda: made.cameras.ended)
+    made.cameras.close()
+    made.loop.close()
+
+
+def test_a_camera_that_comes_back_waits_for_the_one_that_leaves(site: Site) -> None:
+    """Two workers of one name never run at once; the detector hears of each; no descriptor is left."""
+    plan = plans(settings(cameras=cameras("hall")))["hall"]
+    before = len(os.listdir("/proc/self/fd"))
+    site.cameras.join(plan)
+    site.turn_until(lambda: site.started == ["hall"])
+    site.cameras.leave("hall")
+    site.cameras.join(plan)
+    assert "hall" in site.cameras
+    assert site.started == ["hall"]
+    site.turn_until(lambda: len(site.started) == 2)
+    assert [type(told[0]) for told in site.told] == [Attach, Detach, Attach]
+    assert list(site.cameras.plans()) == ["hall"]
+    site.cameras.leave("hall")
+    site.turn_until(lambda: site.cameras.ended)
+    site.cameras.tick(time.monotonic())
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_changed_camera_gets_another_worker_and_keeps_its_channel(site: Site) -> None:
+    """At once, without the pause that follows a death, and without a word to the detector."""
+    file = settings(cameras=cameras("hall"))
+    site.cameras.join(plans(file)["hall"])
+    site.turn_until(lambda: site.started == ["hall"])
+    other = plans(settings(cameras=cameras("hall", hall={"transport": "udp"})))["hall"]
+    site.cameras.change(other)
+    site.turn_until(lambda: len(site.started) == 2)
+    assert site.cameras.plans() == {"hall": other}
+    assert len(site.told) == 1
+    assert site.cameras.status({"hall": True})["hall"]["restarts"] == 0
+
+
+def test_the_watchdog_is_fed_only_while_evidence_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of its period apart; and a sentence only when it is another one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        systemd = Systemd()
+
+        def told(now_s: float, **how: Any) -> list[str]:
+            systemd.tick(now_s, **{"ready": True, "going_on": True, "status": "1 of 1 cameras", **how})
+            found = []
+            while True:
+                try:
+                    found.append(manager.recv(200).decode())
+                except BlockingIOError:
+                    return found
+
+        assert told(100, ready=False) == ["STATUS=1 of 1 cameras", "WATCHDOG=1"]
+        assert told(101) == ["READY=1"]
+        assert told(109) == []
+        assert told(111, status="0 of 1 cameras") == ["STATUS=0 of 1 cameras", "WATCHDOG=1"]
+        assert told(130, going_on=False, status="0 of 1 cameras") == []
+        assert told(131, status="0 of 1 cameras") == ["WATCHDOG=1"]
