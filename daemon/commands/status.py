@@ -19,7 +19,8 @@ def run(options: argparse.Namespace) -> int:
         condition = "" if camera["condition"] == "ok" else f", {camera['condition']}"
         detail = f" ({camera['detail']})" if camera.get("detail") else ""
         incident = f", {camera['incident']}" if camera.get("incident") else ""
-        print(f"camera    {name}: {camera['state']}{condition}{detail}{incident}")
+        drill = " (drill)" if camera.get("drill") else ""
+        print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}")
     detector, recorder = status["detector"], status["recorder"]
     about = (
         f", {detector['model']} on {detector['runtime']}"

@@ -105,7 +105,11 @@ def _incident(session: Session, line: Line, evidence: Evidence | None) -> None:
     same = ("id", "camera", "kind", "state", "drill", "labels", "place", "previous", "ignored_zones")
     values = {key: body[key] for key in same}
     values |= {key: _time(body[key]) for key in ("first_suspect_at_ns", "first_confirmed_at_ns", "ended_at_ns")}
-    values |= {"max_confidence": max(body["max_confidence"], known or 0.0), "evidence_count": 0}
+    values |= {
+        "max_confidence": max(body["max_confidence"], known or 0.0),
+        "evidence_count": 0,
+        "reason": body.get("reason", ""),
+    }
     _put(session, index.IncidentRow, values)
     strongest = session.scalar(
         select(func.max(index.EvidenceRow.max_confidence)).where(index.EvidenceRow.incident == body["id"])

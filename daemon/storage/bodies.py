@@ -41,6 +41,7 @@ def incident(of: Incident) -> dict[str, Any]:
         "place": [float(each) for each in of.place],
         "previous": of.previous,
         "ignored_zones": list(of.ignored_zones),
+        "reason": of.reason,
     }
 
 

@@ -17,9 +17,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 
 from daemon.errors import StoreError
+from daemon.storage import migrations
 
 OLDEST_SQLITE = (3, 51, 3)  # older: a checkpoint that resets the WAL can corrupt the database (sqlite.org/wal.html)
-SCHEMA = 1  # PRAGMA user_version
 _STATES = {"is full": "full", "readonly": "read_only", "unable to open": "gone"}  # what SQLite says → DiskState
 
 
@@ -90,6 +90,8 @@ class IncidentRow(Row):
     previous: Mapped[str | None]
     ignored_zones: Mapped[list[Any]]
     evidence_count: Mapped[int] = mapped_column(default=0)
+    reason: Mapped[str] = mapped_column(default="", server_default="")
+    """Of a manual one: why it was asked for."""
 
 
 class EvidenceRow(Row):
@@ -101,6 +103,8 @@ class EvidenceRow(Row):
         Index("evidence_time", "captured_at_ns", "id"),
         Index("evidence_incident", "incident", "captured_at_ns", "id"),
         Index("evidence_kind_time", "kind", "captured_at_ns", "id"),
+        Index("evidence_space", "camera", "kind", "ledger_seq", "bytes"),
+        Index("evidence_drill", "captured_at_ns", sqlite_where=text("drill")),
         Index("evidence_run_unknown", "id", sqlite_where=text("run_seq IS NULL")),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -177,12 +181,13 @@ def writing_engine(root: Path) -> Engine:
     engine = create_engine(f"sqlite+pysqlite:///{path_of(root)}", module=sqlite, poolclass=NullPool)
     event.listen(engine, "connect", _set_up_writer)
     with engine.begin() as connection:
-        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version not in (0, SCHEMA):
-            raise StoreError("wrong", f"{path_of(root)} has schema {version}; this Firewitness knows {SCHEMA}")
+        version = migrations.version_of(connection)
         if version == 0:
             Row.metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {migrations.SCHEMA}")
+    if version not in (0, migrations.SCHEMA):
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            migrations.migrate(connection, path_of(root))
     return engine
 
 
@@ -191,7 +196,15 @@ def reading_engine(root: Path) -> Engine:
     check_sqlite()
 
     def connect() -> Any:
-        return sqlite.connect(f"file:{path_of(root)}?mode=ro", uri=True, check_same_thread=False, timeout=5)
+        connection = sqlite.connect(f"file:{path_of(root)}?mode=ro", uri=True, check_same_thread=False, timeout=5)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != migrations.SCHEMA:
+            connection.close()
+            migrations.check(version, path_of(root))
+            raise StoreError(
+                "starting", f"{path_of(root)} has schema {version}: the recorder brings it up to date first"
+            )
+        return connection
 
     engine = create_engine("sqlite+pysqlite://", module=sqlite, creator=connect, poolclass=NullPool)
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))

@@ -127,6 +127,7 @@ BODIES: dict[str, Schema] = {
         place=_tuple(_NUMBER, 4),
         previous=_or_null(_UUID),
         ignored_zones=_list(_TEXT),
+        reason=_TEXT,
     ),
     "gap": _object(
         id=_UUID,

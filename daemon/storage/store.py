@@ -372,5 +372,5 @@ def _incident(row: index.IncidentRow) -> Incident:
     return Incident(
         row.id, row.camera, row.state, row.first_suspect_at_ns, row.first_confirmed_at_ns, row.ended_at_ns,
         tuple(row.labels), row.max_confidence, (x1, y1, x2, y2), row.previous, row.kind, row.drill,
-        tuple(row.ignored_zones),
+        tuple(row.ignored_zones), row.reason,
     )  # fmt: skip

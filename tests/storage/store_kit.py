@@ -126,6 +126,7 @@ def incident_entry(state: str, at_ns: int = BEGIN_NS, incident: str = INCIDENT) 
         "first_suspect_at": rfc3339(at_ns), "first_suspect_at_ns": str(at_ns), "first_confirmed_at": None,
         "first_confirmed_at_ns": None, "ended_at": None, "ended_at_ns": None, "labels": ["fire"],
         "max_confidence": 0.3, "place": [0.1, 0.1, 0.2, 0.2], "previous": None, "ignored_zones": [],
+        "reason": "",
     }  # fmt: skip
     return Entry("incident", body)
 
