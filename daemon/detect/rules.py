@@ -165,7 +165,7 @@ def observe(
     """
     state, closed = tick(state, now_s, settings)
     marked = tuple(_mark(each, size_px, settings.zones) for each in detections)
-    counting = [each for each in marked if each.confidence >= settings.thresholds.get(each.label, math.inf)]
+    counting = _counting(marked, settings)
     counting.sort(key=lambda each: -each.confidence)
     seen = [_Seen(each, _normalised(each.box, size_px)) for each in counting if each.zone is None]
     zones = frozenset(each.zone for each in counting if each.zone is not None)
@@ -190,6 +190,18 @@ def tick(state: RuleState, now_s: float, settings: RuleSettings) -> tuple[RuleSt
         else:
             kept.append(track)
     return (replace(state, tracks=tuple(kept), sighted=()) if events else state), tuple(events)
+
+
+def counting_boxes(
+    detections: Sequence[Detection], size_px: tuple[int, int], settings: RuleSettings
+) -> tuple[Box, ...]:
+    """Boxes of those detections that would begin or go on with something: above threshold, in no ignore zone."""
+    marked = [_mark(each, size_px, settings.zones) for each in detections]
+    return tuple(each.box for each in _counting(marked, settings) if each.zone is None)
+
+
+def _counting(detections: Sequence[Detection], settings: RuleSettings) -> list[Detection]:
+    return [each for each in detections if each.confidence >= settings.thresholds.get(each.label, math.inf)]
 
 
 def same_place(one: Box, other: Box, aspect: float = 1.0) -> bool:

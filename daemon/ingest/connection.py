@@ -16,7 +16,7 @@ from daemon.ingest.backoff import Backoff
 from daemon.ingest.condition import OK, Condition
 from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
-from daemon.ingest.reader import Crashed, Ended, Opened, Reader
+from daemon.ingest.reader import Crashed, Ended, Opened, Reader, Wake
 
 LASTING_S = 10.0  # a stream that lasted as long was a success; one that flaps keeps its backoff
 STUCK_S = 10.0  # beyond twice the time-outs, FFmpeg does not come back by itself
@@ -37,7 +37,7 @@ class Connection:
         self._now_ns = now_ns
         self._backoff = Backoff()
         self._reader: Reader | None = None
-        self._eager = False
+        self._wake = Wake.KEYS
         self._due_ns = 0
         self.condition = Condition("unreachable", "not connected yet")
         self.packet_ns: int | None = None
@@ -46,11 +46,11 @@ class Connection:
         self._enter("waiting")
         self._due_ns = self.since_ns
 
-    def be_eager(self, eager: bool) -> None:
-        """Whether every packet is wanted at once, not only key frames."""
-        self._eager = eager
+    def wake_for(self, wake: Wake) -> None:
+        """For which packets the loop is to be woken."""
+        self._wake = wake
         if self._reader is not None:
-            self._reader.eager = eager
+            self._reader.wake = wake
 
     def tick(self) -> None:
         """Connects when it is time to; raises StuckError when only a new process helps."""
@@ -95,7 +95,7 @@ class Connection:
         self._enter("connecting")
         self.packet_ns = None
         self._reader = Reader(self._plan, self._wake_fd, self._plan.ring_bytes // 4, self._now_ns)
-        self._reader.eager = self._eager
+        self._reader.wake = self._wake
         self._reader.start()
 
     def _failed(self, error: CameraError) -> None:

@@ -41,12 +41,13 @@ def packets_of(
             continue
         copy = _copy(packet, now, arrival_ns)
         arrival_ns, before_ns = (now if now - before_ns < stall_ns else None), now
-        if copy.pts is None and len(held) < MOST_HELD:
-            held.append(copy)
+        if copy.pts is not None and not held:
+            yield copy
             continue
-        yield from _timed(held, copy.pts, packet.duration or _usual_step(stream))
-        held = []
-        yield copy
+        held.append(copy)
+        if (copy.pts is not None and copy.dts is not None) or len(held) > MOST_HELD:
+            yield from _timed(held, packet.duration or _usual_step(stream))
+            held = []
 
 
 def _copy(packet: av.Packet[VideoStream], now_ns: int, arrival_ns: int | None) -> Packet:
@@ -63,15 +64,19 @@ def _copy(packet: av.Packet[VideoStream], now_ns: int, arrival_ns: int | None) -
     )
 
 
-def _timed(held: list[Packet], next_pts: int | None, step: int) -> Iterator[Packet]:
-    """Packets that came without times, with those that they must have had before the one at `next_pts`.
+def _timed(held: list[Packet], step: int) -> Iterator[Packet]:
+    """Packets of which the first came without times, with those that they must have had before the rest.
 
     The first packet of a stream has none, and the camera clock it comes with is its successor's. It is mostly a key
-    frame, and without it a camera would not be watched until the next.
+    frame, and without it a camera would not be watched until the next. Where there are B-frames the one sent next is
+    not the one shown next; FFmpeg knows DTS only once it has seen one, so that until then they are held too.
     """
+    untimed = next((place for place, packet in enumerate(held) if packet.pts is not None), len(held))
+    first_pts = min((packet.pts for packet in held if packet.pts is not None), default=None)
     for place, packet in enumerate(held):
-        packet.camera_clock_ns = None
-        packet.pts = None if next_pts is None else next_pts - step * (len(held) - place)
+        if place < untimed:
+            packet.camera_clock_ns = None
+            packet.pts = None if first_pts is None else first_pts - step * (untimed - place)
         yield packet
 
 

@@ -3,6 +3,7 @@
 
 Quiet: key frames only, or, where the next is further away than `max_interval`, everything, of which one frame in each
 interval is wanted. Active, from the first suspicion on: everything, of which `active_fps` frames a second are wanted.
+Asleep, while the camera's other stream keeps watch: a key frame at a glance every few seconds, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from daemon.clock import NS
 
 SLACK = 1.1  # on max_interval: a key frame every 2.002 s (29.97 a second) must not cost decoding everything
 EARLY_NS = NS // 100  # timestamps are rounded, and a frame that is due must not wait for the next
+GLANCE_NS = 5 * NS  # asleep: for the picture's health, reference stills, patrol, and to know that it can be decoded
 
 
 class Look(Enum):
@@ -26,6 +28,8 @@ class Look(Enum):
     """Decode the current GOP so far, this packet included, and from now on everything."""
     FOLLOW = "follow"
     """Decode it after the ones before."""
+    REST = "rest"
+    """Nothing, and what waits to be decoded need not be."""
 
 
 class Eyes:
@@ -35,6 +39,10 @@ class Eyes:
         self._interval_ns = round(max_interval_s * NS)
         self._active_step_ns = round(NS / active_fps) - min(EARLY_NS, round(NS / active_fps / 10))
         self.active = False
+        self.asleep = False
+        """Whether the other stream keeps watch; being active goes before it."""
+        self.glance_ns = GLANCE_NS
+        """Asleep: least distance of the key frames that are decoded; 0: none is."""
         self._keys_mislead = False
         self.restart()
 
@@ -42,6 +50,7 @@ class Eyes:
         """Another axis of PTS."""
         self._key_ns: int | None = None
         self._wanted_ns: int | None = None
+        self._moment_ns: int | None = None
         self._since_ns: int | None = None
         self._long_gops = False
         self._all = False
@@ -49,6 +58,11 @@ class Eyes:
     def go_on(self) -> None:
         """The new run is the same stream, in the middle of a GOP, of which everything was being decoded."""
         self._all = True
+
+    def look_back(self, pts_ns: int) -> None:
+        """Something was seen at that moment: decode everything from now on; the frame nearest to it is wanted."""
+        self.active = self._all = True
+        self._moment_ns = pts_ns
 
     @property
     def all(self) -> bool:
@@ -65,6 +79,8 @@ class Eyes:
             self._since_ns = pts_ns
         if key:
             self._note_key(pts_ns)
+        if self.asleep and not self.active and not self._keys_mislead:
+            return self._asleep(pts_ns, key=key)
         needed = self.active or self._long_gops or self._keys_mislead
         if key and not self._all:
             if needed:
@@ -88,6 +104,8 @@ class Eyes:
             wanted = self._due(pts_ns, self._active_step_ns)
         else:  # the last that keeps the interval
             wanted = self._due(pts_ns, self._interval_ns - step_ns + 1)
+        if self._moment_ns is not None and pts_ns + step_ns // 2 >= self._moment_ns:
+            wanted, self._moment_ns = True, None
         if wanted:
             self._wanted_ns = pts_ns
         return wanted
@@ -95,6 +113,15 @@ class Eyes:
     def analysing(self, pts_ns: int) -> None:
         """A key frame that was decoded alone goes to the detector."""
         self._wanted_ns = pts_ns
+
+    def _asleep(self, pts_ns: int, *, key: bool) -> Look:
+        if key and self.glance_ns and (self._wanted_ns is None or self._due(pts_ns, self.glance_ns - EARLY_NS)):
+            self._all = False
+            return Look.KEY
+        if self._all:
+            self._all = False
+            return Look.REST
+        return Look.PASS
 
     def _note_key(self, pts_ns: int) -> None:
         if self._key_ns is not None:

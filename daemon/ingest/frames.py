@@ -19,6 +19,7 @@ from daemon.ingest.decode import Decoded, Decoder
 from daemon.ingest.eyes import Eyes, Look
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
+from daemon.ingest.parameters import parameter_sets
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.ring import Ring
 
@@ -38,6 +39,12 @@ class Picture(NamedTuple):
     time: FrameTime
     damage: str
     colour: Colour
+    key: bool = False
+    """Whether it came as a key frame."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        return self.run.width_px, self.run.height_px
 
 
 class Frames:
@@ -56,7 +63,8 @@ class Frames:
         self._codec, self._time_base = "", Fraction(1, 90_000)
         self._next_cause: str | None = None
         self._todo: deque[Packet] = deque()
-        self._newest_ns = 0
+        self._newest: Packet | None = None
+        self._parameters: bytes | None = None
 
     def opened(self, codec: str, extradata: bytes | None, time_base: Fraction) -> None:
         """A new connection: what is decoded is forgotten, what is in the ring stays."""
@@ -65,7 +73,7 @@ class Frames:
         self._todo.clear()
         self.ring.interrupt()
         self.undecoded_since_ns, self._failed_keys = None, 0
-        self._next_cause = "connected"
+        self._next_cause, self._newest, self._parameters = "connected", None, None
 
     def closed(self) -> None:
         """The connection is over: what was not decoded yet will not be."""
@@ -81,7 +89,7 @@ class Frames:
         """Takes over a packet; what it makes necessary to decode waits for `step`."""
         self._enter_run(packet)
         self.ring.add(packet)
-        self._newest_ns = packet.emitted_ns
+        self._newest = packet
         if packet.pts is None:
             look = Look.FOLLOW if self.eyes.all else Look.PASS
         else:
@@ -92,6 +100,26 @@ class Frames:
             self._begin_with(self.ring.current_gop() or [packet])
         elif look is Look.FOLLOW:
             self._follow(packet)
+        elif look is Look.REST:
+            self._begin_with([])
+
+    def look_back(self, mono_ns: int) -> None:
+        """Something was seen at that moment: decodes from its GOP on, and everything from then on."""
+        if self.eyes.all or self.run is None or self.run.clock is None:
+            return
+        pts_ns = self.run.clock.pts_at_ns(mono_ns)
+        if packets := self.ring.gops_since(self.run, pts_ns):
+            self.eyes.look_back(pts_ns)
+            self._begin_with(packets)
+
+    def newest_at(self) -> tuple[Run, int, int] | None:
+        """Run, PTS and moment (CLOCK_MONOTONIC) of the newest packet, where the run has shown a frame already."""
+        packet, run = self._newest, self.run
+        if packet is None or packet.pts is None or run is None or run.clock is None:
+            return None
+        if packet.run is not run or run.record is None:
+            return None
+        return run.record, packet.pts, run.clock.at_mono_ns(packet.pts_ns)
 
     @property
     def waiting(self) -> bool:
@@ -101,7 +129,8 @@ class Frames:
     @property
     def catching_up(self) -> bool:
         """Whether what is decoded next is behind what came last."""
-        return bool(self._todo) and self._newest_ns - self._todo[0].emitted_ns > LATE_NS
+        newest = self._newest
+        return newest is not None and bool(self._todo) and newest.emitted_ns - self._todo[0].emitted_ns > LATE_NS
 
     def step(self) -> Picture | None:
         """Decodes the next packet; gives the frame that it made, where that is to be analysed."""
@@ -160,12 +189,21 @@ class Frames:
         self._todo.append(packet)
 
     def _enter_run(self, packet: Packet) -> None:
-        cause = self._next_cause
+        changed = self._changed(packet)
+        cause = self._next_cause or changed
         if self.run is None or cause is not None:
             self._new_run(cause or "connected", packet)
             return
         if (broken := self.run.add(packet)) is not None:
             self._new_run(broken, packet)
+
+    def _changed(self, packet: Packet) -> str | None:
+        """Whether the camera sends other parameter sets than before on this connection."""
+        sets = parameter_sets(self._codec, packet.data) if packet.key else None
+        if sets is None:
+            return None
+        before, self._parameters = self._parameters, sets
+        return "parameters" if before not in (None, sets) else None
 
     def _new_run(self, cause: str, packet: Packet) -> None:
         self._next_cause = None
@@ -190,6 +228,7 @@ class Frames:
             time=run.time_of(packet),
             damage=damage,
             colour=colour_of(frame, self._plan.matrix, self._plan.colour_range),
+            key=packet.key,
         )
 
     def _sized(self, packet: Packet, frame: VideoFrame) -> LiveRun:

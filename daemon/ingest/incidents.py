@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from daemon.clock import NS
-from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, observe, tick
+from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, counting_boxes, observe, tick
 from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Incident, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.frames import Picture
@@ -20,6 +20,9 @@ from daemon.ingest.plan import WorkerPlan
 from daemon.messages import IncidentChanged
 
 CLOSED = ("ended", "unconfirmed")
+
+How = Literal["whole", "native", "patrol"]
+"""How a picture was looked at: whole, scaled; a part of it in its own resolution; all of it so, tile by tile."""
 
 
 class Wanted(NamedTuple):
@@ -63,6 +66,9 @@ class Incidents:
         self._keeping = Keeping(plan.thinning, plan.suspect_bytes_per_hour)
         self._state = RuleState()
         self._known: dict[int, _Known] = {}
+        self._native: dict[
+            int, int
+        ] = {}  # open, and begun by the patrol: how often in a row the whole picture showed it
         self._now_s = 0.0
 
     @property
@@ -77,12 +83,31 @@ class Incidents:
             return "confirmed"
         return "suspect" if self._state.active else ""
 
-    def analysed(self, picture: Picture, detections: Sequence[Detection], model: ModelInfo) -> Findings:
-        """The detector has looked at a picture."""
-        size_px = (picture.run.width_px, picture.run.height_px)
+    @property
+    def native_places(self) -> tuple[Box, ...]:
+        """Where something is open that only native resolution shows, normalised."""
+        return tuple(each.place for each in self._state.tracks if each.number in self._native)
+
+    @property
+    def others(self) -> bool:
+        """Whether something is open that the whole picture shows."""
+        return len(self._state.tracks) > len(self._native)
+
+    def counting(self, detections: Sequence[Detection], size_px: tuple[int, int]) -> tuple[Box, ...]:
+        """Places of the detections that the rules would count, as shares of the picture's height."""
+        height_px = size_px[1]
+        boxes = counting_boxes(detections, size_px, self._settings)
+        return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
+
+    def analysed(
+        self, picture: Picture, detections: Sequence[Detection], model: ModelInfo, how: How = "whole"
+    ) -> Findings:
+        """The detector has looked at a picture of the main stream."""
+        size_px = picture.size_px
         now_s = self._advance(picture.mono_ns)
         seen = observe(self._state, detections, size_px, now_s, self._settings)
         self._state = seen.state
+        self._note_native(seen.events, how)
         changes = self._changes(seen.events, picture.time.captured_at_ns)
         stills = []
         for role in seen.roles:
@@ -91,6 +116,16 @@ class Incidents:
                 stills.append(Wanted(self._evidence(picture, role, seen.detections, model), rank, role))
         self._forget(seen.events)
         return Findings(changes, tuple(stills))
+
+    def _note_native(self, events: Sequence[Event], how: How) -> None:
+        if how == "patrol":
+            self._native |= {event.track.number: 0 for event in events if event.track.state == "suspect"}
+        if how == "whole":
+            for number, in_row in tuple(self._native.items()):
+                seen = in_row + 1 if number in self._state.sighted else 0
+                self._native[number] = seen
+                if seen >= self._plan.m:
+                    del self._native[number]
 
     def _place_of(self, number: int, size_px: tuple[int, int]) -> Box:
         """Where an open incident is, as shares of the picture's height."""
@@ -139,12 +174,14 @@ class Incidents:
             max_confidence=track.max_confidence,
             place=track.place,
             ignored_zones=track.ignored_zones,
+            drill=self._plan.drill,
         )
 
     def _forget(self, events: Sequence[Event]) -> None:
         for event in events:
             if event.track.state in CLOSED:
                 self._keeping.closed(event.track.number)
+                self._native.pop(event.track.number, None)
                 del self._known[event.track.number]
 
     def _evidence(self, picture: Picture, role: Role, detections: Sequence[Detection], model: ModelInfo) -> Evidence:
@@ -167,4 +204,5 @@ class Incidents:
             colour=(picture.colour.matrix, picture.colour.range),
             version=self._plan.version,
             detections_omitted=len(detections) - len(strongest),
+            drill=self._plan.drill,
         )

@@ -41,6 +41,8 @@ class Outbox:
         self.bytes = 0
         self.dropped: StillsDropped | None = None
         """What went and has not been told yet."""
+        self.stills_dropped = 0
+        """All that went since the start."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -118,6 +120,7 @@ class Outbox:
         del self._records[record.id]
         self.bytes -= record.bytes
         if isinstance(record.message, StillTaken):
+            self.stills_dropped += 1
             at_ns = record.message.evidence.time.captured_at_ns
             before = self.dropped or StillsDropped(count=0, from_at_ns=at_ns, to_at_ns=at_ns)
             self.dropped = StillsDropped(

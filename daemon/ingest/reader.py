@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import IntEnum
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -23,6 +24,14 @@ from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.stream import Stream, open_stream, while_reading
 
 FULL_PAUSE_S = 0.05
+
+
+class Wake(IntEnum):
+    """For what the loop is woken at once; what else comes is taken with its next tick."""
+
+    NEVER = 0
+    KEYS = 1
+    PACKETS = 2
 
 
 class Opened(NamedTuple):
@@ -64,8 +73,7 @@ class Reader:
         self._queue: deque[Event] = deque()
         self._put_bytes = self._taken_bytes = 0  # each written by one thread only, so no lock
         self._closing = False
-        self.eager = False
-        """Whether to wake the loop for every packet, not only for key frames."""
+        self.wake = Wake.KEYS
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
@@ -104,7 +112,7 @@ class Reader:
                     return
                 self._put_bytes += len(packet.data)
                 self._queue.append(packet)
-                if packet.key or self.eager:
+                if self.wake is Wake.PACKETS or (packet.key and self.wake is Wake.KEYS):
                     os.eventfd_write(self._wake_fd, 1)
         except (av.error.FFmpegError, OSError, EOFError) as error:
             raise while_reading(error, self._plan) from None

@@ -7,6 +7,7 @@ from collections import deque
 from itertools import islice
 
 from daemon.clock import NS
+from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
 
 NO_KEY_S = 30.0  # an intra-refresh stream never has one
@@ -54,6 +55,20 @@ class Ring:
         """The newest key frame and what has come since; empty when there is none, or it was interrupted."""
         count = self._gops[-1] if self._open else 0
         return list(islice(self._packets, len(self._packets) - count, None))
+
+    def gops_since(self, run: LiveRun, pts_ns: int) -> list[Packet]:
+        """From the GOP in which a moment of that run lies until now; empty when there is none, or it was interrupted."""
+        if not self._open:
+            return []
+        end, count = len(self._packets), 0
+        for length in reversed(self._gops):
+            first = self._packets[end - count - length]
+            if count and first.run is not run:
+                break
+            count += length
+            if first.pts is None or first.pts_ns <= pts_ns:
+                break
+        return list(islice(self._packets, end - count, None))
 
     def interrupt(self) -> None:
         """What comes next does not continue the newest GOP: another connection."""

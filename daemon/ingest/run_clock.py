@@ -59,6 +59,10 @@ class RunClock:
         """The moment of a frame on CLOCK_MONOTONIC."""
         return pts_ns + round(self._offset_ns)
 
+    def pts_at_ns(self, mono_ns: int) -> int:
+        """The PTS of a moment on CLOCK_MONOTONIC, in nanoseconds."""
+        return mono_ns - round(self._offset_ns)
+
     def time_of(self, pts_ns: int, kernel: Synchronisation, camera_clock_ns: int | None = None) -> FrameTime:
         """The time of a frame with its two uncertainties."""
         relative_s = (self._spread(self._last_arrival_ns) + self.interval_ns() / 2) / NS

@@ -23,6 +23,8 @@ DECODABLE = {"h264": "H.264", "hevc": "H.265"}
 TIMEOUTS = (av.error.TimeoutError, av.error.ExitError, TimeoutError)  # the second is PyAV's own, from the interrupt
 REFUSALS = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 TIMED_OUT_SHARE = 0.9  # of the time-out: what fails so late failed because of it, whatever FFmpeg says ("Invalid data")
+# A key frame comes in one burst: the default of 64 kB loses it. What the kernel allows (net.core.rmem_max) is less.
+TRANSPORTS = {"tcp": {"rtsp_transport": "tcp"}, "udp": {"rtsp_transport": "udp", "buffer_size": str(4 << 20)}}
 NETWORK = {
     errno.ECONNREFUSED: "nothing listens at its address and port",
     errno.ECONNRESET: "it broke the connection off",
@@ -48,7 +50,7 @@ def open_stream(plan: WorkerPlan) -> Stream:
         container = av.open(
             with_credentials(plan.url, plan.credentials),
             options={
-                "rtsp_transport": "tcp",
+                **TRANSPORTS[plan.transport],
                 "timeout": str(round(longest_s * 1e6)),
                 # Our decoder finds out what FFmpeg would read a second of pictures for; they reach us as they come.
                 "analyzeduration": "1",

@@ -23,22 +23,22 @@ from daemon.domain import Run
 from daemon.errors import PeerGone
 from daemon.ingest.colour import Converter
 from daemon.ingest.condition import Condition, Signs, Watch, judge
-from daemon.ingest.connection import Connection
-from daemon.ingest.frames import Frames, Picture
-from daemon.ingest.incidents import Findings, Incidents
+from daemon.ingest.frames import Picture
+from daemon.ingest.incidents import Findings, How, Incidents
+from daemon.ingest.looking import Looking, Moment
 from daemon.ingest.outbox import Outbox
+from daemon.ingest.patrol import Patrol
 from daemon.ingest.plan import WorkerPlan
-from daemon.ingest.reader import Ended, Opened
 from daemon.ingest.recorder_link import RecorderLink
+from daemon.ingest.showing import Seen, Showing
 from daemon.log import set_up
-from daemon.messages import DetectorHello, FrameDone, RunBegan, StillTaken, Stop, ToWorker, WorkerBeat
+from daemon.messages import Capture, RunBegan, StillTaken, Stop, ToWorker, WorkerBeat
 from daemon.storage.still import encode
 from daemon.wire import Channel
 
 TICK_NS = NS // 4
 BEAT_NS = NS
 FLUSH_NS = 8 * NS // 10  # at a stop: the recorder gets what it can take in this time
-SLICE = 8  # packets decoded before the loop looks at its sockets again
 EX_SUPERVISOR_GONE = 70
 
 log = logging.getLogger("firewitness.worker")
@@ -57,42 +57,41 @@ class Worker:
     """Packets in; pictures to the detector; records to the recorder; a beat every second."""
 
     def __init__(self, plan: WorkerPlan, control: socket.socket, live: LiveChannel, clocks: Clocks) -> None:
-        self._plan, self._clocks, self._live = plan, clocks, live
+        self._plan, self._clocks = plan, clocks
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._control: Channel[Stop] = Channel(control, ToWorker)
-        self._connection = Connection(plan, self._wake_fd, clocks.monotonic_ns)
-        self._frames = Frames(plan, clocks)
+        self._control: Channel[Capture | Stop] = Channel(control, ToWorker)
+        self._converter = Converter()
         self._incidents = Incidents(plan)
+        self._showing = Showing(live, clocks, self._converter, plan.sub_stream_px)
+        self._looking = Looking(plan, self._wake_fd, clocks, self._showing, self._incidents)
+        self._patrol = Patrol(plan.work_socket, plan.input_px, plan.patrol_s, clocks)
         self._link = RecorderLink(plan.recorder_socket, plan.camera, Outbox(plan.unacked_bytes))
         self._watch = Watch(plan.max_interval_s)
-        self._converter = Converter()
-        self._announced: dict[tuple[str, int], tuple[Picture, int]] = {}
+        self._watched_ns = 0
         self._told_run: Run | None = None
-        self._replaced = 0
-        self._analysed_ns = clocks.monotonic_ns()
-        self._detector_failed = False
         self._stop_at_ns: int | None = None
         self._next_beat_ns = 0
         self._selector = selectors.DefaultSelector()
-        self._linked: Channel[Any] | None = None
+        self._followed: set[Channel[Any]] = set()
 
     def run(self) -> None:
         """Returns when it was told to stop and has told the recorder what it could."""
         self._watch_for(self._wake_fd, self._take_packets)
         self._watch_for(self._control, self._take_command)
-        self._watch_for(self._live, self._take_answers)
-        self._live.hello()
+        self._watch_for(self._showing.live, self._take_answers)
+        self._showing.live.hello()
         next_tick_ns = 0
         while not self._done():
-            busy = self._frames.waiting and not self._must_wait()
+            busy = self._looking.busy and self._stop_at_ns is None
             wait_s = 0.0 if busy else max(0.0, (next_tick_ns - self._clocks.monotonic_ns()) / NS)
             for key, _ in self._selector.select(min(wait_s, TICK_NS / NS)):
                 key.data()
-            self._decode()
+            self._look()
             if self._clocks.monotonic_ns() >= next_tick_ns:
                 next_tick_ns = self._clocks.monotonic_ns() + TICK_NS
                 self._tick()
-        self._connection.close()
+        self._looking.close()
+        self._patrol.close()
         self._link.close()
 
     def _done(self) -> bool:
@@ -106,29 +105,29 @@ class Worker:
     def _tick(self) -> None:
         now_ns = self._clocks.monotonic_ns()
         if self._stop_at_ns is None:
-            self._connection.tick()
+            self._looking.tick()
         self._take_packets()
-        self._live.hello()
+        self._showing.live.hello()
         if self._link.attempt():
             self._link.outbox.restate(self._incidents.present(self._clocks.wall_ns()))
         self._link.flush()
-        self._follow_link()
+        self._patrol.tick()
+        self._follow_links()
         quiet_ns = round(2 * self._plan.max_interval_s * NS)
-        if self._incidents.active and now_ns - self._analysed_ns > quiet_ns:
+        if self._incidents.active and now_ns - self._showing.analysed_ns > quiet_ns:
             self._record(self._incidents.time_passes(now_ns, self._clocks.wall_ns()), None)
         if now_ns >= self._next_beat_ns:
             self._next_beat_ns = now_ns + BEAT_NS
             self._beat(now_ns)
 
-    def _follow_link(self) -> None:
-        """Watches the recorder's connection of now instead of the one before."""
-        if self._linked is self._link.channel:
-            return
-        if self._linked is not None:
-            self._selector.unregister(self._linked)
-        self._linked = self._link.channel
-        if self._linked is not None:
-            self._watch_for(self._linked, self._take_acknowledgements)
+    def _follow_links(self) -> None:
+        """Watches the connections of now, to the recorder and to the detector's work channel, not those before."""
+        present = {self._link.channel: self._take_acknowledgements, self._patrol.channel: self._take_patrolled}
+        for gone in self._followed - present.keys():  # first: a new one can have the number of one that was closed
+            self._selector.unregister(gone)
+        for new in present.keys() - self._followed - {None}:
+            self._watch_for(new, present[new])
+        self._followed = {each for each in present if each is not None}
 
     # ------------------------------------------------------------------ what comes
 
@@ -137,83 +136,63 @@ class Worker:
             os.eventfd_read(self._wake_fd)
         except BlockingIOError:  # a tick, not a wake
             pass
-        for event in self._connection.events():
-            if isinstance(event, Opened):
-                self._frames.opened(event.codec, event.extradata, event.time_base)
-            elif isinstance(event, Ended):
-                self._frames.closed()
-            else:
-                self._frames.add(event)
-        self._be_eager()
+        self._looking.take_packets()
 
     def _take_command(self) -> None:
-        while self._control.receive() is not None:  # Stop is all that there is
-            if self._stop_at_ns is None:
+        while (received := self._control.receive()) is not None:
+            if isinstance(received[0], Stop) and self._stop_at_ns is None:
                 self._stop_at_ns = self._clocks.monotonic_ns() + FLUSH_NS
                 log.info("stopping")
 
     def _take_acknowledgements(self) -> None:
         self._link.receive()
         self._link.flush()
-        self._follow_link()
+        self._follow_links()
 
     def _take_answers(self) -> None:
-        for message in self._live.receive():
-            if isinstance(message, DetectorHello):
-                self._announced.clear()
-                self._analysed_ns = self._clocks.monotonic_ns()
-                self._detector_failed = False
-            else:
-                self._frame_done(message)
+        for seen in self._showing.answers():
+            if self._stop_at_ns is None:
+                self._seen(seen)
 
-    def _frame_done(self, done: FrameDone) -> None:
-        picture, _ = self._announced.pop((done.run, done.pts), (None, 0))
-        model = self._live.model
-        if done.outcome == "replaced":
-            self._replaced += 1
-        self._detector_failed = done.outcome == "failed"
-        if done.outcome != "analysed" or picture is None or model is None or self._stop_at_ns is not None:
+    def _take_patrolled(self) -> None:
+        patrolled = self._patrol.take()
+        self._follow_links()
+        if patrolled is not None and self._stop_at_ns is None and not self._incidents.active:
+            picture, detections, model = patrolled
+            if self._incidents.counting(detections, picture.size_px):
+                self._record(self._incidents.analysed(picture, detections, model, "patrol"), picture)
+
+    # ------------------------------------------------------------------ what follows
+
+    def _look(self) -> None:
+        if self._stop_at_ns is not None:
             return
-        self._analysed_ns = self._clocks.monotonic_ns()
-        if self._link.storing:
-            self._watch.watched(picture.run.id, picture.pts, picture.time.captured_at_ns, picture.mono_ns)
-        self._record(self._incidents.analysed(picture, done.detections, model), picture)
-        self._frames.eyes.active = self._incidents.active
-        self._be_eager()
+        for picture in self._looking.look():
+            if picture.run is not self._told_run:
+                self._told_run = picture.run
+                self._link.outbox.run(RunBegan(run=picture.run))
+            if not self._incidents.active and self._patrol.is_due(picture.size_px):
+                self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
+                self._follow_links()
 
-    def _be_eager(self) -> None:
-        self._connection.be_eager(self._incidents.active or self._frames.eyes.all)
-
-    # ------------------------------------------------------------------ what goes
-
-    def _must_wait(self) -> bool:
-        """In catching up, one frame at a time: a second would withdraw the first."""
-        return self._frames.catching_up and self._live.waiting > 0
-
-    def _decode(self) -> None:
-        for _ in range(SLICE):
-            if not self._frames.waiting or self._must_wait() or self._stop_at_ns is not None:
-                return
-            if (picture := self._frames.step()) is not None:
-                self._announce(picture)
-
-    def _announce(self, picture: Picture) -> None:
-        if picture.run is not self._told_run:
-            self._told_run = picture.run
-            self._link.outbox.run(RunBegan(run=picture.run))
-        free = self._live.free_buffer()
-        if free is None:
-            self._replaced += self._live.ready
+    def _seen(self, seen: Seen) -> None:
+        """The detector has looked at a picture."""
+        self._note_watched(seen)
+        if seen.view.stream == "sub":
+            self._looking.sub_seen(seen)
             return
-        index, buffer = free
-        small = self._converter.small(picture.frame, picture.colour, self._plan.input_px)
-        height, width = small.shape[:2]
-        buffer[: small.size].reshape(small.shape)[:] = small
-        original = (picture.run.width_px, picture.run.height_px)
-        if self._live.announce(index, (width, height), original, picture.run.id, picture.pts):
-            self._announced[(picture.run.id, picture.pts)] = (picture, self._clocks.monotonic_ns())
-        else:
-            self._replaced += 1
+        how: How = "whole" if seen.view.tile is None else "native"
+        self._record(self._incidents.analysed(seen.picture, seen.detections, seen.model, how), seen.picture)
+
+    def _note_watched(self, seen: Seen) -> None:
+        """Watched is what showed the whole picture, and could have been stored as the main stream's frame."""
+        picture = seen.picture
+        moment = Moment(picture.run, picture.pts) if seen.view.stream == "main" else self._looking.moment_of(picture)
+        if moment is None or seen.view.tile is not None or not self._link.storing:
+            return
+        if picture.mono_ns > self._watched_ns:  # in catching up, the sub-stream may have watched later ones already
+            self._watched_ns = picture.mono_ns
+            self._watch.watched(moment.run.id, moment.pts, picture.time.captured_at_ns, picture.mono_ns)
 
     def _record(self, findings: Findings, picture: Picture | None) -> None:
         for change in findings.changes:
@@ -225,36 +204,44 @@ class Worker:
                 jpeg = encode(pixels, wanted.evidence)
                 self._incidents.kept(wanted, len(jpeg))
                 self._link.outbox.still(StillTaken(evidence=wanted.evidence), jpeg, wanted.rank)
-        self._frames.eyes.active = self._incidents.active
+        if self._incidents.active:
+            self._patrol.break_off()
+        self._looking.decide()
         self._link.flush()
 
     def _condition(self, now_ns: int) -> Condition:
-        announced = min((since for _, since in self._announced.values()), default=None)
-        undecoded = self._frames.undecoded_since_ns
-        streaming = self._connection.state == "streaming"
+        connection, frames = self._looking.main.connection, self._looking.main.frames
+        announced, undecoded = self._showing.oldest_ns, frames.undecoded_since_ns
         signs = Signs(
-            connection=self._connection.condition,
+            connection=connection.condition,
             disk=self._link.disk,
-            detector_ready=self._live.ready and not self._detector_failed,
+            detector_ready=self._showing.live.ready and not self._showing.failed,
             announced_s=(now_ns - announced) / NS if announced is not None else None,
-            packet_s=self._connection.silent_s() if streaming else None,
+            packet_s=connection.silent_s() if connection.state == "streaming" else None,
             undecoded_s=(now_ns - undecoded) / NS if undecoded is not None else None,
-            analysed_s=(now_ns - self._analysed_ns) / NS,
+            analysed_s=(now_ns - self._showing.analysed_ns) / NS,
         )
-        return judge(signs, self._plan.read_timeout_s, self._plan.max_interval_s)
+        condition = judge(signs, self._plan.read_timeout_s, self._plan.max_interval_s)
+        fallback = self._looking.fallback
+        if condition.reason != "ok" or fallback is None:
+            return condition
+        return Condition(
+            "ok", f"detection runs on the main stream: the sub-stream is {fallback.reason}, {fallback.detail}"
+        )
 
     def _beat(self, now_ns: int) -> None:
-        self._frames.check_clock()
+        main, sub = self._looking.main, self._looking.sub
+        main.frames.check_clock()
         condition = self._condition(now_ns)
         self._link.watermark(self._watch.watermark(condition, self._clocks.wall_ns(), now_ns))
-        run, ring = self._told_run, self._frames.ring
+        run, ring = self._told_run, main.frames.ring
         self._control.send(
             WorkerBeat(
-                state=self._connection.state,
-                since_mono_ns=self._connection.since_ns,
+                state=main.connection.state,
+                since_mono_ns=main.connection.since_ns,
                 condition=condition.reason,
                 detail=condition.detail,
-                packet_mono_ns=self._connection.packet_ns,
+                packet_mono_ns=main.connection.packet_ns,
                 watched_at_ns=self._watch.at_ns,
                 width_px=run.width_px if run else 0,
                 height_px=run.height_px if run else 0,
@@ -264,9 +251,14 @@ class Worker:
                 ring_available=ring.available,
                 unacked_bytes=self._link.outbox.bytes,
                 frames_watched=self._watch.frames,
-                frames_replaced=self._replaced,
-                reconnects=self._connection.reconnects,
+                frames_replaced=self._showing.replaced,
+                reconnects=main.connection.reconnects,
                 incident=self._incidents.most_advanced,
+                frames_analysed=self._showing.analysed,
+                interval_s=self._showing.longest_interval_s(),
+                stills_dropped=self._link.outbox.stills_dropped,
+                sub_state=sub.connection.state if sub else "",
+                sub_condition=sub.condition.reason if sub else "",
             )
         )
 

@@ -26,6 +26,9 @@ class FakePacket:
     size: int = 4
     duration: int = 3600
 
+    def __post_init__(self) -> None:
+        self.dts = self.pts if self.dts is None else self.dts
+
     def __bytes__(self) -> bytes:
         return b"data"
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Parts of a picture in its own resolution, for what is too small once the whole is scaled: pure geometry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.domain import Box, Detection
+
+OVERLAP = 0.1  # of a tile's side, at least: a small flame on a border is whole in one of the two
+SAME = 0.5  # of the smaller box's area: two tiles have seen the same thing
+
+
+class Tile(NamedTuple):
+    """A part of a picture, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Its pixels, without a copy."""
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def is_larger(size_px: tuple[int, int], tile_px: int) -> bool:
+    """Whether a picture loses anything by being scaled to fit tile_px × tile_px."""
+    return max(size_px) > tile_px
+
+
+def tiles_of(size_px: tuple[int, int], tile_px: int) -> list[Tile]:
+    """As few tiles as cover the picture, evenly spread, row by row; at the edges they are clamped to it."""
+    width, height = size_px
+    return [
+        Tile(left, top, min(tile_px, width), min(tile_px, height))
+        for top in _starts(height, tile_px)
+        for left in _starts(width, tile_px)
+    ]
+
+
+def tile_around(place: Box, size_px: tuple[int, int], tile_px: int) -> Tile:
+    """The tile whose middle is the middle of a normalised place, as far as the picture's edges let it."""
+    width, height = (min(tile_px, side) for side in size_px)
+    x, y = (place[0] + place[2]) / 2 * size_px[0], (place[1] + place[3]) / 2 * size_px[1]
+    left = min(max(0, round(x - width / 2)), size_px[0] - width)
+    top = min(max(0, round(y - height / 2)), size_px[1] - height)
+    return Tile(left, top, width, height)
+
+
+def in_picture(tile: Tile, detections: Iterable[Detection]) -> tuple[Detection, ...]:
+    """Boxes in pixels of the tile as boxes in pixels of the picture."""
+    moved = []
+    for each in detections:
+        x1, y1, x2, y2 = each.box
+        moved.append(replace(each, box=(x1 + tile.left, y1 + tile.top, x2 + tile.left, y2 + tile.top)))
+    return tuple(moved)
+
+
+def merged(found: Sequence[tuple[Tile, Detection]], size_px: tuple[int, int]) -> tuple[Detection, ...]:
+    """What the tiles of one picture showed, in its pixels, each thing once, the strongest first.
+
+    Of two that show the same thing the one that no inner border cuts is taken, then the stronger.
+    """
+    order = sorted(found, key=lambda each: (_cut(each[0], each[1], size_px), -each[1].confidence))
+    kept: list[Detection] = []
+    for _, detection in order:
+        if not any(detection.label == other.label and _same(detection.box, other.box) for other in kept):
+            kept.append(detection)
+    return tuple(sorted(kept, key=lambda each: -each.confidence))
+
+
+def _starts(side: int, tile_px: int) -> list[int]:
+    if side <= tile_px:
+        return [0]
+    count = math.ceil((side - tile_px) / (tile_px * (1 - OVERLAP))) + 1
+    return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
+
+
+def _cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
+    """Whether a tile's border that is not the picture's goes through it."""
+    x1, y1, x2, y2 = detection.box
+    right, bottom = tile.left + tile.width, tile.top + tile.height
+    return (
+        (tile.left > 0 and x1 <= tile.left + 1)
+        or (tile.top > 0 and y1 <= tile.top + 1)
+        or (right < size_px[0] and x2 >= right - 1)
+        or (bottom < size_px[1] and y2 >= bottom - 1)
+    )
+
+
+def _same(one: Box, other: Box) -> bool:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((each[2] - each[0]) * (each[3] - each[1]) for each in (one, other))
+    return width > 0 and height > 0 and width * height >= SAME * smaller
