@@ -23,6 +23,7 @@ COMMANDS = {
     "detect": "look for fire and smoke in picture files",
     "purge": "remove evidence older than the retention now instead of within the hour",
     "verify": "check ledger, files and index against each other",
+    "reindex": "make the index anew from ledger and stills, while the daemon is stopped",
     "init": "begin a new store where another one was known",
     "clock": "accept: trust the host's clock for the purge as it is now",
 }

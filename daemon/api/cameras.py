@@ -9,6 +9,7 @@ from typing import Any
 from daemon.api.live import Live, LiveStatus
 from daemon.api.problems import Problem
 from daemon.clock import rfc3339
+from daemon.domain import DRILL_CAMERA
 from daemon.settings import Settings
 from daemon.storage.queries import Index
 
@@ -17,18 +18,26 @@ class Cameras:
     """What /api/v1/cameras answers and the page shows."""
 
     def __init__(self, settings: Settings, index: Index, live: LiveStatus) -> None:
-        self._configured = settings.cameras
+        self._configured = tuple(settings.cameras)
         self._index = index
         self._live = live
 
     def names(self) -> list[str]:
-        """Configured ones in their order, then those that only the evidence knows."""
+        """Those of now in their order, then those that only the evidence knows."""
+        return self._names(self._live.now())
+
+    def _names(self, live: Live) -> list[str]:
+        now = self._of_now(live)
         known = [camera["name"] for camera in self._index.cameras()]
-        return [*self._configured, *(name for name in known if name not in self._configured)]
+        return [*now, *(name for name in known if name not in now)]
+
+    def _of_now(self, live: Live) -> tuple[str, ...]:
+        """The daemon knows what a reload has changed; while it is silent, what this process was started with."""
+        return tuple(live.status.get("cameras", self._configured))
 
     def check(self, name: str | None) -> None:
         """Raises Problem 400 for a name that is no camera's: an empty list would look like "nothing was seen"."""
-        if name is not None and name not in self.names():
+        if name is not None and name != DRILL_CAMERA and name not in self.names():
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"camera: there is no {name}; there are {', '.join(self.names()) or 'none yet'}"
             )
@@ -38,13 +47,13 @@ class Cameras:
         live = self._live.now()
         first_seen = {camera["name"]: camera["first_seen_at"] for camera in self._index.cameras()}
         return {
-            "items": [self._one(name, live, first_seen.get(name)) for name in self.names()],
+            "items": [self._one(name, live, first_seen.get(name)) for name in self._names(live)],
             "daemon": {"ready": live.ready, "why": live.why_not_ready()},
         }
 
     def _one(self, name: str, live: Live, first_seen_at: str | None) -> dict[str, Any]:
         said = live.status.get("cameras", {}).get(name, {})
-        if name not in self._configured:
+        if name not in self._of_now(live):
             said = {"state": "removed", "condition": "disabled", "detail": "not in the configuration any more"}
         elif live.silence:
             said = {"state": "unknown", "condition": "daemon", "detail": live.silence}

@@ -7,6 +7,7 @@ reading through daemon/storage/queries.py. Times are UTC nanoseconds.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,9 @@ def check_sqlite() -> None:
 def writing_engine(root: Path) -> Engine:
     """The recorder's engine, of which there is one per store; makes the schema where there is none."""
     check_sqlite()
-    engine = create_engine(f"sqlite+pysqlite:///{path_of(root)}", module=sqlite, poolclass=NullPool)
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path_of(root)}", module=sqlite, poolclass=NullPool, json_serializer=_json
+    )
     event.listen(engine, "connect", _set_up_writer)
     with engine.begin() as connection:
         version = migrations.version_of(connection)
@@ -218,6 +221,11 @@ def store_error(error: SQLAlchemyError, root: Path) -> StoreError:
         if words in text:
             return StoreError(state, f"{path_of(root)}: {text}")
     return StoreError("damaged", f"{path_of(root)}: {text}")
+
+
+def _json(value: Any) -> str:
+    """One text for one value, so that an index made anew equals the one before."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _set_up_writer(connection: Any, _: object) -> None:

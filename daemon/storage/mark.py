@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from daemon.storage.index import MetaRow
 from daemon.storage.ledger import Head, Line
 
-_SIZE, _FOLDER, _NOTED = "size:", "folder:", "noted:"
+_SIZE, _FOLDER, _NOTED, _REBUILDING = "size:", "folder:", "noted:", "rebuilding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Mark:
     offset: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
+    rebuilding: bool = False
+    """The index was lost and is made anew: what lies behind the mark is old and durable, not new."""
 
 
 def read(session: Session) -> Mark | None:
@@ -38,12 +40,23 @@ def read(session: Session) -> Mark | None:
         int(values["offset"]),
         {key.removeprefix(_SIZE): int(value) for key, value in values.items() if key.startswith(_SIZE)},
         frozenset(key.removeprefix(_FOLDER) for key in values if key.startswith(_FOLDER)),
+        _REBUILDING in values,
     )
 
 
 def begin(session: Session) -> None:
     """The mark of a store without a line: committed before the first one, so that all behind it is known to be new."""
     _put(session, {"seq": "0", "hash": Head().hash, "file": "", "offset": "0"})
+
+
+def begin_rebuilding(session: Session) -> None:
+    """As `begin`, for a store that has lines; until `end_rebuilding` whoever opens it goes on with it."""
+    begin(session)
+    _put(session, {_REBUILDING: ""})
+
+
+def end_rebuilding(session: Session) -> None:
+    session.execute(delete(MetaRow).where(MetaRow.key == _REBUILDING))
 
 
 def move(session: Session, line: Line) -> None:

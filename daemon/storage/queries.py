@@ -307,6 +307,7 @@ def _evidence(row: EvidenceRow) -> Item:
         "width": record.get("width_px"),
         "height": record.get("height_px"),
         "kind": row.kind,
+        "drill": row.drill,
         "detections": record.get("detections", []),
         "incident": row.incident,
         "image": f"/api/v1/evidence/{row.id}/image",

@@ -55,7 +55,7 @@ class Recorder:
         self._clocks, self._listening = clocks, listening
         enabled = {name: camera.enabled for name, camera in settings.cameras.items()}
         self._cameras = frozenset({*enabled, DRILL_CAMERA})
-        self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled))
+        self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled), self._may_go_on)
         self._watching = Watching(clocks, 2 * settings.detect.max_interval, enabled)
         self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._cameras_changed)
         self._unsaid = [_settings(settings.sha256(), enabled)]
@@ -276,6 +276,11 @@ class Recorder:
             return
         with self._supervisor.beating_while("recovering the store"):
             self._storing.look()
+
+    def _may_go_on(self, lines: int) -> bool:
+        """Between portions of a recovery: whether nobody has told us to stop meanwhile."""
+        self._supervisor.listen()
+        return not (self._stopping or self._supervisor.stopping)
 
     def _tell_state(self) -> None:
         """At a change of the disk's state: to the gaps, and to every worker."""

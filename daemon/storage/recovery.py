@@ -8,8 +8,9 @@ nothing older; that is `verify`'s. A crash in the midst of it is only another st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ from daemon.storage.ledger import ChainBreak, Head, Ledger, Line, files, follow,
 from daemon.storage.mark import Mark
 from daemon.storage.paths import LEDGER, STILL_NAME, day_folders, folder_of, still_path, stored_body
 
+PORTION = 1000  # lines of one transaction: a kill goes on there, and memory stays small
 Bodies = list[tuple[str, dict[str, Any]]]
+GoingOn = Callable[[int], bool]
+"""Told after each portion how many lines have their rows; False breaks the recovery off, for the next start."""
 
 
 @dataclass(slots=True)
@@ -46,12 +50,15 @@ class Recovery:
     """Ids of stills whose file was gone."""
 
 
-def recover(disk: Disk, root: Path, connection: Connection, at_ns: int) -> tuple[Recovery, Ledger]:
+def recover(
+    disk: Disk, root: Path, connection: Connection, at_ns: int, going_on: GoingOn = lambda lines: True
+) -> tuple[Recovery, Ledger]:
     """Recovers; afterwards files, lines and rows agree and the ledger can be written.
 
-    Raises StoreError `damaged` where the ledger is broken at a place that was durable: nothing is changed then.
+    Raises StoreError `damaged` where the ledger is broken at a place that was durable: nothing is changed then; and
+    `starting` where `going_on` broke it off.
     """
-    return _Recoverer(disk, root, connection).recover(at_ns)
+    return _Recoverer(disk, root, connection, going_on).recover(at_ns)
 
 
 @dataclass(slots=True)
@@ -68,36 +75,38 @@ class _Tail:
 
 
 class _Recoverer:
-    def __init__(self, disk: Disk, root: Path, connection: Connection) -> None:
-        self._disk, self._root, self._connection = disk, root, connection
+    def __init__(self, disk: Disk, root: Path, connection: Connection, going_on: GoingOn) -> None:
+        self._disk, self._root, self._connection, self._going_on = disk, root, connection, going_on
         self._ledger_folder = root / LEDGER
         self._done = Recovery()
         self._unlinked_in: set[str] = set()
 
     def recover(self, at_ns: int) -> tuple[Recovery, Ledger]:
         known = self._mark()
-        if known is not None:
-            self._check_mark(known)
+        self._check_mark(known)
         self._disk.sync_folder(self._ledger_folder)
-        tail = self._read_tail(known or Mark(), may_cut=known is not None)
-        if known is not None:
+        tail = self._read_tail(known)
+        if not known.rebuilding:
             self._write_again(tail)
-        self._apply_tail(known or Mark(), tail)
+        self._apply_tail(known, tail)
         ends = {name: end for name, (_, end) in tail.spans.items()}
         ledger = Ledger(self._disk, self._ledger_folder, tail.head, ends)
-        folders = day_folders(self._disk, self._root) if known is None else sorted(known.folders)
+        folders = day_folders(self._disk, self._root) if known.rebuilding else sorted(known.folders)
         self._complete(ledger, tail, folders, at_ns)
         return self._done, ledger
 
     # ------------------------------------------------------------------ the ledger's tail
 
-    def _mark(self) -> Mark | None:
+    def _mark(self) -> Mark:
         with Session(self._connection) as session, session.begin():
             known = mark.read(session)
-            if known is None and not any(files(self._disk, self._ledger_folder).values()):
-                mark.begin(session)  # a new store: all that will be found behind this is new
-                known = Mark()
-        return known
+            if known is not None:
+                return known
+            if any(files(self._disk, self._ledger_folder).values()):
+                mark.begin_rebuilding(session)
+                return Mark(rebuilding=True)
+            mark.begin(session)  # a new store: all that will be found behind this is new
+            return Mark()
 
     def _check_mark(self, known: Mark) -> None:
         sizes = files(self._disk, self._ledger_folder)
@@ -113,7 +122,7 @@ class _Recoverer:
         if found != known.head.hash:
             raise _damage(f"ledger/{known.file}: line {known.head.seq}, which ends at byte {known.offset}, was changed")
 
-    def _read_tail(self, known: Mark, *, may_cut: bool) -> _Tail:
+    def _read_tail(self, known: Mark) -> _Tail:
         spans = {
             name: (known.sizes.get(name, 0), size) for name, size in files(self._disk, self._ledger_folder).items()
         }
@@ -124,13 +133,13 @@ class _Recoverer:
                     raise StoreError("wrong", f"the ledger has a line {line.kind!r}: a newer Firewitness wrote it")
                 tail.head, tail.lines = line.head, tail.lines + 1
                 tail.spans[line.file] = (spans[line.file][0], line.end)
-                if line.kind == "purged":
+                if line.kind == "purged" and not known.rebuilding:  # of all years they would not fit into memory
                     tail.purged.update(line.body["ids"])
         except ChainBreak as broken:
-            self._take_cut(tail, spans, broken, may_cut)
+            self._take_cut(tail, spans, broken, may_cut=not known.rebuilding)
         return tail
 
-    def _take_cut(self, tail: _Tail, spans: dict[str, tuple[int, int]], broken: ChainBreak, may_cut: bool) -> None:
+    def _take_cut(self, tail: _Tail, spans: dict[str, tuple[int, int]], broken: ChainBreak, *, may_cut: bool) -> None:
         for name, (_, stop) in spans.items():
             end = tail.spans[name][1]
             if end < stop:
@@ -151,14 +160,16 @@ class _Recoverer:
                     self._disk.write_at(self._ledger_folder / name, start, file.read(end - start))
 
     def _apply_tail(self, known: Mark, tail: _Tail) -> None:
-        if not tail.lines:
-            return
-        with Session(self._connection) as session, session.begin():
-            for line in follow(self._disk, self._ledger_folder, known.head, tail.spans):
-                self._apply(session, line, tail.purged)
-                mark.move(session, line)
-            self._sync_unlinked()
-        self._done.lines_applied = tail.lines
+        lines = follow(self._disk, self._ledger_folder, known.head, tail.spans)
+        while portion := list(islice(lines, PORTION)):
+            with Session(self._connection) as session, session.begin():
+                for line in portion:
+                    self._apply(session, line, tail.purged)
+                    mark.move(session, line)
+                self._sync_unlinked()
+            self._done.lines_applied += len(portion)
+            if not self._going_on(self._done.lines_applied):
+                raise StoreError("starting", "opening the store was broken off; the next start goes on with it")
 
     def _apply(self, session: Session, line: Line, purged: set[str]) -> None:
         evidence = None
@@ -212,6 +223,7 @@ class _Recoverer:
                 apply(session, line, records.get(line.body["id"]) if line.kind == "stored" else None)
                 mark.move(session, line)
             mark.use_folders(session, ())
+            mark.end_rebuilding(session)
 
     def _look_into(self, folder: str, records: dict[str, Evidence]) -> Bodies:
         there = self._remove_parts(folder)

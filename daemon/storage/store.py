@@ -30,7 +30,7 @@ from daemon.storage.apply import KINDS, apply, batches
 from daemon.storage.durable import Disk, Lock, RealDisk, make_folders, part_of
 from daemon.storage.ledger import Line
 from daemon.storage.paths import EVIDENCE, LEDGER, folder_of, still_path, stored_body
-from daemon.storage.recovery import Recovery, recover
+from daemon.storage.recovery import GoingOn, Recovery, recover
 from daemon.storage.storing_times import StoringTimes
 from daemon.storage.trusted_clock import TrustedClock
 
@@ -76,8 +76,12 @@ class Store:
         cameras: Sequence[str],
         new_store: bool = False,
         disk: Disk | None = None,
+        going_on: GoingOn = lambda lines: True,
     ) -> Store:
-        """Right disk, lock, recovery, then the `opened` line. Raises StoreError(state, sentence)."""
+        """Right disk, lock, recovery, then the `opened` line. Raises StoreError(state, sentence).
+
+        `going_on` hears of a long recovery's progress and can break it off.
+        """
         disk = disk or RealDisk()
         root, state_dir = disks.root_of(settings), disks.state_dir_of(settings)
         disks.make_root(disk, root, state_dir, new_store=new_store)
@@ -89,7 +93,7 @@ class Store:
             id_ = disks.identify(disk, root, state_dir, clocks, new_store=new_store)
             with _sqlite_mapped(root):
                 store = cls(settings, clocks, disk, lock)
-                store._begin(id_, version, cameras)
+                store._begin(id_, version, cameras, going_on)
         except BaseException:
             if store is not None:
                 store._release()
@@ -98,11 +102,12 @@ class Store:
             raise
         return store
 
-    def _begin(self, id_: str, version: str, cameras: Sequence[str]) -> None:
+    def _begin(self, id_: str, version: str, cameras: Sequence[str], going_on: GoingOn) -> None:
         self.id = id_
         for name in (LEDGER, EVIDENCE):
             make_folders(self.disk, self.root / name, self.root)
-        self.recovered, self._ledger = recover(self.disk, self.root, self._connection, self._clocks.wall_ns())
+        at_ns = self._clocks.wall_ns()
+        self.recovered, self._ledger = recover(self.disk, self.root, self._connection, at_ns, going_on)
         with self._session() as session:
             nothing_stored = session.scalar(select(index.EvidenceRow.id).limit(1)) is None
             self._run_seq = session.scalar(select(func.max(index.RunRow.run_seq))) or 0
@@ -194,6 +199,11 @@ class Store:
                 for column in (index.EvidenceRow.id, index.RunRow.id):
                     known.update(session.scalars(select(column).where(column.in_(some))))
         return known
+
+    def count(self) -> int:
+        """How many stills are there."""
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(index.EvidenceRow)) or 0
 
     def next_run_seq(self) -> int:
         """The next run's place among all runs of the store; counts on."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from daemon.clock import NS, Clocks
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
-from daemon.storage.recovery import Recovery
+from daemon.storage.recovery import GoingOn, Recovery
 from daemon.storage.store import Entry, Store
 
 RETRY_S = 3.0
@@ -19,11 +19,20 @@ _log = logging.getLogger("firewitness")
 class Storing:
     """The store while it can be used. `state` is the disk's (DiskState), `detail` one sentence where it is not ok."""
 
-    def __init__(self, settings: StorageSettings, clocks: Clocks, version: str, cameras: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: StorageSettings,
+        clocks: Clocks,
+        version: str,
+        cameras: Sequence[str],
+        going_on: GoingOn = lambda lines: True,
+    ) -> None:
+        """`going_on` can break off the opening of a store that has much to recover."""
         self.store: Store | None = None
         self.state, self.detail = "gone", "not opened yet"
         self._settings, self._clocks, self._version, self._cameras = settings, clocks, version, cameras
         self._next_try_mono_ns = 0
+        self._going_on = going_on
 
     @property
     def usable(self) -> Store | None:
@@ -63,7 +72,9 @@ class Storing:
 
     def _open(self) -> None:
         try:
-            store = Store.open(self._settings, self._clocks, version=self._version, cameras=self._cameras)
+            store = Store.open(
+                self._settings, self._clocks, version=self._version, cameras=self._cameras, going_on=self._going_on
+            )
         except StoreError as error:
             self._fail(error)
             return

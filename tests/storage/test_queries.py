@@ -103,6 +103,7 @@ def test_item_has_the_fields_of_the_api(store: Store, index: Index) -> None:
         "width": evidence.width_px,
         "height": evidence.height_px,
         "kind": evidence.kind,
+        "drill": False,
         "detections": [
             {"label": each.label, "confidence": each.confidence, "box": list(each.box), "zone": each.zone}
             for each in evidence.detections
