@@ -82,10 +82,16 @@ class CameraThresholds(Block):
     smoke: Share | None = None
 
 
+def _own_name(value: str) -> str:
+    if value.startswith("("):
+        raise ValueError("a name must not begin with (: Firewitness marks what it found itself so")
+    return value
+
+
 class IgnoreZone(Block):
     """Where fire is meant to be: a burner, a welding place. It marks detections and starts no incident."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_own_name)]
     polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
     labels: Annotated[tuple[Label, ...], Field(min_length=1)] = ("fire", "smoke")
 

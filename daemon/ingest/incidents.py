@@ -7,11 +7,11 @@ Gives records, makes no pictures and sends nothing. The rules number incidents; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from daemon.clock import NS
-from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, counting_boxes, observe, tick
+from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, counting_boxes, observe, tick
 from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Incident, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.frames import Picture
@@ -70,6 +70,8 @@ class Incidents:
             int, int
         ] = {}  # open, and begun by the patrol: how often in a row the whole picture showed it
         self._now_s = 0.0
+        self.standing: tuple[Zone, ...] = ()
+        """Where the last round of the patrol saw what stood there before: no suspicion in its own resolution."""
 
     @property
     def active(self) -> bool:
@@ -93,10 +95,12 @@ class Incidents:
         """Whether something is open that the whole picture shows."""
         return len(self._state.tracks) > len(self._native)
 
-    def counting(self, detections: Sequence[Detection], size_px: tuple[int, int]) -> tuple[Box, ...]:
+    def counting(
+        self, detections: Sequence[Detection], size_px: tuple[int, int], how: How = "whole"
+    ) -> tuple[Box, ...]:
         """Places of the detections that the rules would count, as shares of the picture's height."""
         height_px = size_px[1]
-        boxes = counting_boxes(detections, size_px, self._settings)
+        boxes = counting_boxes(detections, size_px, self._settings_for(how))
         return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
 
     def analysed(
@@ -105,7 +109,7 @@ class Incidents:
         """The detector has looked at a picture of the main stream."""
         size_px = picture.size_px
         now_s = self._advance(picture.mono_ns)
-        seen = observe(self._state, detections, size_px, now_s, self._settings)
+        seen = observe(self._state, detections, size_px, now_s, self._settings_for(how))
         self._state = seen.state
         self._note_native(seen.events, how)
         changes = self._changes(seen.events, picture.time.captured_at_ns)
@@ -116,6 +120,11 @@ class Incidents:
                 stills.append(Wanted(self._evidence(picture, role, seen.detections, model), rank, role))
         self._forget(seen.events)
         return Findings(changes, tuple(stills))
+
+    def _settings_for(self, how: How) -> RuleSettings:
+        if how == "whole" or not self.standing:
+            return self._settings
+        return replace(self._settings, zones=self._settings.zones + self.standing)
 
     def _note_native(self, events: Sequence[Event], how: How) -> None:
         if how == "patrol":

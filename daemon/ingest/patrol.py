@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
+from daemon.detect.rules import Zone
 from daemon.domain import Detection, ModelInfo
 from daemon.errors import MessageError, PeerGone
 from daemon.ids import new_id
 from daemon.ingest.frames import Picture
+from daemon.ingest.standing import Standing
 from daemon.ingest.tiles import Tile, in_picture, is_larger, merged, tiles_of
 from daemon.memory import sealed
 from daemon.messages import WorkAnswer, WorkRequest
@@ -42,6 +44,8 @@ class Patrolled(NamedTuple):
     picture: Picture
     detections: tuple[Detection, ...]
     model: ModelInfo
+    standing: tuple[Zone, ...]
+    """Where something was seen that stood there before."""
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Patrol:
         # not all cameras at once, which were started together
         self._next_ns = clocks.monotonic_ns() + round(random.random() * self._every_ns)
         self._round: _Round | None = None
+        self._standing = Standing()
         self.channel: Channel[WorkAnswer] | None = None
         self.rounds = 0
         """Pictures that were searched whole."""
@@ -116,7 +121,8 @@ class Patrol:
             return None
         self._round = None
         self.rounds += 1
-        return Patrolled(current.picture, merged(current.found, current.picture.size_px), current.model)
+        detections = merged(current.found, current.picture.size_px)
+        return Patrolled(current.picture, detections, current.model, self._standing.look(current.pixels, detections))
 
     def close(self) -> None:
         """Ends its connection."""

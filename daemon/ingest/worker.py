@@ -158,8 +158,9 @@ class Worker:
         patrolled = self._patrol.take()
         self._follow_links()
         if patrolled is not None and self._stop_at_ns is None and not self._incidents.active:
-            picture, detections, model = patrolled
-            if self._incidents.counting(detections, picture.size_px):
+            picture, detections, model, standing = patrolled
+            self._incidents.standing = standing
+            if self._incidents.counting(detections, picture.size_px, "patrol"):
                 self._record(self._incidents.analysed(picture, detections, model, "patrol"), picture)
 
     # ------------------------------------------------------------------ what follows

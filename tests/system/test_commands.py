@@ -55,7 +55,7 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     assert daemon.command("purge").returncode == 0
     assert daemon.command("clock", "accept").stdout.startswith("The purge now goes by 20")
     assert daemon.command("verify").returncode == 0
-    gap = daemon.get("/api/v1/gaps")["items"][0]
+    (gap, *_) = wait_for(lambda: daemon.get("/api/v1/gaps")["items"], 20, "the camera's gap")
     assert (gap["camera"], gap["reason"], gap["to"]) == ("yard", "unreachable", None)
     daemon.stop()
     assert daemon.command("verify").stdout.splitlines()[-1] == "verified: nothing is wrong"

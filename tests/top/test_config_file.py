@@ -162,6 +162,11 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 2: api.host: the tag tag:yaml.org,2002:python/object:os.system cannot be used here; write the "
             "value alone",
         ),
+        (
+            HALL + "    ignore: [{name: (x), polygon: [[0, 0], [1, 0], [1, 1]]}]\n",
+            "FILE, line 4: cameras.hall.ignore.0.name: a name must not begin with (: Firewitness marks what it found "
+            "itself so",
+        ),
         ("- 1\n", "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, storage, api"),
     ],
 )
