@@ -16,7 +16,9 @@ Box = tuple[float, float, float, float]
 Label = Literal["fire", "smoke"]
 LABELS: tuple[Label, ...] = ("fire", "smoke")
 
-EvidenceKind = Literal["first_suspect", "first_confirmed", "hit", "context", "manual", "reference"]
+EvidenceKind = Literal[
+    "first_suspect", "first_confirmed", "hit", "context", "manual", "reference", "last_clean", "first_visible"
+]
 IncidentKind = Literal["detected", "manual"]
 """manual: somebody asked for it (`Incident.reason`); the detector had no part in its states."""
 IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]

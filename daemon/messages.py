@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from daemon.domain import Detection, Evidence, Incident, ModelInfo, Run
+from daemon.origin.record import Analysis
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -46,6 +47,12 @@ class IncidentChanged(Message, frozen=True):
     id: str
     at_ns: int
     incident: Incident
+
+
+class Analysed(Message, frozen=True):
+    """Worker → recorder: what one going back found; after its stills. Acknowledged by `analysis.id`."""
+
+    analysis: Analysis
 
 
 class Watermark(Message, frozen=True):
@@ -92,7 +99,7 @@ class RecorderState(Message, frozen=True):
     disk: str
 
 
-ToRecorder = RecorderHello | RunBegan | StillTaken | IncidentChanged | Watermark | StillsDropped
+ToRecorder = RecorderHello | RunBegan | StillTaken | IncidentChanged | Analysed | Watermark | StillsDropped
 ToWorkerFromRecorder = Ack | RecorderState
 
 

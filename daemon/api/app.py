@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from daemon.api import codes, evidence, guard, health, pages, problems
+from daemon.api import codes, evidence, guard, health, origin, pages, problems
 from daemon.api.cameras import Cameras
 from daemon.api.codes import Refusal
 from daemon.api.live import LiveStatus
@@ -44,6 +44,7 @@ def create_app(
     app.register_blueprint(health.blueprint(live))
     cameras = Cameras(settings, index, live)
     app.register_blueprint(evidence.blueprint(index, cameras, clocks))
+    app.register_blueprint(origin.blueprint(index, clocks))
     app.register_blueprint(pages.blueprint(index, cameras, clocks))
     _install_errors(app)
     return app

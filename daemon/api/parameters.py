@@ -120,6 +120,12 @@ class Image(Parameters):
     width: Annotated[int, Field(ge=64, le=1920)] | None = None
 
 
+class Origin(Parameters):
+    """/api/v1/incidents/<id>/origin: the newest analysis, or all of them."""
+
+    all: Literal["0", "1"] = "0"
+
+
 class NoParameters(Parameters):
     """A URL that takes none."""
 

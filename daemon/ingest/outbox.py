@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Records that are not yet durable, in order, within a cap in bytes; no sockets.
 
-At the cap stills go by rank, the oldest first; then, should the store be away for weeks, the oldest transitions, runs.
+At the cap stills go by rank, the oldest first; then, should the store be away for weeks, the oldest transitions, runs,
+analyses.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.ingest.keeping import Rank
-from daemon.messages import IncidentChanged, RunBegan, StillsDropped, StillTaken
+from daemon.messages import Analysed, IncidentChanged, RunBegan, StillsDropped, StillTaken
 
 MOST_SENT = 32  # sent and unacknowledged at a time: descriptors in flight are limited (docs/seams.md)
 RECORD_BYTES = 1000  # what a record costs besides its picture, generously
@@ -21,7 +22,7 @@ class Record:
     """One record that waits; `jpeg` is there where it is a still."""
 
     id: str
-    message: RunBegan | IncidentChanged | StillTaken
+    message: RunBegan | IncidentChanged | StillTaken | Analysed
     jpeg: bytes | None = None
     rank: Rank | None = None
     sent: bool = False
@@ -54,6 +55,10 @@ class Outbox:
     def incident(self, message: IncidentChanged) -> None:
         """A transition."""
         self._add(Record(message.id, message))
+
+    def analysis(self, message: Analysed) -> None:
+        """What going back found, after its stills."""
+        self._add(Record(message.analysis.id, message))
 
     def restate(self, states: Sequence[IncidentChanged]) -> None:
         """The present states of open incidents, before all else: a recorder that was gone may hold them interrupted.

@@ -7,6 +7,7 @@ stills. Applying a line twice leaves what applying it once does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -117,6 +118,13 @@ def _incident(session: Session, line: Line, evidence: Evidence | None) -> None:
     _follow_stills(session, [body["id"]], strongest or 0.0)
 
 
+def _analysis(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    values = {key: body[key] for key in ("id", "incident", "camera")}
+    told = json.loads(record.canonical(body))  # as the ledger gives it back, so that a row made anew is the same
+    _put(session, index.AnalysisRow, values | {"ledger_seq": line.seq, "body": told})
+
+
 def _gap(session: Session, line: Line, evidence: Evidence | None) -> None:
     body = line.body
     values = {key: body[key] for key in ("id", "camera", "reason", "detail")}
@@ -185,7 +193,7 @@ def _put(session: Session, table: type[index.Row], values: dict[str, Any]) -> No
 _Applier = Callable[[Session, Line, Evidence | None], None]
 _APPLIERS: dict[str, _Applier] = {
     "opened": _opened, "closed": _nothing, "settings": _settings, "run": _run, "stored": _stored,
-    "incident": _incident, "gap": _gap, "coverage": _coverage, "purged": _purged, "missing": _missing,
+    "incident": _incident, "analysis": _analysis, "gap": _gap, "coverage": _coverage, "purged": _purged, "missing": _missing,
     "repaired": _nothing, "head": _nothing,
 }  # fmt: skip
 KINDS = frozenset(_APPLIERS)

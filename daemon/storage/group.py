@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.domain import Run
+from daemon.origin import record as origin
+from daemon.origin.record import Analysis
 from daemon.storage import bodies
 from daemon.storage.incoming import Connection
 from daemon.storage.store import Entry, Store
@@ -22,7 +24,7 @@ class Item:
 
     connection: Connection
     id: str
-    what: Entry | Run | None
+    what: Entry | Run | Analysis | None
     """None: known already, and acknowledged with what came before it."""
     bytes: int = 0
 
@@ -47,11 +49,11 @@ class Group:
     def entries(self, store: Store) -> list[Entry]:
         """What is not stored yet: a worker sends again what was not acknowledged to it, whatever the reason."""
         known = store.knows([item.id for item in self.items])
-        entries = []
+        entries: list[Entry] = []
         for item in self.items:
             if item.what is not None and item.id not in known:
                 known.add(item.id)
-                entries.append(_entry(item.what, store))
+                entries.append(_entry(item.what, store, entries))
         return entries
 
     def told(self) -> list[Entry]:
@@ -64,5 +66,19 @@ class Group:
             yield connection, [item.id for item in self.items if item.connection is connection]
 
 
-def _entry(what: Entry | Run, store: Store) -> Entry:
-    return Entry("run", bodies.run(what, store.next_run_seq())) if isinstance(what, Run) else what
+def _entry(what: Entry | Run | Analysis, store: Store, before: Sequence[Entry]) -> Entry:
+    match what:
+        case Run():
+            return Entry("run", bodies.run(what, store.next_run_seq()))
+        case Analysis():
+            return Entry("analysis", origin.to_json(replace(what, previous=_previous(what, store, before))))
+        case _:
+            return what
+
+
+def _previous(analysis: Analysis, store: Store, before: Sequence[Entry]) -> str | None:
+    """The newest analysis of its incident, also where it is of the same group."""
+    here = [
+        entry.body["id"] for entry in before if entry.kind == "analysis" and entry.body["incident"] == analysis.incident
+    ]
+    return here[-1] if here else store.newest_analysis(analysis.incident)

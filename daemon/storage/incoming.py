@@ -21,6 +21,7 @@ from daemon.domain import Evidence, GapReason, Incident, IncidentState
 from daemon.errors import MessageError, PeerGone
 from daemon.messages import (
     Ack,
+    Analysed,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -30,12 +31,15 @@ from daemon.messages import (
     ToRecorder,
     Watermark,
 )
-from daemon.storage import still
+from daemon.origin import record as origin
+from daemon.origin.record import Analysis
+from daemon.storage import record, still
 from daemon.storage.record import LARGEST
 from daemon.storage.store import Entry, Store
 from daemon.wire import Channel
 
 MOST_STILL_BYTES = 32_000_000
+MOST_ANALYSIS_BYTES = 200_000
 _IDS_IN_ACK = 1000
 _MOST_PX = 65_535  # a JPEG has no more
 _MOST_IN_RATIO = 2**31 - 1
@@ -121,6 +125,9 @@ def check(message: ToRecorder, camera: str | None, descriptors: int) -> None:
             _own(incident.camera, camera)
             _ids(message.id, incident.id)
             _incident(incident)
+        case Analysed(analysis=analysis):
+            _own(analysis.camera, camera)
+            _analysis(analysis)
         case Watermark():
             _require(message.condition in _CONDITIONS, f"the condition {message.condition!r}")
             _times(message.at_ns, message.watched_at_ns, message.watched_mono_ns, message.since_at_ns)
@@ -164,6 +171,20 @@ def _incident(incident: Incident) -> None:
     _require(incident.state in _STATES, f"the incident state {incident.state!r}")
     _times(incident.first_suspect_at_ns, incident.first_confirmed_at_ns, incident.ended_at_ns)
     _finite(incident.max_confidence, *incident.place)
+
+
+def _analysis(analysis: Analysis) -> None:
+    first, last = analysis.first_visible, analysis.last_clean
+    _ids(analysis.id, analysis.incident, first.run, *([first.evidence] if first.evidence else []))
+    _ids(*([last.run] if last else []), *([last.evidence] if last and last.evidence else []))
+    _require(analysis.previous is None, "an analysis that names the one before")
+    _times(analysis.analysed_at_ns, analysis.confirmed_at_ns, first.at_ns, last.at_ns if last else 0)
+    _times(*(each.at_ns for each in analysis.chain), *(each.at_ns for each in analysis.growth))
+    try:
+        size = len(record.canonical(origin.to_json(analysis)))
+    except ValueError as error:
+        raise MessageError(f"an analysis that cannot be stored: {error}") from error
+    _require(size <= MOST_ANALYSIS_BYTES, f"an analysis of {size} bytes")
 
 
 def _require(condition: bool, what: str) -> None:

@@ -140,6 +140,19 @@ class SightingRow(Row):
     confidence: Mapped[float]
 
 
+class AnalysisRow(Row):
+    """What one going back found; of an incident there can be several, the newest by ledger_seq."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (Index("analyses_incident", "incident", "ledger_seq"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    incident: Mapped[str]
+    camera: Mapped[str]
+    ledger_seq: Mapped[int]
+    body: Mapped[dict[str, Any]]
+    """The ledger line's body."""
+
+
 class GapRow(Row):
     """An interval in which a camera was not watched; open while to_at_ns is null."""
 

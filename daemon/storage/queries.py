@@ -24,6 +24,7 @@ from daemon.storage import heartbeat, shares
 from daemon.storage.coverage import HOUR_NS, hour_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import (
+    AnalysisRow,
     CameraRow,
     CoverageRow,
     EvidenceRow,
@@ -129,6 +130,19 @@ class Index:
         with self._session() as session:
             row = session.get(IncidentRow, id)
             return None if row is None else _incident(row)
+
+    def confirmed_at_ns(self, id: str) -> int | None:
+        """When an incident was first confirmed; None when it never was."""
+        with self._session() as session:
+            return session.scalar(select(IncidentRow.first_confirmed_at_ns).where(IncidentRow.id == id))
+
+    def analyses(self, incident: str) -> list[Item]:
+        """The bodies of an incident's analyses (docs/formats.md), the newest first."""
+        row = AnalysisRow
+        with self._session() as session:
+            return list(
+                session.scalars(select(row.body).where(row.incident == incident).order_by(row.ledger_seq.desc()))
+            )
 
     # ---- what was not seen
 

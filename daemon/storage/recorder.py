@@ -23,6 +23,7 @@ from daemon.domain import DRILL_CAMERA
 from daemon.errors import MessageError, PeerGone
 from daemon.lifeline import watch
 from daemon.messages import (
+    Analysed,
     CamerasChanged,
     IncidentChanged,
     Message,
@@ -163,7 +164,7 @@ class Recorder:
     def _item(
         self,
         connection: Connection,
-        message: RunBegan | StillTaken | IncidentChanged,
+        message: RunBegan | StillTaken | IncidentChanged | Analysed,
         descriptors: list[int],
         store: Store,
     ) -> Item:
@@ -176,6 +177,8 @@ class Recorder:
                 return Item(connection, evidence.id, entry, entry.body["bytes"])
             case IncidentChanged():
                 return Item(connection, message.id, self._watching.incident(message.incident))
+            case Analysed(analysis=analysis):
+                return Item(connection, analysis.id, analysis)
 
     def _store(self, group: Group) -> None:
         def step(store: Store) -> None:

@@ -57,6 +57,8 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
     return {f"{name}_at": at, f"{name}_at_ns": exact}
 
 
+_MODEL: Schema = _object(sha256=_SHA256, name=_TEXT, runtime=_TEXT, input_px=_COUNT, labels=_list(_TEXT))
+
 RECORD: Schema = _object(
     id=_UUID,
     camera=_CAMERA,
@@ -77,7 +79,7 @@ RECORD: Schema = _object(
         _object(label=_TEXT, confidence=_SHARE, box=_tuple(_NUMBER, 4), zone=_or_null(_TEXT)), maxItems=MAX_DETECTIONS
     ),
     detections_omitted=_COUNT,
-    model=_object(sha256=_SHA256, name=_TEXT, runtime=_TEXT, input_px=_COUNT, labels=_list(_TEXT)),
+    model=_MODEL,
     thresholds={"type": "object", "additionalProperties": _SHARE},
     damage=_one_of(Damage),
     colour=_tuple(_TEXT, 2),
@@ -128,6 +130,54 @@ BODIES: dict[str, Schema] = {
         previous=_or_null(_UUID),
         ignored_zones=_list(_TEXT),
         reason=_TEXT,
+    ),
+    "analysis": _object(
+        id=_UUID,
+        incident=_UUID,
+        camera=_CAMERA,
+        source={"enum": ["ring", "clip"]},
+        times={"enum": ["measured", "claimed"]},
+        **_moment("analysed"),
+        previous=_or_null(_UUID),
+        model=_MODEL,
+        thresholds={"type": "object", "additionalProperties": _SHARE},
+        **_moment("confirmed"),
+        first_visible=_object(
+            at=_AT,
+            at_ns=_DECIMAL,
+            uncertainty_s=_SECONDS,
+            relative_uncertainty_s=_SECONDS,
+            run=_UUID,
+            pts=_DECIMAL,
+            label=_TEXT,
+            confidence=_SHARE,
+            box=_tuple(_NUMBER, 4),
+            point=_tuple(_NUMBER, 2),
+            evidence=_or_null(_UUID),
+        ),
+        last_clean=_or_null(_object(at=_AT, at_ns=_DECIMAL, run=_UUID, pts=_DECIMAL, evidence=_or_null(_UUID))),
+        clean_s=_SECONDS,
+        ended={"enum": ["clean", "record_begins", "bound"]},
+        looks=_COUNT,
+        component=_object(
+            name=_or_null(_TEXT),
+            share=_SHARE,
+            candidates=_list(_object(name=_TEXT, share=_SHARE)),
+            note=_TEXT,
+        ),
+        chain=_list(
+            _object(at=_AT, at_ns=_DECIMAL, label=_or_null(_TEXT), confidence=_SHARE, sighting=_FLAG), maxItems=200
+        ),
+        growth=_list(_object(at=_AT, at_ns=_DECIMAL, fire=_SHARE, smoke=_SHARE), maxItems=200),
+        arrival=_object(
+            columns=_COUNT,
+            rows=_COUNT,
+            cells=_list(
+                {"type": "array", "prefixItems": [_COUNT, _COUNT, _TEXT, _NUMBER], "minItems": 4, "maxItems": 4}
+            ),
+        ),
+        drill=_FLAG,
+        version=_TEXT,
     ),
     "gap": _object(
         id=_UUID,

@@ -192,11 +192,11 @@ class Store:
     # ------------------------------------------------------------------ asking
 
     def knows(self, ids: Collection[str]) -> set[str]:
-        """Those of the ids that are stored: of evidence or of runs."""
+        """Those of the ids that are stored: of evidence, of runs or of analyses."""
         known: set[str] = set()
         with self._session() as session:
             for some in batches(list(ids)):
-                for column in (index.EvidenceRow.id, index.RunRow.id):
+                for column in (index.EvidenceRow.id, index.RunRow.id, index.AnalysisRow.id):
                     known.update(session.scalars(select(column).where(column.in_(some))))
         return known
 
@@ -204,6 +204,14 @@ class Store:
         """How many stills are there."""
         with self._session() as session:
             return session.scalar(select(func.count()).select_from(index.EvidenceRow)) or 0
+
+    def newest_analysis(self, incident: str) -> str | None:
+        """The id of an incident's newest analysis."""
+        row = index.AnalysisRow
+        with self._session() as session:
+            return session.scalar(
+                select(row.id).where(row.incident == incident).order_by(row.ledger_seq.desc()).limit(1)
+            )
 
     def next_run_seq(self) -> int:
         """The next run's place among all runs of the store; counts on."""
@@ -357,7 +365,7 @@ class Store:
     def _refuse_wrong(self, entries: Sequence[Entry]) -> None:
         if wrong := {entry.kind for entry in entries} - KINDS:
             raise ValueError(f"no kind of line: {wrong}")
-        ids = [entry.body["id"] for entry in entries if entry.kind in ("stored", "run")]
+        ids = [entry.body["id"] for entry in entries if entry.kind in ("stored", "run", "analysis")]
         if len(set(ids)) < len(ids) or (again := self.knows(ids)):
             raise ValueError(f"stored already: {sorted(again) if len(set(ids)) == len(ids) else 'twice in one group'}")
 

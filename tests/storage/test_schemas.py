@@ -13,8 +13,10 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from daemon.domain import Evidence
+from daemon.messages import Analysed
 from daemon.storage import record, schemas
 from daemon.storage.apply import KINDS
+from tests.storage.analysis_kit import analysis_of
 from tests.storage.recorder_under_test import Host, Worker, wait_for
 from tests.storage.test_record import EVIDENCE
 
@@ -74,6 +76,8 @@ def test_a_recorder_s_ledger_keeps_to_it(tmp_path: Path) -> None:
         incident = worker.incident("suspect")
         worker.take(kind="first_suspect", incident=incident.id)
         worker.incident("ended", id=incident.id, ended_at_ns=time.time_ns())
+        analysis = analysis_of(incident.id, time.time_ns())
+        worker._keep(analysis.id, Analysed(analysis=analysis))
         worker.settle()
         with worker.watching():
             wait_for(lambda: worker.frames > 10, "frames")

@@ -147,6 +147,7 @@ def old_store(tmp_path: Path) -> Path:
     connection = sqlite.connect(str(index.path_of(tmp_path / "store")))
     connection.executescript(
         "DROP INDEX evidence_space; DROP INDEX evidence_drill; ALTER TABLE incidents DROP COLUMN reason;"
+        "DROP TABLE analyses;"
         "PRAGMA user_version = 1;"
     )
     connection.close()

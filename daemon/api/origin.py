@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What going back found of an incident: /api/v1/incidents/<id>/origin, /growth and /arrival.png; docs/origin.md.
+
+It says when and where fire first appeared to this camera, as the newest analysis has it, and never a cause.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import cv2
+import numpy as np
+from flask import Blueprint, Response, jsonify, request
+
+from daemon.api.parameters import NoParameters, Origin, parse
+from daemon.api.problems import Problem
+from daemon.clock import NS, Clocks
+from daemon.storage.queries import Index
+
+PATIENCE_NS = 600 * NS  # an analysis that has not come by then was given up (docs/origin.md, In the worker)
+SCALE = 10  # pixels of the picture for a cell of the grid
+_BGR = {"fire": (40, 80, 255), "smoke": (230, 200, 170)}
+_OPAQUE, _FAINT = 230, 70  # how much the first and the last cell cover
+
+_NO_INCIDENT = "There is no such incident."
+_NOT_CONFIRMED = "The incident was not confirmed: only then is its beginning looked for."
+_UNDER_WAY = "Going back is under way: the incident was confirmed less than ten minutes ago."
+_NONE = "There is no analysis of this incident: nothing was held any more of what came before it, or the daemon ended before it was done."
+
+
+def blueprint(index: Index, clocks: Clocks) -> Blueprint:
+    """Routes below an incident."""
+    api = Blueprint("origin_api", __name__, url_prefix="/api/v1/incidents/<uuid:incident_id>")
+
+    def newest(incident_id: UUID) -> dict[str, Any]:
+        return _analyses(index, clocks, str(incident_id))[0]
+
+    @api.get("/origin")
+    def origin(incident_id: UUID) -> Response:
+        asked = parse(Origin, request.args)
+        found = _analyses(index, clocks, str(incident_id))
+        answer = {"items": [_origin(each) for each in found]} if asked.all == "1" else _origin(found[0])
+        return _fresh(jsonify(answer))
+
+    @api.get("/growth")
+    def growth(incident_id: UUID) -> Response:
+        parse(NoParameters, request.args)
+        body = newest(incident_id)
+        items = [{"at": each["at"], "fire": each["fire"], "smoke": each["smoke"]} for each in body["growth"]]
+        return _fresh(
+            jsonify({"analysis": body["id"], "of": "area of boxes, as shares of the picture", "items": items})
+        )
+
+    @api.get("/arrival.png")
+    def arrival(incident_id: UUID) -> Response:
+        parse(NoParameters, request.args)
+        return _fresh(Response(arrival_png(newest(incident_id)["arrival"]), content_type="image/png"))
+
+    return api
+
+
+def _analyses(index: Index, clocks: Clocks, incident_id: str) -> list[dict[str, Any]]:
+    """The bodies of an incident's analyses, the newest first; Problem 404 with `state` where there is none yet."""
+    incident = index.incident_one(incident_id)
+    if incident is None:
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_INCIDENT)
+    found = index.analyses(incident_id)
+    if found:
+        return found
+    confirmed_at_ns = index.confirmed_at_ns(incident_id)
+    if confirmed_at_ns is None:
+        raise Problem(HTTPStatus.NOT_FOUND, _NOT_CONFIRMED, state="not_confirmed")
+    if clocks.wall_ns() - confirmed_at_ns < PATIENCE_NS:
+        raise Problem(HTTPStatus.NOT_FOUND, _UNDER_WAY, state="under_way")
+    raise Problem(HTTPStatus.NOT_FOUND, _NONE, state="none")
+
+
+def _origin(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of an analysis without what has URLs of its own, and without times that JSON's readers would round."""
+    first, last = body["first_visible"], body["last_clean"]
+    kept = ("id", "incident", "camera", "source", "times", "analysed_at", "previous", "model", "thresholds")
+    return {
+        **{key: body[key] for key in kept},
+        "confirmed_at": body["confirmed_at"],
+        "first_visible": _without_exact(first),
+        "burning_when_record_begins": last is None,
+        "last_clean": None if last is None else _without_exact(last),
+        "clean_s": body["clean_s"],
+        "ended": body["ended"],
+        "component": body["component"],
+        "chain": [_without_exact(each) for each in body["chain"]],
+        "looks": body["looks"],
+        "drill": body["drill"],
+        "version": body["version"],
+    }
+
+
+def _without_exact(of: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in of.items() if key not in ("at_ns", "pts")}
+
+
+def arrival_png(arrival: dict[str, Any]) -> bytes:
+    """The map as a transparent picture to lay over a still: what burned first covers most."""
+    cells = arrival["cells"]
+    latest_s = max((after_s for *_, after_s in cells), default=0.0) or 1.0
+    grid = np.zeros((arrival["rows"], arrival["columns"], 4), np.uint8)
+    for column, row, label, after_s in cells:
+        share = min(max(after_s / latest_s, 0.0), 1.0)
+        grid[row, column] = (*_BGR.get(label, (255, 255, 255)), round(_OPAQUE + (_FAINT - _OPAQUE) * share))
+    size = (arrival["columns"] * SCALE, arrival["rows"] * SCALE)
+    encoded, png = cv2.imencode(".png", cv2.resize(grid, size, interpolation=cv2.INTER_NEAREST))
+    if not encoded:
+        raise ValueError("the map cannot be encoded")
+    return bytes(png)
+
+
+def _fresh(answer: Response) -> Response:
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
