@@ -109,14 +109,18 @@ class Evidence:
     height_px: int
     detections: tuple[Detection, ...]
     incident: str | None
-    model: ModelInfo
+    model: ModelInfo | None
+    """None: nobody has looked at it, so that it has no detections means nothing."""
     thresholds: dict[str, float]
+    """Empty where nobody has looked."""
     damage: str
     colour: tuple[str, str]
     """Matrix and range the stream's YUV was taken as, such as ("bt709", "limited")."""
     version: str
     detections_omitted: int = 0
     drill: bool = False
+    reduced_from_px: tuple[int, int] | None = None
+    """Width and height of the camera's frame where the picture is a smaller one of it. Boxes are in pixels of the picture."""
 
 
 @dataclass(frozen=True, slots=True)

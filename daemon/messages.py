@@ -231,6 +231,8 @@ class WorkerBeat(Message, frozen=True):
     sub_state: str = ""
     """WorkerState of the sub-stream; empty without detect_url."""
     sub_condition: str = ""
+    capture: str = ""
+    """The incident of the capture that is under way, or empty."""
 
 
 class DetectorBeat(Message, frozen=True):
@@ -287,13 +289,14 @@ class Stop(Message, frozen=True):
 class Capture(Message, frozen=True):
     """Supervisor → worker: keep the ring's pictures from `before_s` before now until `after_s` after it as a manual incident.
 
-    The incident's id is the supervisor's, so that whoever asked is told it at once.
+    The incident's id is the supervisor's, so that whoever asked is told it at once; `every_s` is between two stills.
     """
 
     incident: str
     reason: str
     before_s: float
     after_s: float
+    every_s: float
 
 
 class CamerasChanged(Message, frozen=True):

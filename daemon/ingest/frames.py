@@ -61,6 +61,7 @@ class Frames:
         self._failed_keys = 0
         self._decoder: Decoder | None = None
         self._codec, self._time_base = "", Fraction(1, 90_000)
+        self._extradata: bytes | None = None
         self._next_cause: str | None = None
         self._todo: deque[Packet] = deque()
         self._newest: Packet | None = None
@@ -68,7 +69,7 @@ class Frames:
 
     def opened(self, codec: str, extradata: bytes | None, time_base: Fraction) -> None:
         """A new connection: what is decoded is forgotten, what is in the ring stays."""
-        self._codec, self._time_base = codec, time_base
+        self._codec, self._time_base, self._extradata = codec, time_base, extradata
         self._decoder = Decoder(codec, extradata)
         self._todo.clear()
         self.ring.interrupt()
@@ -208,37 +209,41 @@ class Frames:
     def _new_run(self, cause: str, packet: Packet) -> None:
         self._next_cause = None
         was_all = self.eyes.all
-        self.run = LiveRun(cause, self._codec, self._time_base, self._clocks)
+        self.run = LiveRun(cause, self._codec, self._time_base, self._clocks, self._extradata)
         self.eyes.restart()
         if was_all and cause != "connected" and not packet.key:
             self.eyes.go_on()
         self.run.add(packet)
 
-    def _picture(self, decoded: Decoded) -> Picture | None:
-        frame, packet, damage = decoded
-        run = self._sized(packet, frame)
-        record = run.record or run.describe(self._plan.camera, frame.width, frame.height)
-        assert run.clock is not None
-        assert packet.pts is not None
-        return Picture(
-            frame=frame,
-            run=record,
-            pts=packet.pts,
-            mono_ns=run.clock.at_mono_ns(packet.pts_ns),
-            time=run.time_of(packet),
-            damage=damage,
-            colour=colour_of(frame, self._plan.matrix, self._plan.colour_range),
-            key=packet.key,
-        )
+    def _picture(self, decoded: Decoded) -> Picture:
+        return picture_of(decoded, self._sized(decoded.packet, decoded.frame), self._plan)
 
     def _sized(self, packet: Packet, frame: VideoFrame) -> LiveRun:
         """The packet's run; a new one when the camera has changed its parameters within it."""
         run, record = packet.run, packet.run.record
         if record is None or (record.width_px, record.height_px) == (frame.width, frame.height):
             return run
-        new = LiveRun("parameters", self._codec, self._time_base, self._clocks)
+        new = LiveRun("parameters", self._codec, self._time_base, self._clocks, self._extradata)
         for each in (packet, *(other for other in self._todo if other.run is run)):
             new.add(each)
         if self.run is run:
             self.run = new
         return new
+
+
+def picture_of(decoded: Decoded, run: LiveRun, plan: WorkerPlan) -> Picture:
+    """The frame with all that its record needs; where it is the run's first, the run has its record from then on."""
+    frame, packet, damage = decoded
+    record = run.record or run.describe(plan.camera, frame.width, frame.height)
+    assert run.clock is not None
+    assert packet.pts is not None
+    return Picture(
+        frame=frame,
+        run=record,
+        pts=packet.pts,
+        mono_ns=run.clock.at_mono_ns(packet.pts_ns),
+        time=run.time_of(packet),
+        damage=damage,
+        colour=colour_of(frame, plan.matrix, plan.colour_range),
+        key=packet.key,
+    )

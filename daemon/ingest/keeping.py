@@ -33,10 +33,12 @@ EARLY_S = 0.05  # frames do not fall on the schedule's ticks
 class Rank(IntEnum):
     """What is let go first when the recorder cannot take any more (docs/seams.md)."""
 
-    THINNED = 0
+    REFERENCE = 0
+    THINNED = 1
     """Thinned hits, and context."""
-    HIT = 1
-    FIRST = 2
+    MANUAL = 2
+    HIT = 3
+    FIRST = 4
     """first_suspect and first_confirmed."""
 
 

@@ -21,6 +21,8 @@ class LiveRun:
     codec: str
     time_base: Fraction
     clocks: Clocks
+    extradata: bytes | None = None
+    """Its connection's: without it, what is left of it in the ring may not be decodable."""
     id: str = field(default_factory=new_id)
     clock: RunClock | None = None
     record: Run | None = None

@@ -49,8 +49,9 @@ class Outbox:
         return len(self._records)
 
     def run(self, message: RunBegan) -> None:
-        """A run, before anything of it."""
-        self._add(Record(message.run.id, message))
+        """A run, before anything of it; once is enough."""
+        if message.run.id not in self._records:
+            self._add(Record(message.run.id, message))
 
     def incident(self, message: IncidentChanged) -> None:
         """A transition."""
@@ -126,6 +127,8 @@ class Outbox:
         self.bytes -= record.bytes
         if isinstance(record.message, StillTaken):
             self.stills_dropped += 1
+            if record.rank is Rank.REFERENCE:
+                return  # the camera was watched all the same: no gap
             at_ns = record.message.evidence.time.captured_at_ns
             before = self.dropped or StillsDropped(count=0, from_at_ns=at_ns, to_at_ns=at_ns)
             self.dropped = StillsDropped(

@@ -29,6 +29,8 @@ class Ring:
         self._no_key_since_ns: int | None = None
         self.bytes = 0
         self.available = True
+        self.added = 0
+        """How many packets it has taken in all: packets are numbered from 0 on."""
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -44,6 +46,7 @@ class Ring:
                 return
         self._packets.append(packet)
         self._gops[-1] += 1
+        self.added += 1
         self.bytes += len(packet.data) + PACKET_OVERHEAD_BYTES
         self._drop_old(packet.emitted_ns)
 
@@ -69,6 +72,26 @@ class Ring:
             if first.pts is None or first.pts_ns <= pts_ns:
                 break
         return list(islice(self._packets, end - count, None))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what comes now is kept."""
+        return self.available and self._open
+
+    def number_at(self, emitted_ns: int) -> int:
+        """The number of the key frame from which all can be decoded that was given out since that moment."""
+        number = self.added - len(self._packets)
+        end = len(self._packets)
+        for length in reversed(self._gops):
+            end -= length
+            if self._packets[end].emitted_ns <= emitted_ns:
+                return number + end
+        return number
+
+    def numbered_from(self, number: int) -> list[Packet]:
+        """What is still there of the packets from that number on."""
+        first = self.added - len(self._packets)
+        return list(islice(self._packets, max(number - first, 0), None))
 
     def interrupt(self) -> None:
         """What comes next does not continue the newest GOP: another connection."""

@@ -21,6 +21,7 @@ from daemon.clock import NS, Clocks, host_clocks
 from daemon.detect.live import LiveChannel
 from daemon.domain import Run
 from daemon.errors import PeerGone
+from daemon.ingest.capturing import Capturing
 from daemon.ingest.colour import Converter
 from daemon.ingest.condition import Condition, Signs, Watch, judge
 from daemon.ingest.frames import Picture
@@ -30,6 +31,7 @@ from daemon.ingest.outbox import Outbox
 from daemon.ingest.patrol import Patrol
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.recorder_link import RecorderLink
+from daemon.ingest.references import References
 from daemon.ingest.showing import Seen, Showing
 from daemon.log import set_up
 from daemon.messages import Capture, RunBegan, StillTaken, Stop, ToWorker, WorkerBeat
@@ -66,6 +68,8 @@ class Worker:
         self._looking = Looking(plan, self._wake_fd, clocks, self._showing, self._incidents)
         self._patrol = Patrol(plan.work_socket, plan.input_px, plan.patrol_s, clocks)
         self._link = RecorderLink(plan.recorder_socket, plan.camera, Outbox(plan.unacked_bytes))
+        self._references = References(plan, clocks, self._converter, self._link.outbox)
+        self._capturing = Capturing(plan, clocks, self._converter, self._looking.main.frames, self._link.outbox)
         self._watch = Watch(plan.max_interval_s)
         self._watched_ns = 0
         self._told_run: Run | None = None
@@ -82,7 +86,7 @@ class Worker:
         self._showing.live.hello()
         next_tick_ns = 0
         while not self._done():
-            busy = self._looking.busy and self._stop_at_ns is None
+            busy = (self._looking.busy or self._capturing.busy) and self._stop_at_ns is None
             wait_s = 0.0 if busy else max(0.0, (next_tick_ns - self._clocks.monotonic_ns()) / NS)
             for key, _ in self._selector.select(min(wait_s, TICK_NS / NS)):
                 key.data()
@@ -109,7 +113,9 @@ class Worker:
         self._take_packets()
         self._showing.live.hello()
         if self._link.attempt():
-            self._link.outbox.restate(self._incidents.present(self._clocks.wall_ns()))
+            now_utc_ns = self._clocks.wall_ns()
+            present = (*self._incidents.present(now_utc_ns), *self._capturing.present(now_utc_ns))
+            self._link.outbox.restate(present)
         self._link.flush()
         self._patrol.tick()
         self._follow_links()
@@ -140,7 +146,9 @@ class Worker:
 
     def _take_command(self) -> None:
         while (received := self._control.receive()) is not None:
-            if isinstance(received[0], Stop) and self._stop_at_ns is None:
+            if isinstance(received[0], Capture):
+                self._capturing.begin(received[0])
+            elif self._stop_at_ns is None:
                 self._stop_at_ns = self._clocks.monotonic_ns() + FLUSH_NS
                 log.info("stopping")
 
@@ -172,9 +180,13 @@ class Worker:
             if picture.run is not self._told_run:
                 self._told_run = picture.run
                 self._link.outbox.run(RunBegan(run=picture.run))
+            self._references.came(picture)
+            self._capturing.came(picture)
             if not self._incidents.active and self._patrol.is_due(picture.size_px):
                 self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
                 self._follow_links()
+        if self._capturing.turn():
+            self._link.flush()
 
     def _seen(self, seen: Seen) -> None:
         """The detector has looked at a picture."""
@@ -260,6 +272,7 @@ class Worker:
                 stills_dropped=self._link.outbox.stills_dropped,
                 sub_state=sub.connection.state if sub else "",
                 sub_condition=sub.condition.reason if sub else "",
+                capture=self._capturing.incident_id,
             )
         )
 

@@ -66,10 +66,13 @@ class Incidents:
         return ended
 
     def _continued(self, new: Incident, aspect: float) -> str | None:
+        if new.kind != "detected":
+            return None
         candidates = [
             each
             for each in self._of[new.camera].values()
             if each.state == "interrupted"
+            and each.kind == "detected"
             and each.ended_at_ns is not None
             # both ways, since the wall clock can have stepped between the two
             and abs(new.first_suspect_at_ns - each.ended_at_ns) <= CONTINUED_WITHIN_NS

@@ -102,6 +102,7 @@ class EvidenceRow(Row):
     __table_args__ = (
         Index("evidence_camera_time", "camera", "captured_at_ns", "id"),
         Index("evidence_time", "captured_at_ns", "id"),
+        Index("evidence_shown", "captured_at_ns", "id", sqlite_where=text("kind != 'reference'")),
         Index("evidence_incident", "incident", "captured_at_ns", "id"),
         Index("evidence_kind_time", "kind", "captured_at_ns", "id"),
         Index("evidence_space", "camera", "kind", "ledger_seq", "bytes"),

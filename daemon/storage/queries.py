@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -36,6 +36,9 @@ from daemon.storage.index import (
 )
 
 MOST_ITEMS = 500
+REFERENCE = "reference"
+UNANALYSED = (REFERENCE, "manual")
+"""Kinds of stills that do not tell that their camera was watched."""
 _DAY_NS = 86_400 * NS
 _SILENCE_NS = round(2 * heartbeat.PERIOD_S * NS)  # beyond the limit: one heartbeat that came late
 
@@ -72,7 +75,10 @@ class Index:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Stills; with `label` and `min_confidence` those in which one detection has both. ValueError: a bad cursor."""
+        """Stills; with `label` and `min_confidence` those in which one detection has both. ValueError: a bad cursor.
+
+        Reference stills only where `kind` asks for them: they tell what a camera saw, not that anything was seen.
+        """
         query = evidence_query(camera, from_ns, to_ns, label, min_confidence, incident, kind)
         key = _evidence_key(camera, label, incident)
         with self._session() as session:
@@ -221,6 +227,8 @@ def evidence_query(
         wanted.append((row.camera if incident is None else _aside(row.camera)) == camera)
     if kind is not None:
         wanted.append((row.kind if incident is camera is label is None else _aside(row.kind)) == kind)
+    elif incident is None and at_ns is not sighting.captured_at_ns:  # what has either is no reference still
+        wanted.append((row.kind if camera is None else _aside(row.kind)) != literal_column(f"'{REFERENCE}'"))
     query = select(row)
     if label is not None:
         strong = [sighting.label == label, *([] if min_confidence is None else [sighting.confidence >= min_confidence])]
@@ -320,8 +328,10 @@ def _evidence(row: EvidenceRow) -> Item:
         "bytes": row.bytes,
         "width": record.get("width_px"),
         "height": record.get("height_px"),
+        "reduced_from": record.get("reduced_from_px"),
         "kind": row.kind,
         "drill": row.drill,
+        "analysed": record.get("model") is not None if record else None,
         "detections": record.get("detections", []),
         "incident": row.incident,
         "image": f"/api/v1/evidence/{row.id}/image",
@@ -344,6 +354,7 @@ def _incident(row: IncidentRow) -> Item:
         "previous": row.previous,
         "place": row.place,
         "ignored_zones": row.ignored_zones,
+        "reason": row.reason,
     }
 
 
@@ -397,7 +408,9 @@ def _frames(session: Session, camera: str, span: shares.Span, seen: CameraBeat |
 
 def _last_known(session: Session, row: CameraRow) -> Known:
     ended = select(func.max(GapRow.to_at_ns)).where(GapRow.camera == row.name)
-    captured = select(func.max(EvidenceRow.captured_at_ns)).where(EvidenceRow.camera == row.name)
+    captured = select(func.max(EvidenceRow.captured_at_ns)).where(
+        EvidenceRow.camera == row.name, EvidenceRow.kind.not_in(UNANALYSED)
+    )
     return Known(row.first_seen_at_ns, session.scalar(ended) or 0, session.scalar(captured) or 0)
 
 

@@ -49,17 +49,18 @@ class _Record(msgspec.Struct):
     height_px: _Count
     detections: tuple[_Found, ...]
     detections_omitted: _Count
-    model: ModelInfo
+    model: ModelInfo | None
     thresholds: dict[str, float]
     damage: str
     colour: tuple[str, str]
     drill: bool
     version: str
+    reduced_from_px: tuple[_Count, _Count] | None = None
 
 
 def to_json(evidence: Evidence) -> dict[str, Any]:
     """The record as docs/formats.md has it: integers that may pass 2^53 are decimal strings."""
-    time, clock = evidence.time, evidence.time.camera_clock_ns
+    time, clock, reduced_from_px = evidence.time, evidence.time.camera_clock_ns, evidence.reduced_from_px
     return {
         "id": evidence.id,
         "camera": evidence.camera,
@@ -79,12 +80,13 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "height_px": evidence.height_px,
         "detections": [_found(each) for each in evidence.detections],
         "detections_omitted": evidence.detections_omitted,
-        "model": _model(evidence.model),
+        "model": None if evidence.model is None else _model(evidence.model),
         "thresholds": {label: float(value) for label, value in evidence.thresholds.items()},
         "damage": evidence.damage,
         "colour": list(evidence.colour),
         "drill": evidence.drill,
         "version": evidence.version,
+        **({} if reduced_from_px is None else {"reduced_from_px": list(reduced_from_px)}),
     }
 
 
@@ -115,6 +117,7 @@ def from_json(record: Any) -> Evidence:
         version=given.version,
         detections_omitted=given.detections_omitted,
         drill=given.drill,
+        reduced_from_px=given.reduced_from_px,
     )
 
 

@@ -32,8 +32,10 @@ _PATH: Schema = {
 }
 
 
-def _object(**fields: Schema) -> Schema:
-    return {"type": "object", "properties": fields, "required": sorted(fields), "additionalProperties": False}
+def _object(at_times: dict[str, Schema] | None = None, **fields: Schema) -> Schema:
+    """`at_times`: fields that can be absent."""
+    properties = {**fields, **(at_times or {})}
+    return {"type": "object", "properties": properties, "required": sorted(fields), "additionalProperties": False}
 
 
 def _list(of: Schema, **more: Any) -> Schema:
@@ -60,6 +62,7 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
 _MODEL: Schema = _object(sha256=_SHA256, name=_TEXT, runtime=_TEXT, input_px=_COUNT, labels=_list(_TEXT))
 
 RECORD: Schema = _object(
+    at_times={"reduced_from_px": _tuple(_COUNT, 2)},
     id=_UUID,
     camera=_CAMERA,
     kind=_TEXT,
@@ -79,7 +82,7 @@ RECORD: Schema = _object(
         _object(label=_TEXT, confidence=_SHARE, box=_tuple(_NUMBER, 4), zone=_or_null(_TEXT)), maxItems=MAX_DETECTIONS
     ),
     detections_omitted=_COUNT,
-    model=_MODEL,
+    model=_or_null(_MODEL),
     thresholds={"type": "object", "additionalProperties": _SHARE},
     damage=_one_of(Damage),
     colour=_tuple(_TEXT, 2),

@@ -48,7 +48,7 @@ class _Segment(NamedTuple):
     payload: memoryview
 
 
-def encode(bgr: npt.NDArray[np.uint8], evidence: Evidence) -> bytes:
+def encode(bgr: npt.NDArray[np.uint8], evidence: Evidence, quality: int = QUALITY) -> bytes:
     """The still as it is to be stored: `bgr` is (height, width, 3), as seen, without any drawing.
 
     The weakest detections are left out (and counted in `detections_omitted`) where the record would not fit its
@@ -58,7 +58,7 @@ def encode(bgr: npt.NDArray[np.uint8], evidence: Evidence) -> bytes:
         size = f"{evidence.width_px}x{evidence.height_px}"
         raise ValueError(f"a picture of {bgr.shape} {bgr.dtype} for a record of {size}")
     packet = _packet(evidence)
-    flags = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
     done, jpeg = cv2.imencode(".jpg", bgr, flags)
     if not done:
         raise ValueError("the picture could not be encoded")

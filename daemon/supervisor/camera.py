@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from daemon import wire
 from daemon.detect.live import make_live_channel
+from daemon.errors import FirewitnessError
+from daemon.ids import new_id
 from daemon.ingest.plan import WorkerPlan
 from daemon.messages import Capture, WorkerBeat
+from daemon.supervisor import captures
+from daemon.supervisor.captures import Wanted
 from daemon.supervisor.children import Process
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.service import Service
@@ -19,6 +24,9 @@ from daemon.supervisor.service import Service
 SILENT_S = 10.0
 NO_PACKET_S = 20.0
 """The design, Who is stuck: no heartbeat, or streaming without a packet."""
+
+BEAT_WITHIN_S = 3.0
+"""A worker that was told to capture says so in its beats from then on."""
 
 Fork = Callable[[WorkerPlan, list[int]], Process]
 """Starts a worker with the ends of (control, live channel) and the channel's memory."""
@@ -31,6 +39,7 @@ class CameraWatch:
         self.plan = plan
         self._log, self._fork = log, fork
         self._told = ""
+        self._captured_s = float("-inf")
         self.beat: WorkerBeat | None = None
         self._worker_end, self.detector_end, self.live_memory = make_live_channel(plan.input_px)
         self.worker = Service(
@@ -43,9 +52,26 @@ class CameraWatch:
         self.plan = plan
         self.worker.renew()
 
-    def capture(self, message: Capture) -> str:
-        """Hands it to the worker; why that is not possible now, or nothing."""
-        return "" if self.worker.send(message) else "its worker is being restarted; try again"
+    def capture(self, wanted: Wanted) -> dict[str, Any]:
+        """Hands it to the worker; its incident, and how much of what was wanted there can be.
+
+        Raises FirewitnessError where it is not possible now.
+        """
+        now_s = time.monotonic()
+        if (self.beat is not None and self.beat.capture) or now_s < self._captured_s + BEAT_WITHIN_S:
+            raise FirewitnessError("a capture of it is still under way")
+        before_s = min(wanted.before_s, self.beat.ring_s if self.beat is not None else 0.0)
+        message = Capture(
+            incident=new_id(),
+            reason=wanted.reason,
+            before_s=before_s,
+            after_s=wanted.after_s,
+            every_s=captures.every_s(self.plan.active_fps, before_s + wanted.after_s),
+        )
+        if not self.worker.send(message):
+            raise FirewitnessError("its worker is being restarted; try again")
+        self._captured_s = now_s
+        return {"incident": message.incident, "before_s": round(before_s, 1), "every_s": round(message.every_s, 3)}
 
     def close(self) -> None:
         """After its worker has ended for good."""

@@ -7,11 +7,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from daemon.ids import new_id
+from daemon.errors import FirewitnessError
 from daemon.ingest.plan import WorkerPlan
-from daemon.messages import Attach, Capture, Detach
+from daemon.messages import Attach, Detach
 from daemon.supervisor.camera import CameraWatch, Fork
+from daemon.supervisor.captures import Wanted
 from daemon.supervisor.loop import Loop
+
+_SWITCHED_OFF = "it is switched off in the configuration"
+_NOT_WATCHED = "it is not watched yet; try again"
 
 ToDetector = Callable[..., None]
 
@@ -74,18 +78,18 @@ class Cameras:
         """All live channels, for a detector that starts."""
         return [self._attachment(camera) for camera in self._watches.values()]
 
-    def capture(self, names: Iterable[str], reason: str, before_s: float, after_s: float) -> dict[str, Any]:
+    def capture(self, wanted: Wanted, configured: Mapping[str, bool]) -> dict[str, Any]:
         """The answer to the command of that name (docs/seams.md)."""
-        captures: list[dict[str, str]] = []
+        captures: list[dict[str, Any]] = []
         refused: list[dict[str, str]] = []
-        for name in names:
-            message = Capture(incident=new_id(), reason=reason, before_s=before_s, after_s=after_s)
+        for name in wanted.cameras:
             camera = self._watches.get(name)
-            why = camera.capture(message) if camera is not None else "it is not watched now"
-            if why:
-                refused.append({"camera": name, "why": why})
-            else:
-                captures.append({"camera": name, "incident": message.incident})
+            try:
+                if camera is None:
+                    raise FirewitnessError(_NOT_WATCHED if configured.get(name) else _SWITCHED_OFF)
+                captures.append({"camera": name, **camera.capture(wanted)})
+            except FirewitnessError as error:
+                refused.append({"camera": name, "why": str(error)})
         return {"captures": captures, "refused": refused}
 
     def status(self, configured: Mapping[str, bool]) -> dict[str, dict[str, Any]]:

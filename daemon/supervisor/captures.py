@@ -12,6 +12,8 @@ from daemon.settings import CameraSettings
 
 LONGEST_S = 600.0
 LONGEST_REASON = 200
+MOST_STILLS = 600
+"""Of one camera's capture: longer ones have their stills further apart, evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,18 @@ class Wanted:
 
 def wanted(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> Wanted:
     """Raises FirewitnessError."""
-    reason = arguments.get("reason")
-    if not isinstance(reason, str) or not 1 <= len(reason.strip()) <= LONGEST_REASON:
-        raise FirewitnessError(f"capture: reason must be a text of 1 to {LONGEST_REASON} characters")
+    given = arguments.get("reason")
+    reason = given.strip() if isinstance(given, str) else ""
+    if not 1 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+        raise FirewitnessError(f"capture: reason must be one line of text, of 1 to {LONGEST_REASON} characters")
     return Wanted(
-        _cameras(arguments, configured), reason.strip(), _seconds(arguments, "before_s"), _seconds(arguments, "after_s")
+        _cameras(arguments, configured), reason, _seconds(arguments, "before_s"), _seconds(arguments, "after_s")
     )
+
+
+def every_s(active_fps: float, seconds: float) -> float:
+    """Between two stills of a capture of so many seconds."""
+    return max(1 / active_fps, seconds / MOST_STILLS)
 
 
 def _cameras(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> tuple[str, ...]:
@@ -39,11 +47,16 @@ def _cameras(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettin
     if arguments.get("site") is True:
         if names:
             raise FirewitnessError("capture: give cameras or site, not both")
-        return tuple(name for name, camera in configured.items() if camera.enabled)
+        enabled = tuple(name for name, camera in configured.items() if camera.enabled)
+        if not enabled:
+            raise FirewitnessError("capture: no camera is configured and enabled")
+        return enabled
     if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
         raise FirewitnessError("capture: give cameras, a list of names, or site: true")
     if unknown := [each for each in names if each not in configured]:
-        raise FirewitnessError(f"capture: there is no camera {unknown[0]}; there are {', '.join(configured) or 'none'}")
+        raise FirewitnessError(
+            f"capture: there is no camera {unknown[0][:63]!r}; there are {', '.join(configured) or 'none yet'}"
+        )
     return tuple(dict.fromkeys(names))
 
 

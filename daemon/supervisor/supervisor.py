@@ -213,7 +213,8 @@ class Supervisor:
     def _capture(self, arguments: dict[str, Any]) -> dict[str, Any]:
         wanted = captures.wanted(arguments, self.settings.cameras)
         self._log.info("capture of %s: %s", ", ".join(wanted.cameras), wanted.reason)
-        return self._cameras.capture(wanted.cameras, wanted.reason, wanted.before_s, wanted.after_s)
+        enabled = {name: camera.enabled for name, camera in self.settings.cameras.items()}
+        return self._cameras.capture(wanted, enabled)
 
     def _begin_drill(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._drill.begin(arguments, time.monotonic())

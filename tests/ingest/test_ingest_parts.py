@@ -360,6 +360,27 @@ def test_the_outbox_drops_the_least_first() -> None:
     assert next(iter(outbox.unsent())).id == "run-1"
 
 
+def test_reference_stills_go_before_all_else_and_are_no_gap() -> None:
+    """The camera was watched although its picture of that minute is not kept; the count says it."""
+    outbox = Outbox(3 * 2000)
+    outbox.still(still("context", "context"), bytes(1000), Rank.THINNED)
+    outbox.still(still("reference", "reference"), bytes(1000), Rank.REFERENCE)
+    outbox.still(still("manual", "manual"), bytes(1000), Rank.MANUAL)
+    outbox.still(still("hit"), bytes(1000), Rank.HIT)
+    assert [each.id for each in outbox.unsent()] == ["context", "manual", "hit"]
+    assert (outbox.dropped, outbox.stills_dropped) == (None, 1)
+
+
+def test_a_run_waits_once() -> None:
+    """Told twice, by whoever first has a frame of it, it counts once towards the cap."""
+    outbox = Outbox(10**9)
+    outbox.run(RunBegan(run=RUN))
+    before = outbox.bytes
+    outbox.run(RunBegan(run=RUN))
+    assert outbox.bytes == before
+    assert send_all(outbox) == [RUN.id]
+
+
 def test_the_outbox_resends_in_the_old_order() -> None:
     """At most 32 are out; what was acknowledged never comes again."""
     outbox = Outbox(10**9)

@@ -211,7 +211,13 @@ class WorkerUnderTest:
             version="0.0.0",
             recorder_socket=str(self.recorder.path),
             input_px=INPUT_PX,
-            **{"thresholds": {"fire": 0.5, "smoke": 0.5}, "open_timeout_s": 2.0, "read_timeout_s": 2.0, **plan},
+            **{
+                "thresholds": {"fire": 0.5, "smoke": 0.5},
+                "open_timeout_s": 2.0,
+                "read_timeout_s": 2.0,
+                "reference_s": 0.0,
+                **plan,
+            },
         )
         self.pid, self.pidfd = forkserver.fork(self.plan, [lifeline, theirs.fileno(), worker_end.fileno(), memory])
         os.close(lifeline)

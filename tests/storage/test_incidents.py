@@ -46,6 +46,16 @@ def test_what_continues_an_interrupted_one(
     assert incidents.changed(new, 1.0).previous == ("a" if continued else None)
 
 
+@pytest.mark.parametrize(("before", "after"), [("manual", "detected"), ("detected", "manual")])
+def test_what_somebody_asked_for_continues_nothing(before: str, after: str) -> None:
+    """A capture has no place: it is no part of what the detector saw before or after it."""
+    incidents = Incidents()
+    incidents.changed(replace(FIRST, kind=before), 1.0)
+    incidents.interrupt("hall", T0 + NS)
+    new = replace(FIRST, id="b", kind=after, first_suspect_at_ns=T0 + 2 * NS)
+    assert incidents.changed(new, 1.0).previous is None
+
+
 def test_previous_stays_through_its_transitions() -> None:
     """Workers do not know of it: each of their messages gets it again, the last one too."""
     incidents = _interrupted()

@@ -102,8 +102,10 @@ def test_item_has_the_fields_of_the_api(store: Store, index: Index) -> None:
         "bytes": entry.body["bytes"],
         "width": evidence.width_px,
         "height": evidence.height_px,
+        "reduced_from": None,
         "kind": evidence.kind,
         "drill": False,
+        "analysed": True,
         "detections": [
             {"label": each.label, "confidence": each.confidence, "box": list(each.box), "zone": each.zone}
             for each in evidence.detections
@@ -234,6 +236,24 @@ def _matches(evidence: Any, asked: dict[str, Any]) -> bool:
         and (asked["to_ns"] is None or at_ns < asked["to_ns"])
         and (bool(found) or not needs_one)
     )
+
+
+def test_reference_stills_are_listed_when_asked_for(store: Store, index: Index) -> None:
+    """They would hide the rest: a quiet day has one a minute. Nobody has looked at them, and the item says so."""
+    plain = {"detections": (), "model": None, "thresholds": {}}
+    reference = evidence_of(1, BEGIN_NS, kind="reference", reduced_from_px=(1920, 1080), **plain)
+    manual = evidence_of(2, BEGIN_NS + NS, kind="manual", incident=INCIDENT, **plain)
+    hit = evidence_of(3, BEGIN_NS + 2 * NS)
+    store.commit(still_entries(store, reference, manual, hit))
+    for asked in ({}, {"camera": "hall"}, {"min_confidence": 0.0}, {"from_ns": BEGIN_NS}):
+        assert _ids(index.evidence_page(**asked)) == [hit.id, manual.id], asked
+    [item] = index.evidence_page(kind="reference", camera="hall")["items"]
+    assert (item["id"], item["analysed"], item["reduced_from"]) == (reference.id, False, [1920, 1080])
+    [first, second] = index.evidence_page()["items"]
+    assert (first["analysed"], first["reduced_from"]) == (True, None)
+    assert (second["analysed"], second["kind"]) == (False, "manual")
+    known = index.last_known()["hall"]
+    assert known.captured_at_ns == hit.time.captured_at_ns, "what was kept unseen does not tell that it was watched"
 
 
 def test_days(store: Store, index: Index) -> None:
@@ -381,9 +401,11 @@ def _evidence_plan(store: Store, **asked: Any) -> str:
 @pytest.mark.parametrize(
     ("asked", "taken"),
     [
-        ({}, "evidence_time"),
-        ({"from_ns": 1, "to_ns": 2}, "evidence_time"),
-        ({"min_confidence": 0.5}, "evidence_time"),
+        ({}, "evidence_shown"),
+        ({"from_ns": 1, "to_ns": 2}, "evidence_shown"),
+        ({"min_confidence": 0.5}, "evidence_shown"),
+        ({"kind": "reference", "from_ns": 1, "to_ns": 2}, "evidence_kind_time"),
+        ({"kind": "reference", "camera": "hall", "from_ns": 1, "to_ns": 2}, "evidence_camera_time"),
         ({"camera": "hall"}, "evidence_camera_time"),
         ({"camera": "hall", "from_ns": 1, "to_ns": 2}, "evidence_camera_time"),
         ({"camera": "hall", "kind": "hit"}, "evidence_camera_time"),

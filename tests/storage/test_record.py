@@ -57,13 +57,14 @@ EVIDENCE = st.builds(
     height_px=st.just(180),
     detections=st.lists(DETECTIONS, max_size=5).map(tuple),
     incident=st.none() | st.uuids().map(str),
-    model=MODELS,
+    model=st.none() | MODELS,
     thresholds=st.dictionaries(NASTY, st.floats(0, 1), max_size=3),
     damage=st.sampled_from(["no", "yes", "not_known"]),
     colour=st.tuples(NASTY, NASTY),
     version=st.text(string.printable, max_size=10),
     detections_omitted=st.integers(0, 10**6),
     drill=st.booleans(),
+    reduced_from_px=st.none() | st.just((1920, 1080)),
 )
 
 

@@ -54,7 +54,8 @@ def test_records_keep_to_it(evidence: Evidence) -> None:
     """Any record is as the schema says but for names, which have narrower rules of their own at the door."""
     written = json.loads(record.canonical(record.to_json(evidence)))
     named = written | {"camera": "hall", "run": written["id"], "uncertainty_s": 0, "relative_uncertainty_s": 0}
-    named["model"] = written["model"] | {"sha256": "ab" * 32}
+    if written["model"] is not None:
+        named["model"] = written["model"] | {"sha256": "ab" * 32}
     Draft202012Validator(schemas.RECORD).validate(named)
 
 

@@ -38,7 +38,7 @@ def shape(path: Path) -> dict[str, Any]:
             found[table] = sorted(row[1:] for row in connection.execute(f"PRAGMA table_info({table})"))
             for _, name, unique, origin, partial in connection.execute(f"PRAGMA index_list({table})"):
                 columns = [row[2] for row in connection.execute(f"PRAGMA index_info({name})")]
-                found[f"{table}.{','.join(columns)}"] = (name if origin == "c" else "", unique, partial)
+                found[f"{table}.{name if origin == 'c' else ','.join(columns)}"] = (columns, unique, partial)
         return found
     finally:
         connection.close()
@@ -146,8 +146,8 @@ def old_store(tmp_path: Path) -> Path:
         store.commit([store.still_entry(evidence, jpeg_of(evidence))])
     connection = sqlite.connect(str(index.path_of(tmp_path / "store")))
     connection.executescript(
-        "DROP INDEX evidence_space; DROP INDEX evidence_drill; ALTER TABLE incidents DROP COLUMN reason;"
-        "DROP TABLE analyses;"
+        "DROP INDEX evidence_space; DROP INDEX evidence_drill; DROP INDEX evidence_shown;"
+        "ALTER TABLE incidents DROP COLUMN reason; DROP TABLE analyses;"
         "PRAGMA user_version = 1;"
     )
     connection.close()

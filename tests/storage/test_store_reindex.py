@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ from tests.storage.store_kit import (
 
 TABLES = ("cameras", "runs", "incidents", "evidence", "sightings", "gaps", "coverage")
 STILLS = 60
+UNANALYSED: dict[str, Any] = {
+    "kind": "reference", "detections": (), "model": None, "thresholds": {}, "reduced_from_px": (1920, 1080),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -45,12 +49,14 @@ def clocks() -> FakeClocks:
 
 @pytest.fixture
 def settings(tmp_path: Path, clocks: FakeClocks) -> StorageSettings:
-    """A store with every kind of line: also purged stills, a missing one, and a reload."""
+    """A store with every kind of line: also reference stills, purged ones, a missing one, and a reload."""
     settings = settings_of(tmp_path, retention=10 * 86400)
     with opened(settings, clocks) as store:
         store.commit([run_entry(1), incident_entry("suspect"), gap_entry(900, BEGIN_NS - HOUR_NS, None)])
         for number in range(STILLS):
             evidence = evidence_of(number, clocks.wall, incident=INCIDENT if number % 2 else None)
+            if number % 10 == 0:
+                evidence = replace(evidence, **UNANALYSED)
             store.commit([store.still_entry(evidence, jpeg_of(evidence))])
             clocks.run_for(DAY_NS // 4)
         hour = {

@@ -19,7 +19,7 @@ from daemon.ingest.planning import Sockets, plan_for
 from daemon.messages import Attach, Detach
 from daemon.settings import Settings
 from daemon.supervisor.cameras import Cameras
-from daemon.supervisor.captures import wanted
+from daemon.supervisor.captures import Wanted, every_s, wanted
 from daemon.supervisor.children import Process, start_module
 from daemon.supervisor.drill import LONGEST_S, Drill
 from daemon.supervisor.loop import Loop
@@ -64,12 +64,14 @@ def test_what_waits_for_a_restart_is_named_by_key() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"cameras": ["hall"]}, "reason must be a text"),
-        ({"cameras": ["hall"], "reason": " "}, "reason must be a text"),
+        ({"cameras": ["hall"]}, "reason must be one line of text"),
+        ({"cameras": ["hall"], "reason": " "}, "reason must be one line of text"),
+        ({"cameras": ["hall"], "reason": "a\nb"}, "reason must be one line of text"),
+        ({"cameras": ["hall"], "reason": "x" * 201}, "of 1 to 200 characters"),
         ({"reason": "panel"}, "give cameras, a list of names, or site: true"),
         ({"reason": "panel", "cameras": "hall"}, "give cameras, a list of names"),
         ({"reason": "panel", "cameras": ["hall"], "site": True}, "cameras or site, not both"),
-        ({"reason": "panel", "cameras": ["roof"]}, "there is no camera roof; there are hall, yard"),
+        ({"reason": "panel", "cameras": ["roof"]}, "there is no camera 'roof'; there are hall, yard"),
         ({"reason": "panel", "cameras": ["hall"], "before_s": -1}, "before_s must be a number of seconds from 0 to 600"),
         ({"reason": "panel", "cameras": ["hall"], "after_s": True}, "after_s must be a number"),
     ],
@@ -86,6 +88,35 @@ def test_a_capture_of_the_site_is_of_all_that_are_watched() -> None:
     configured = settings(cameras=cameras("hall", "yard", yard={"enabled": False})).cameras
     found = wanted({"site": True, "reason": " panel 3 ", "after_s": 5}, configured)
     assert (found.cameras, found.reason, found.before_s, found.after_s) == (("hall",), "panel 3", 30.0, 5.0)
+    none = settings(cameras=cameras("hall", hall={"enabled": False})).cameras
+    with pytest.raises(FirewitnessError, match="no camera is configured and enabled"):
+        wanted({"site": True, "reason": "panel 3"}, none)
+
+
+def test_a_long_capture_has_its_stills_further_apart() -> None:
+    """Evenly, so that none has more than 600; a short one has `active_fps` a second."""
+    assert every_s(5, 60) == 0.2
+    assert every_s(5, 1200) == 2.0
+    assert every_s(0.5, 60) == 2.0
+
+
+def test_a_capture_is_refused_camera_by_camera(site: Site) -> None:
+    """In words: what is switched off, not watched yet, or captured already; the others are captured all the same."""
+    site.listens = True
+    for plan in plans(settings(cameras=cameras("hall"))).values():
+        site.cameras.join(plan)
+    site.turn_until(lambda: site.started == ["hall"])
+    asked = Wanted(("hall", "yard", "shed"), "panel 3", 30.0, 5.0)
+    configured = {"hall": True, "yard": False, "shed": True}
+    done = site.cameras.capture(asked, configured)
+    assert [each["camera"] for each in done["captures"]] == ["hall"]
+    assert done["refused"] == [
+        {"camera": "yard", "why": "it is switched off in the configuration"},
+        {"camera": "shed", "why": "it is not watched yet; try again"},
+    ]
+    again = site.cameras.capture(asked, configured)
+    assert again["captures"] == []
+    assert again["refused"][0] == {"camera": "hall", "why": "a capture of it is still under way"}
 
 
 def test_a_drill_that_nobody_ends_is_over() -> None:
@@ -107,10 +138,14 @@ class Site:
         self.loop = Loop()
         self.told: list[Any] = []
         self.started: list[str] = []
+        self.listens = False
+        self.ends: list[int] = []
         self.cameras = Cameras(self.loop, logging.getLogger("test"), self._fork, lambda *told: self.told.append(told))
 
     def _fork(self, plan: WorkerPlan, descriptors: list[int]) -> Process:
         self.started.append(plan.camera)
+        if self.listens:
+            self.ends.append(os.dup(descriptors[0]))
         return start_module(plan.camera, "timeit", {"number": "1", "setup": "import time; time.sleep(60)"})
 
     def turn_until(self, condition: Any) -> None:
@@ -129,6 +164,8 @@ def site() -> Iterator[Site]:
     made.turn_until(lambda: made.cameras.ended)
     made.cameras.close()
     made.loop.close()
+    for end in made.ends:
+        os.close(end)
 
 
 def test_a_camera_that_comes_back_waits_for_the_one_that_leaves(site: Site) -> None:
