@@ -264,6 +264,15 @@ class RecorderBeat(Message, frozen=True):
     """ok, or why the trusted clock stands still."""
     open_gaps: dict[str, str] = {}
     """Camera → reason."""
+    evidence_stills: int = 0
+    evidence_bytes: int = 0
+    oldest_evidence_at_ns: int | None = None
+    retention: str = "ok"
+    """ok, or what of storage.retention cannot be kept for want of space."""
+    retention_forecast_s: float | None = None
+    """For how long evidence can be kept, by what was stored of late; None while less than an hour is known of."""
+    purged: dict[str, int] = {}
+    """PurgeReason → stills since the recorder started."""
 
 
 class Command(Message, frozen=True):

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from daemon import __version__, sockets
@@ -12,7 +14,7 @@ from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.errors import NotRunning
-from daemon.settings import Settings
+from daemon.settings import Settings, StorageSettings
 
 TIMEOUT_S = 600
 
@@ -21,24 +23,31 @@ def run(options: argparse.Namespace) -> int:
     """Says what went, or would go."""
     settings = settings_of.of(options.config)
     result = _purge(settings, dry_run=options.dry_run, all_due=options.all_due)
-    days = settings.storage.retention / 86400
     if not result["due"]:
-        print(f"Nothing is older than the retention of {days:g} days.")
+        print(f"Nothing is older than the retention of {settings.storage.retention / 86400:g} days.")
         return 0
-    megabytes = result["bytes"] / 1e6
-    if options.dry_run:
-        print(
-            f"{result['due']} pictures are older than {days:g} days; {result['removed']} of them ({megabytes:.1f} MB) would be removed now."
-        )
-    else:
-        print(
-            f"{result['removed']} of {result['due']} pictures older than {days:g} days were removed ({megabytes:.1f} MB)."
-        )
+    print(f"{result['due']} pictures are due:")
+    for line in _due(result["due_by"], settings.storage):
+        print(f"  {line}")
+    what = "would be removed now" if options.dry_run else "were removed"
+    print(f"{result['removed']} of them ({result['bytes'] / 1e6:.1f} MB) {what}.")
     if result["left"]:
         print(
             f"{result['left']} wait for the next hour: one purge removes at most 10 % of all evidence, unless --all-due is given."
         )
     return 0
+
+
+def _due(due_by: dict[str, int], storage: StorageSettings) -> Iterator[str]:
+    """What each rule of the purge is about (daemon/storage/purge.py), in words."""
+    words = {
+        "drills": "of drills, older than a day",
+        "references": f"reference stills older than {storage.reference_retention / 86400:g} days",
+        "references_over_quota": "reference stills beyond their camera's share of storage.reference_bytes",
+        "retention": f"older than the retention of {storage.retention / 86400:g} days",
+    }
+    for what, count in due_by.items():
+        yield f"{count} {words[what]}"
 
 
 def _purge(settings: Settings, *, dry_run: bool, all_due: bool) -> dict[str, Any]:
@@ -50,7 +59,6 @@ def _purge(settings: Settings, *, dry_run: bool, all_due: bool) -> dict[str, Any
 
         store = Store.open(settings.storage, host_clocks(), version=__version__, cameras=tuple(settings.cameras))
         try:
-            done = store.purge(dry_run=dry_run, all_due=all_due)
-            return {"due": done.due, "removed": done.removed, "bytes": done.bytes, "left": done.left}
+            return dataclasses.asdict(store.purge(dry_run=dry_run, all_due=all_due))
         finally:
             store.close("stop")

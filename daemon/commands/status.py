@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from daemon import sockets
+from daemon.clock import rfc3339
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
@@ -31,5 +33,21 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"recorder  disk {recorder['disk']}, purge clock {recorder['clock']}, {recorder['stored']} stills since its start"
     )
+    print(f"evidence  {_evidence(recorder)}")
     print("ready" if status["ready"] else "not ready")
     return 0 if status["ready"] else 1
+
+
+def _evidence(recorder: dict[str, Any]) -> str:
+    """How much there is, since when, and for how long it will be kept."""
+    if recorder["evidence_stills"] is None:
+        return "not known yet"
+    parts = [f"{recorder['evidence_stills']:,} stills, {recorder['evidence_bytes'] / 1e9:.2f} GB"]
+    if recorder["oldest_evidence_at_ns"] is not None:
+        parts.append(f"the oldest of {rfc3339(recorder['oldest_evidence_at_ns'])}")
+    if recorder["retention_forecast_s"] is not None:
+        parts.append(f"room for {recorder['retention_forecast_s'] / 86400:,.0f} days of it")
+    if recorder["purged"]:
+        purged = ", ".join(f"{count:,} ({reason})" for reason, count in sorted(recorder["purged"].items()))
+        parts.append(f"purged since the recorder's start: {purged}")
+    return "; ".join(parts) + (f"\nALARM     {recorder['retention']}" if recorder["retention"] != "ok" else "")

@@ -146,7 +146,14 @@ def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
         incidents.update(session.scalars(select(row.incident).where(row.id.in_(some)).distinct()))
         session.execute(delete(index.SightingRow).where(index.SightingRow.evidence.in_(some)))
         session.execute(delete(row).where(row.id.in_(some)).execution_options(synchronize_session=False))
+        drop_incidents(session, some)
     _follow_stills(session, incidents, 0.0)
+
+
+def drop_incidents(session: Session, ids: list[str]) -> None:
+    """A `purged` line of drills names their incidents, too."""
+    row = index.IncidentRow
+    session.execute(delete(row).where(row.id.in_(ids)).execution_options(synchronize_session=False))
 
 
 def _missing(session: Session, line: Line, evidence: Evidence | None) -> None:

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a purge chooses, and the removing of one portion of it; the ledger's line before it is the store's.
 
-Order (docs/evidence-lifecycle.md): `purged` line durable, files unlinked, folders synced, rows deleted.
+Order (docs/evidence-lifecycle.md): `purged` line durable, files unlinked, folders synced, rows deleted. The purge for
+want of space chooses by other rules, in room.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, or_, select, true
 from sqlalchemy.orm import Session
 
+from daemon.domain import OPEN_STATES, PurgeReason
+from daemon.settings import StorageSettings
 from daemon.storage.durable import Disk
-from daemon.storage.index import EvidenceRow
+from daemon.storage.index import EvidenceRow, IncidentRow
 from daemon.storage.paths import EVIDENCE, folder_of
 
 IDS_A_LINE = 1000
 SHARE_A_RUN = 10  # at most one in so many of all stills, unless the operator says all: no wrong clock empties a disk
+DRILL_KEPT_S = 86_400.0
+REFERENCE = "reference"
+What = Literal["drills", "references", "references_over_quota", "retention"]
+"""What a rule of the purge is about; the order in which they are carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class PurgeResult:
     """What a purge did or, with `dry_run`, would do."""
 
     due: int
-    """Stills older than the retention when it began."""
+    """Stills that were to go when it began."""
     removed: int
     bytes: int
     """Of the removed."""
@@ -34,19 +42,29 @@ class PurgeResult:
     """Due, and left for the next run."""
     clock: str = "ok"
     """Why the trusted clock holds it back, if it does."""
+    due_by: dict[What, int] = field(default_factory=dict)
+    """The due ones by rule; rules of which nothing is due are not named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Due is what was captured before `before_ns` in lines up to `seq`."""
+    """Old enough is what was captured before `before_ns` in lines up to `seq`."""
 
     before_ns: int
     seq: int
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        # Holds (a later issue) belong here: nothing else chooses.
         return and_(EvidenceRow.captured_at_ns < self.before_ns, EvidenceRow.ledger_seq <= self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Stills that are to go, and the reason that their line will tell. No still is the matter of two rules."""
+
+    what: What
+    reason: PurgeReason
+    condition: ColumnElement[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +74,48 @@ class Due:
     id: str
     path: str
     bytes: int
+    camera: str
 
 
-def count_due(session: Session, cutoff: Cutoff) -> int:
-    return session.scalar(select(func.count()).select_from(EvidenceRow).where(cutoff.condition)) or 0
+def may_go() -> ColumnElement[bool]:
+    """Of every choice, for whatever reason: holds (a later issue) belong here and nowhere else."""
+    return true()
+
+
+def longest_s(settings: StorageSettings) -> float:
+    """The age that any rule asks for at most."""
+    return max(settings.retention, settings.reference_retention, DRILL_KEPT_S)
+
+
+def rules(drills: Cutoff, references: Cutoff, others: Cutoff, quota_bytes: int) -> list[Rule]:
+    """Each with what is old enough for it; `quota_bytes` is one camera's, of reference stills."""
+    row = EvidenceRow
+    drill: ColumnElement[bool] = literal_column("evidence.drill")  # as the partial index has it
+    reference, within = and_(not_(drill), row.kind == REFERENCE), not_(row.id.in_(_over(quota_bytes)))
+    return [
+        Rule("drills", "drill", and_(drill, drills.condition, may_go())),
+        Rule("references_over_quota", "space", and_(not_(drill), row.id.in_(_over(quota_bytes)), may_go())),
+        Rule("references", "age", and_(reference, within, references.condition, may_go())),
+        Rule("retention", "age", and_(not_(drill), row.kind != REFERENCE, others.condition, may_go())),
+    ]
+
+
+def _over(quota_bytes: int) -> Select[tuple[str]]:
+    """Reference stills older, by the order of storing, than the newest of their camera that fit the quota."""
+    row = EvidenceRow
+    with_newer = func.sum(row.bytes).over(partition_by=row.camera, order_by=row.ledger_seq.desc())
+    sums = select(row.id, with_newer.label("bytes")).where(row.kind == REFERENCE).subquery()
+    return select(sums.c.id).where(sums.c.bytes > quota_bytes)
+
+
+def quota_of_a_camera(session: Session, settings: StorageSettings) -> int:
+    """An equal share for each camera that has reference stills."""
+    cameras = select(func.count(EvidenceRow.camera.distinct())).where(EvidenceRow.kind == REFERENCE)
+    return settings.reference_bytes // max(1, session.scalar(cameras) or 0)
+
+
+def count_due(session: Session, rule: Rule) -> int:
+    return session.scalar(select(func.count()).select_from(EvidenceRow).where(rule.condition)) or 0
 
 
 def allowance(session: Session, *, all_due: bool, due: int) -> int:
@@ -68,18 +124,28 @@ def allowance(session: Session, *, all_due: bool, due: int) -> int:
     return due if all_due else min(due, max(1, total // SHARE_A_RUN))
 
 
-def bytes_of_oldest(session: Session, cutoff: Cutoff, count: int) -> int:
-    """What the `count` oldest that are due hold."""
+def bytes_of_first(session: Session, rule: Rule, count: int) -> int:
+    """What the `count` that would go first hold."""
     row = EvidenceRow
-    oldest = select(row.bytes).where(cutoff.condition).order_by(row.captured_at_ns, row.id).limit(count).subquery()
+    oldest = select(row.bytes).where(rule.condition).order_by(row.captured_at_ns, row.id).limit(count).subquery()
     return session.scalar(select(func.coalesce(func.sum(oldest.c.bytes), 0))) or 0
 
 
-def portion(session: Session, cutoff: Cutoff, most: int) -> list[Due]:
+def portion(session: Session, rule: Rule, most: int) -> list[Due]:
     """The oldest that are due, at most as many as one line names."""
     row = EvidenceRow
-    chosen = select(row.id, row.path, row.bytes).where(cutoff.condition).order_by(row.captured_at_ns, row.id)
-    return [Due(*each) for each in session.execute(chosen.limit(min(most, IDS_A_LINE)))]
+    chosen = select(row.id, row.path, row.bytes, row.camera).where(rule.condition)
+    return [
+        Due(*each) for each in session.execute(chosen.order_by(row.captured_at_ns, row.id).limit(min(most, IDS_A_LINE)))
+    ]
+
+
+def drills_over(session: Session, before_ns: int) -> list[str]:
+    """Incidents of drills whose stills are gone: they go too, or every list would show the drills of years."""
+    row = IncidentRow
+    over = and_(row.state.not_in(OPEN_STATES), row.evidence_count == 0)
+    began = and_(row.first_suspect_at_ns < before_ns, or_(row.ended_at_ns.is_(None), row.ended_at_ns < before_ns))
+    return list(session.scalars(select(row.id).where(row.drill, over, began).limit(IDS_A_LINE)))
 
 
 def unlink(disk: Disk, root: Path, chosen: Sequence[Due]) -> set[str]:

@@ -39,6 +39,7 @@ from daemon.settings import Settings
 from daemon.storage.group import Group, Item
 from daemon.storage.heartbeat import PERIOD_S
 from daemon.storage.incoming import Connection, acknowledgements, close_all, take_still
+from daemon.storage.retention import Retention
 from daemon.storage.store import Entry, Store
 from daemon.storage.storing import Storing
 from daemon.storage.supervisor_end import SupervisorEnd
@@ -58,7 +59,8 @@ class Recorder:
         self._cameras = frozenset({*enabled, DRILL_CAMERA})
         self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled), self._may_go_on)
         self._watching = Watching(clocks, 2 * settings.detect.max_interval, enabled)
-        self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._cameras_changed)
+        self._retention = Retention(settings.storage, clocks)
+        self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._retention, self._cameras_changed)
         self._unsaid = [_settings(settings.sha256(), enabled)]
         self._connections: set[Connection] = set()
         self._current: dict[str, Connection] = {}
@@ -261,6 +263,7 @@ class Recorder:
 
     def _tick(self) -> None:
         self._next_tick_ns = self._clocks.monotonic_ns() + round(TICK_S * NS)
+        self._storing.attempt(self._retention.keep)
         self._look()
         self._tell_state()
         self._watching.tick()

@@ -8,11 +8,12 @@ threads: its owner, the recorder, has one for it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import func, select
@@ -20,20 +21,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.domain import OPEN_STATES, Evidence, Gap, Incident
+from daemon.domain import OPEN_STATES, Evidence, Gap, Incident, PurgeReason
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
 from daemon.storage import disk as disks
-from daemon.storage import index, mark, still
+from daemon.storage import index, mark, room, still
 from daemon.storage import purge as purging
 from daemon.storage.apply import KINDS, apply, batches
 from daemon.storage.durable import Disk, Lock, RealDisk, make_folders, part_of
+from daemon.storage.held import Held
 from daemon.storage.ledger import Line
 from daemon.storage.paths import EVIDENCE, LEDGER, folder_of, still_path, stored_body
 from daemon.storage.recovery import GoingOn, Recovery, recover
 from daemon.storage.storing_times import StoringTimes
 from daemon.storage.trusted_clock import TrustedClock
 
+Answer = TypeVar("Answer")
 FOLDERS_IN_USE = 64  # day folders that recovery may have to list; beyond it only the last group's stay
 
 
@@ -54,13 +57,16 @@ class Store:
     id: str
     recovered: Recovery
     """What recovery did at opening."""
+    held: Held
+    """What evidence takes of the disk."""
 
     def __init__(self, settings: StorageSettings, clocks: Clocks, disk: Disk, lock: Lock) -> None:
         """Use `open`."""
         self.root, self.state_dir = disks.root_of(settings), disks.state_dir_of(settings)
         self.disk = disk
         self._settings, self._clocks, self._lock = settings, clocks, lock
-        self._retention_ns = round(settings.retention * NS)
+        self.purged: Counter[PurgeReason] = Counter()
+        """Stills removed since it was opened."""
         self._failure: StoreError | None = None
         self._folders: set[str] = set()
         self._engine = index.writing_engine(self.root)
@@ -112,6 +118,7 @@ class Store:
             nothing_stored = session.scalar(select(index.EvidenceRow.id).limit(1)) is None
             self._run_seq = session.scalar(select(func.max(index.RunRow.run_seq))) or 0
             self._times = StoringTimes(session, self._ledger.head.seq)
+            self.held = Held(room.held_by_camera(session))
             session.commit()
         self._trusted = TrustedClock(self._clocks, self.disk, self.state_dir, nothing_stored=nothing_stored)
         self.clock_state()
@@ -147,6 +154,9 @@ class Store:
         with self._writing():
             self._write_stills([entry for entry in entries if entry.jpeg is not None])
             self._write_lines(entries)
+        for entry in entries:
+            if entry.kind == "stored":
+                self.held.add(entry.body["camera"], entry.body["bytes"])
 
     def _write_stills(self, entries: Sequence[Entry]) -> None:
         folders = sorted({folder_of(entry.body["path"]) for entry in entries})
@@ -227,16 +237,39 @@ class Store:
         if self._failure is not None:
             return self._failure.state
         if not self._lock.is_current():
+            self._failure = self._another_disk()  # for good: what is written by path would be written there
             return "gone"
-        free, total = self.disk.space_bytes(self.root)
-        return "full" if free < disks.reserve_bytes(self._settings, total) else "ok"
+        space = self.space()
+        return "full" if space.free < space.reserve else "ok"
 
     def disk_detail(self) -> str:
         """One sentence where the state is not ok, else nothing."""
-        return str(self._failure) if self._failure else ""
+        if self._failure is not None:
+            return str(self._failure)
+        return self._in_reserve(self.space()) if self.disk_state() == "full" else ""
 
-    def free_bytes(self) -> int:
-        return self.disk.space_bytes(self.root)[0]
+    def _in_reserve(self, space: room.Space) -> str:
+        megabytes = f"{space.free / 1e6:,.0f} MB free, storage.reserve is {space.reserve / 1e6:,.0f} MB"
+        return f"{self.root} has {megabytes}: nothing is written"
+
+    def space(self) -> room.Space:
+        """Of the disk that the evidence is on."""
+        free, total = self.disk.space_bytes(self.root)
+        return room.Space(free, total, disks.reserve_bytes(self._settings, total))
+
+    def read(self, question: Callable[[Session], Answer]) -> Answer:
+        """What the index answers."""
+        with _sqlite_mapped(self.root), self._session() as session:
+            return question(session)
+
+    def oldest_at_ns(self) -> int | None:
+        """When the oldest still was captured, as it says itself."""
+        return self.read(lambda session: session.scalar(select(func.min(index.EvidenceRow.captured_at_ns))))
+
+    def now_ns(self) -> int:
+        """Trusted now, or the wall clock while there is none."""
+        trusted_ns = self._trusted.now_ns()
+        return self._clocks.wall_ns() if trusted_ns is None else trusted_ns
 
     def open_incidents(self) -> list[Incident]:
         """Incidents that are suspect or confirmed."""
@@ -263,7 +296,7 @@ class Store:
     # ------------------------------------------------------------------ purging, the clock, the end
 
     def purge(self, *, dry_run: bool, all_due: bool) -> purging.PurgeResult:
-        """Removes what is older than the retention, at most a tenth of all stills unless `all_due`; also when full."""
+        """Removes what is due by its age or a quota, at most a tenth of all stills unless `all_due`; also when full."""
         *_, result = self.purge_steps(dry_run=dry_run, all_due=all_due)
         return result
 
@@ -272,46 +305,93 @@ class Store:
         self._refuse_unusable()
         clock = self.clock_state()
         with self._writing():
-            cutoff = self._cutoff()
+            drills, rules = self._rules()
         with self._session() as session:
-            due = purging.count_due(session, cutoff)
+            due_by = {rule.what: due for rule in rules if (due := purging.count_due(session, rule))}
+            due = sum(due_by.values())
             allowed = purging.allowance(session, all_due=all_due, due=due)
-            size = purging.bytes_of_oldest(session, cutoff, allowed) if dry_run else 0
-        removed = allowed if dry_run else 0
-        yield purging.PurgeResult(due, removed, size, due - removed, clock)
-        while removed < allowed:
+        rules = [rule for rule in rules if rule.what in due_by]
+        removed, size = self._would_go(rules, due_by, allowed) if dry_run else (0, 0)
+        yield purging.PurgeResult(due, removed, size, due - removed, clock, due_by)
+        while removed < allowed and rules:
             self._refuse_unusable()
             with self._writing():
-                gone = self._purge_portion(cutoff, allowed - removed)
+                gone = self._purge_portion(rules[0], allowed - removed)
             if not gone:
-                return
+                del rules[0]
+                continue
             removed, size = removed + len(gone), size + sum(each.bytes for each in gone)
-            yield purging.PurgeResult(due, removed, size, due - removed, clock)
+            yield purging.PurgeResult(due, removed, size, due - removed, clock, due_by)
+        if not dry_run:
+            self._purge_drills(drills)
 
-    def _purge_portion(self, cutoff: purging.Cutoff, most: int) -> list[purging.Due]:
+    def _would_go(self, rules: list[purging.Rule], due_by: dict[purging.What, int], allowed: int) -> tuple[int, int]:
+        left, size = allowed, 0
         with self._session() as session:
-            chosen = purging.portion(session, cutoff, most)
-        if not chosen:
-            return []
+            for rule in rules:
+                size += purging.bytes_of_first(session, rule, min(left, due_by[rule.what]))
+                left = max(0, left - due_by[rule.what])
+        return allowed - left, size
+
+    def _rules(self) -> tuple[purging.Cutoff, list[purging.Rule]]:
+        """Age is measured with the earlier of wall and trusted clock: a wrong one can only delay."""
+        trusted_ns = self._trusted.now_ns()
+        now_ns = None if trusted_ns is None else min(self._clocks.wall_ns(), trusted_ns)
+        settings = self._settings
+        with self._session() as session, session.begin():
+            if now_ns is not None:
+                self._note_time(session, self._ledger.head.seq)
+                self._times.prune(session, now_ns - round(purging.longest_s(settings) * NS))
+            ages_s = (purging.DRILL_KEPT_S, settings.reference_retention, settings.retention)
+            drills, references, others = (self._cutoff(now_ns, age_s) for age_s in ages_s)
+            quota_bytes = purging.quota_of_a_camera(session, settings)
+        return drills, purging.rules(drills, references, others, quota_bytes)
+
+    def _cutoff(self, now_ns: int | None, age_s: float) -> purging.Cutoff:
+        if now_ns is None:
+            return purging.Cutoff(0, 0)
+        before_ns = now_ns - round(age_s * NS)
+        return purging.Cutoff(before_ns, self._times.reachable_seq(before_ns))
+
+    def _purge_portion(self, rule: purging.Rule, most: int) -> list[purging.Due]:
+        with self._session() as session:
+            chosen = purging.portion(session, rule, most)
+        if chosen:
+            self._remove(chosen, rule.reason)
+        return chosen
+
+    def _purge_drills(self, cutoff: purging.Cutoff) -> None:
+        """The incidents of drills, once their stills are gone."""
+        with self._session() as session:
+            incidents = purging.drills_over(session, cutoff.before_ns)
+        if incidents:
+            self._refuse_unusable()
+            with self._writing():
+                self._write_lines([Entry("purged", {"ids": incidents, "reason": "drill"})])
+
+    def make_room(self, most: int) -> list[purging.Due]:
+        """Removes one portion for want of space, about `most` bytes; nothing where nothing may go."""
+        self._refuse_unusable()
+        with self._writing():
+            over = room.excess(self.held.by_camera(), self.space().allowed(self.held.bytes))
+            with self._session() as session:
+                chosen = room.portion(session, over, most)
+            if chosen:
+                self._remove(chosen, "space")
+        return chosen
+
+    def _remove(self, chosen: Sequence[purging.Due], reason: PurgeReason) -> None:
+        """The line first; it is what recovery goes by."""
         at_ns = self._clocks.wall_ns()
-        (line,) = self._ledger.append(at_ns, [("purged", {"ids": [due.id for due in chosen], "reason": "age"})])
+        (line,) = self._ledger.append(at_ns, [("purged", {"ids": [due.id for due in chosen], "reason": reason})])
         folders = purging.unlink(self.disk, self.root, chosen)
         with self._session() as session, session.begin():
             apply(session, line)
             self._move_mark(session, line)
         self._folders -= purging.remove_empty(self.disk, self.root, folders, rfc3339(at_ns)[:10].replace("-", "/"))
-        return chosen
-
-    def _cutoff(self) -> purging.Cutoff:
-        """Age is measured with the earlier of wall and trusted clock: a wrong one can only delay."""
-        trusted_ns = self._trusted.now_ns()
-        if trusted_ns is None:
-            return purging.Cutoff(0, 0)
-        before_ns = min(self._clocks.wall_ns(), trusted_ns) - self._retention_ns
-        with self._session() as session, session.begin():
-            self._note_time(session, self._ledger.head.seq)
-            self._times.prune(session, before_ns)
-        return purging.Cutoff(before_ns, self._times.reachable_seq(before_ns))
+        for due in chosen:
+            self.held.remove(due.camera, due.bytes)
+        self.purged[reason] += len(chosen)
 
     def accept_clock(self) -> int:
         """The operator vouches for the wall clock; returns trusted now, UTC nanoseconds."""
@@ -360,7 +440,10 @@ class Store:
             what = "nothing is written until the store is opened again"
             raise StoreError(self._failure.state, f"{self._failure}; {what}")
         if not self._lock.is_current():
-            raise StoreError("gone", f"{self.root} is another folder than the one that was opened: its disk is gone")
+            raise self._another_disk()
+
+    def _another_disk(self) -> StoreError:
+        return StoreError("gone", f"{self.root} is another folder than the one that was opened: its disk is gone")
 
     def _refuse_wrong(self, entries: Sequence[Entry]) -> None:
         if wrong := {entry.kind for entry in entries} - KINDS:
@@ -371,7 +454,7 @@ class Store:
 
     def _refuse_full(self) -> None:
         if self.disk_state() == "full":
-            raise StoreError("full", f"{self.root} has less than storage.reserve free: nothing is written")
+            raise StoreError("full", self._in_reserve(self.space()))
 
     def _session(self) -> Session:
         return Session(self._connection)

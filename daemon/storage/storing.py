@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from daemon.clock import NS, Clocks
+from daemon.domain import PurgeReason
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
 from daemon.storage.recovery import GoingOn, Recovery
@@ -33,11 +35,17 @@ class Storing:
         self._settings, self._clocks, self._version, self._cameras = settings, clocks, version, cameras
         self._next_try_mono_ns = 0
         self._going_on = going_on
+        self._purged: Counter[PurgeReason] = Counter()
 
     @property
     def usable(self) -> Store | None:
         """The store if it can be written to now."""
         return self.store if self.state == "ok" else None
+
+    @property
+    def purged(self) -> Counter[PurgeReason]:
+        """Stills removed by this process."""
+        return self._purged + self.store.purged if self.store is not None else self._purged
 
     def look(self) -> None:
         """Once a second: how the disk is; opens the store where it is not, at most every RETRY_S."""
@@ -85,7 +93,11 @@ class Storing:
         self.attempt(self._look_at)
 
     def _look_at(self, store: Store) -> None:
-        self._say(store.disk_state(), store.disk_detail())
+        """A disk that is exchanged or gone is let go of: only opening tells what stands in its place, or that it is back."""
+        state = store.disk_state()
+        if state not in ("ok", "full"):
+            raise StoreError(state, store.disk_detail())
+        self._say(state, store.disk_detail())
 
     def _fail(self, error: StoreError) -> None:
         if self.store is not None:
@@ -93,6 +105,7 @@ class Storing:
                 self.store.close("fault")
             except StoreError as second:
                 _log.debug("while closing: %s", second)  # says the same again
+            self._purged += self.store.purged
             self.store = None
         self._next_try_mono_ns = self._clocks.monotonic_ns() + round(RETRY_S * NS)
         self._say(error.state, str(error))

@@ -17,6 +17,7 @@ from daemon.clock import rfc3339
 from daemon.errors import MessageError, PeerGone
 from daemon.messages import Answer, CamerasChanged, Command, RecorderBeat, Stop, ToRecorderControl
 from daemon.storage.purge import PurgeResult
+from daemon.storage.retention import Retention
 from daemon.storage.store import Entry, Store
 from daemon.storage.storing import Storing
 from daemon.storage.watching import Watching
@@ -51,12 +52,13 @@ class SupervisorEnd:
         control: socket.socket,
         storing: Storing,
         watching: Watching,
+        retention: Retention,
         cameras_changed: Callable[[CamerasChanged], None],
     ) -> None:
         self.stopping = False
         self._cameras_changed = cameras_changed
         self._channel: Channel[ToRecorderControl] = Channel(control, ToRecorderControl)
-        self._storing, self._watching = storing, watching
+        self._storing, self._watching, self._retention = storing, watching, retention
         self._stored = self._stored_bytes = 0
         self._oldest_s = 0.0
         self._purges: deque[_Purge] = deque()
@@ -100,6 +102,7 @@ class SupervisorEnd:
         sizes = [len(entry.jpeg) for entry in entries if entry.jpeg is not None]
         self._stored += len(sizes)
         self._stored_bytes += sum(sizes)
+        self._retention.stored(sum(sizes))
 
     def took(self, seconds: float) -> None:
         """A group took so long from its first message to its acknowledgement."""
@@ -108,7 +111,7 @@ class SupervisorEnd:
     def beat(self) -> None:
         """Once a second. A supervisor that does not read loses beats, nothing else."""
         known: dict[str, Any] = {}
-        self._storing.attempt(lambda store: known.update(_of_store(store)))
+        self._storing.attempt(lambda store: known.update(_of_store(store) | self._retention.facts(store)))
         beat = RecorderBeat(
             disk=self._storing.state,
             detail=self._storing.detail,
@@ -116,6 +119,7 @@ class SupervisorEnd:
             stored=self._stored,
             stored_bytes=self._stored_bytes,
             open_gaps=self._watching.open_gaps(),
+            purged={str(reason): count for reason, count in self._storing.purged.items()},
             **known,
         )
         self._oldest_s = 0.0
@@ -172,7 +176,7 @@ class SupervisorEnd:
 
 def _of_store(store: Store) -> dict[str, Any]:
     seq, hash_ = store.head()
-    return {"ledger_seq": seq, "ledger_head": hash_, "free_bytes": store.free_bytes(), "clock": store.clock_state()}
+    return {"ledger_seq": seq, "ledger_head": hash_, "free_bytes": store.space().free, "clock": store.clock_state()}
 
 
 def _in_words(name: str, wanted: Mapping[str, bool]) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from daemon.domain import Evidence
-from daemon.storage.apply import apply, evidence_values, sightings
+from daemon.storage.apply import apply, batches, drop_incidents, evidence_values, sightings
 from daemon.storage.index import Row
 from daemon.storage.ledger import Line
 
@@ -73,6 +73,8 @@ class WorkingSet:
             self._add_still(line)
         elif line.kind == "purged":
             self._run_many("DELETE FROM stills WHERE id = ?", [(each,) for each in line.body["ids"]])
+            for some in batches(line.body["ids"]):
+                drop_incidents(self.session, some)
         elif line.kind == "missing":
             self._run("UPDATE stills SET missing = 1 WHERE id = ?", (line.body["id"],))
         else:

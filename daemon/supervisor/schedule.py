@@ -20,7 +20,7 @@ PURGE_TIMEOUT_S = 600
 
 
 class Schedule:
-    """Hourly: the age purge, and the ledger's head into the system journal (a witness outside the disk)."""
+    """Hourly: the purge of what is due, and the ledger's head into the system journal (a witness outside the disk)."""
 
     def __init__(self, control_path: Path, log: logging.Logger) -> None:
         self._control, self._log = Control(control_path), log
@@ -43,7 +43,11 @@ class Schedule:
     def _purge(self) -> None:
         result = self._ask("purge", {"dry_run": False, "all_due": False})
         if result.get("removed"):
-            self._log.info("purge: %s", ", ".join(f"{name} {value}" for name, value in result.items()))
+            due = ", ".join(f"{what} {count}" for what, count in result["due_by"].items())
+            self._log.info(
+                "purge: due %d (%s), removed %d (%.1f MB), left %d; clock %s",
+                result["due"], due, result["removed"], result["bytes"] / 1e6, result["left"], result["clock"],
+            )  # fmt: skip
 
     def _head(self) -> None:
         result = self._ask("head", {})

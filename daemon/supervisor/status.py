@@ -43,6 +43,12 @@ def of_recorder(beat: RecorderBeat | None, service: Service) -> dict[str, Any]:
         "free_bytes": beat.free_bytes if beat else None,
         "ledger_seq": beat.ledger_seq if beat else None,
         "open_gaps": beat.open_gaps if beat else {},
+        "evidence_stills": beat.evidence_stills if beat else None,
+        "evidence_bytes": beat.evidence_bytes if beat else None,
+        "oldest_evidence_at_ns": beat.oldest_evidence_at_ns if beat else None,
+        "retention": beat.retention if beat else "ok",
+        "retention_forecast_s": beat.retention_forecast_s if beat else None,
+        "purged": beat.purged if beat else {},
         **_of_process(service),
     }
 

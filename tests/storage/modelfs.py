@@ -55,6 +55,7 @@ class ModelDisk:
         self.crash_at: int | None = None
         self.before_step: Callable[[int], object] | None = None
         self.opened: list[Path] = []
+        self.free_bytes = 10**12
 
     def step(self) -> None:
         """One step further; also called by the test for steps that are not the disk's."""
@@ -136,7 +137,7 @@ class ModelDisk:
             return None
 
     def space_bytes(self, path: Path) -> tuple[int, int]:
-        return 10**12, 10**12
+        return self.free_bytes, 10**12
 
     def lock(self, folder: Path, patience_s: float = 0) -> ModelLock:
         return ModelLock()

@@ -90,6 +90,15 @@ class Scene:
         self.gone |= due
         self.acked_ledger = self.ledger()
 
+    def make_room(self, store: Store) -> None:
+        oldest = next(path for path in self.acked if path not in self.gone)
+        self.may_go.add(oldest)
+        self.disk.free_bytes = 0  # other files take all: whatever is there may go
+        assert [str(self.root / due.path) for due in store.make_room(1)] == [oldest]
+        self.disk.free_bytes = 10**12
+        self.gone.add(oldest)
+        self.acked_ledger = self.ledger()
+
 
 def live(scene: Scene) -> None:
     """Stores groups on several days and cameras, purges the older ones, stores again, and stops."""
@@ -106,6 +115,7 @@ def live(scene: Scene) -> None:
     late = scene.clocks.wall
     scene.store(store, *still_entries(store, evidence_of(5, late, incident=INCIDENT)), gap_entry(90, BEGIN_NS, late))
     scene.purge(store)
+    scene.make_room(store)
     scene.store(store, *still_entries(store, evidence_of(6, late + 1)), coverage_entry(late - late % HOUR_NS, 7))
     store.close("stop")
 

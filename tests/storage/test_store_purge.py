@@ -7,9 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from daemon.clock import rfc3339
 from daemon.storage import index
 from daemon.storage.ledger import Head, Line, files, follow
+from daemon.storage.reindex import reindex
 from daemon.storage.store import Store
+from daemon.storage.verify import verify
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -131,3 +134,73 @@ def test_a_dry_run_writes_no_line(tmp_path: Path) -> None:
         assert (result.removed, result.bytes, result.left) == (3, size, 0)
         assert store.head() == head
         assert store.purge(dry_run=False, all_due=True) == result
+
+
+def test_reference_stills_have_their_own_retention_and_quota(tmp_path: Path) -> None:
+    """What is beyond its camera's share goes first stored first, for want of space; the others go after three days."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        size = still_entries(store, evidence_of(0, BEGIN_NS, kind="reference"))[0].body["bytes"]
+    settings = settings_of(tmp_path, reference_bytes=2 * (4 * size + size // 2))
+    with opened(settings, clocks) as store:
+        hall = [evidence_of(n, BEGIN_NS + n, kind="reference") for n in range(7)]
+        yard = [evidence_of(n, BEGIN_NS + n, kind="reference", camera="yard") for n in range(20, 23)]
+        store.commit(still_entries(store, *hall, *yard, evidence_of(40, BEGIN_NS)))
+        result = store.purge(dry_run=False, all_due=True)
+        assert (result.due, result.removed, result.due_by) == (3, 3, {"references_over_quota": 3})
+        assert store.knows([each.id for each in hall]) == {each.id for each in hall[3:]}
+        clocks.run_for(3 * DAY_NS + 100)
+        assert store.purge(dry_run=True, all_due=True).due_by == {"references": 7}
+        assert store.purge(dry_run=False, all_due=True).removed == 7
+        assert [path.stem[-2:] for path in store.root.rglob("*.jpg")] == ["28"]
+        reasons = [(len(line.body["ids"]), line.body["reason"]) for line in lines(store) if line.kind == "purged"]
+        assert reasons == [(3, "space"), (7, "age")]
+        assert store.purged == {"space": 3, "age": 7}
+
+
+def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:
+    """Their stills, for the reason `drill`, and then their incidents; verify has nothing to say of it, nor a new index."""
+    clocks, settings = FakeClocks(), settings_of(tmp_path)
+    with opened(settings, clocks) as store:
+        drill = incident_entry("ended")
+        drill.body.update(drill=True, ended_at=rfc3339(BEGIN_NS), ended_at_ns=str(BEGIN_NS))
+        store.commit([drill, incident_entry("ended", incident=numbered(800))])
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS, drill=True, incident=INCIDENT)))
+        store.commit(still_entries(store, evidence_of(2, BEGIN_NS), evidence_of(3, BEGIN_NS, kind="reference")))
+        clocks.run_for(DAY_NS)
+        assert store.purge(dry_run=False, all_due=False).removed == 0
+        clocks.run_for(1)
+        assert store.purge(dry_run=False, all_due=False).due_by == {"drills": 1}
+        purged = [line.body for line in lines(store) if line.kind == "purged"]
+        assert purged == [{"ids": [numbered(1)], "reason": "drill"}, {"ids": [INCIDENT], "reason": "drill"}]
+        with store._session() as session:
+            assert session.scalars(select(index.IncidentRow.id)).all() == [numbered(800)]
+        store.close("stop")
+    assert verify(settings.root).findings == ()
+    reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])
+    assert verify(settings.root).findings == ()
+
+
+def test_a_drill_that_runs_is_not_forgotten(tmp_path: Path) -> None:
+    """An incident that is open stays, however old; so does one that still has stills."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        drill = incident_entry("confirmed")
+        drill.body.update(drill=True)
+        store.commit([drill])
+        clocks.run_for(2 * DAY_NS)
+        store.purge(dry_run=False, all_due=True)
+        assert [each.id for each in store.open_incidents()] == [INCIDENT]
+
+
+def test_rules_share_the_tenth_of_a_run(tmp_path: Path) -> None:
+    """All that goes by any rule is at most a tenth of all stills."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        stills = [evidence_of(n, BEGIN_NS, drill=n < 3, kind="reference" if n < 6 else "hit") for n in range(50)]
+        store.commit(still_entries(store, *stills))
+        clocks.run_for(31 * DAY_NS)
+        dry = store.purge(dry_run=True, all_due=False)
+        assert (dry.due, dry.removed, dry.due_by) == (50, 5, {"drills": 3, "references": 3, "retention": 44})
+        assert store.purge(dry_run=False, all_due=False) == dry
+        assert [len(line.body["ids"]) for line in lines(store) if line.kind == "purged"] == [3, 2]
