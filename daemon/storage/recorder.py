@@ -126,6 +126,7 @@ class Recorder:
                 waiting.append(connection)
         self._store(group)
         if group.items:
+            self._storing.attempt(self._retention.keep)
             self._supervisor.took((self._clocks.monotonic_ns() - began_ns) / NS)
         self._tell_state()
 

@@ -42,7 +42,7 @@ class Retention:
         self._hourly.stored(size)
 
     def keep(self, store: Store) -> None:
-        """Once a second: one portion goes where the disk is near its reserve."""
+        """Once a second and after each group: one portion goes where the disk is near its reserve."""
         now_ns = self._clocks.monotonic_ns()
         space, held = store.space(), store.held.bytes
         left = self._hourly.left(now_ns, held)

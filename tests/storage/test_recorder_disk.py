@@ -3,68 +3,72 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daemon.storage.verify import verify
+from tests.mounts import Ext4, Tmpfs, run
 from tests.storage.recorder_under_test import Host, Worker, wait_for
 
 SIZE = 24 * 2**20
-
-
-def _mount(*arguments: str) -> bool:
-    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+RESUMED_S = 60.0
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Tmpfs]:
     """A small file system of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.getuid() != 0 or not _mount("-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)):
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    disk = Tmpfs(tmp_path / "disk", SIZE)
+    yield disk
+    disk.close()
 
 
 @pytest.fixture
-def host(tmp_path: Path, disk: Path) -> Iterator[Host]:
+def host(tmp_path: Path, disk: Tmpfs) -> Iterator[Host]:
     """A recorder whose store lies on the small disk."""
-    host = Host(tmp_path, storage={"root": str(disk / "store")})
-    host.root = disk / "store"
-    host.start()
+    host = _host(tmp_path, disk.folder)
     host.beat(lambda beat: beat.disk == "ok", "an open store")
     yield host
     host.close()
 
 
-def _fill(folder: Path, leave_bytes: int = 0) -> Path:
-    """Takes what is free but for `leave_bytes`."""
-    filler = folder / "filler"
-    with filler.open("wb") as file:
-        free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-        file.write(bytes(max(0, free - leave_bytes)))
-    return filler
+def _host(tmp_path: Path, folder: Path, **storage: object) -> Host:
+    host = Host(tmp_path, storage={"root": str(folder / "store"), **storage})
+    host.root = folder / "store"
+    host.start()
+    return host
 
 
 def _settle(worker: Worker, host: Host) -> None:
-    worker.settle(60)
+    """All is stored again, within the time that is promised."""
+    worker.settle(RESUMED_S)
     host.check_stored(worker.acknowledged)
 
 
-def test_full_and_free_again(host: Host, disk: Path) -> None:
+def _refused(host: Host, worker: Worker, *states: str) -> None:
+    """Supervisor and worker are told the state in which nothing is stored."""
+    worker.take()
+
+    def told() -> bool:
+        worker.pump()
+        return bool(set(worker.states) & set(states))
+
+    host.beat(lambda beat: beat.disk in states and beat.detail != "", f"a beat that says {states}", RESUMED_S)
+    wait_for(told, "the worker to be told")
+    assert worker.unacknowledged
+
+
+def test_full_and_free_again(host: Host, disk: Tmpfs) -> None:
     """A full disk stops the storing, in mid-group too; nothing is lost or torn, and it goes on when there is space."""
     worker = Worker(host, size=(640, 480))
     worker.began()
     worker.take()
     worker.settle()
     pid = host.pid
-    filler = _fill(disk, leave_bytes=600_000)  # for some of what follows, not for all
+    filler = disk.fill(leave_bytes=600_000)  # for some of what follows, not for all
     incident = worker.incident("suspect")
     for _ in range(20):
         worker.take()
@@ -88,13 +92,13 @@ def test_full_and_free_again(host: Host, disk: Path) -> None:
     assert verify(host.root).findings == ()
 
 
-def test_gap_of_a_full_disk(host: Host, disk: Path) -> None:
+def test_gap_of_a_full_disk(host: Host, disk: Tmpfs) -> None:
     """What could not be stored is not watched: the gap `disk` is told once there is space to tell it."""
     worker = Worker(host)
     worker.connect()
     with worker.watching():
         wait_for(lambda: worker.frames > 5, "frames")
-        filler = _fill(disk)
+        filler = disk.fill()
         worker_of_yard = Worker(host, "yard")
         worker_of_yard.take()
         worker_of_yard.pump()
@@ -107,14 +111,12 @@ def test_gap_of_a_full_disk(host: Host, disk: Path) -> None:
     assert gaps[-1]["to_at"] is not None
 
 
-def test_reserve(tmp_path: Path, disk: Path) -> None:
+def test_reserve(tmp_path: Path, disk: Tmpfs) -> None:
     """Below the reserve nothing is written, and the store itself is left in order; commands are refused in a sentence."""
-    host = Host(tmp_path, storage={"root": str(disk / "store"), "reserve": SIZE // 2})
-    host.root = disk / "store"
+    host = _host(tmp_path, disk.folder, reserve=SIZE // 2)
     try:
-        host.start()
         host.beat(lambda beat: beat.disk == "ok", "an open store")
-        filler = _fill(disk, leave_bytes=SIZE // 3)
+        filler = disk.fill(leave_bytes=SIZE // 3)
         host.beat(lambda beat: beat.disk == "full", "a beat that says so")
         lines = len(host.lines())
         worker = Worker(host)
@@ -130,13 +132,11 @@ def test_reserve(tmp_path: Path, disk: Path) -> None:
         host.close()
 
 
-def test_full_from_the_start(tmp_path: Path, disk: Path) -> None:
+def test_full_from_the_start(tmp_path: Path, disk: Tmpfs) -> None:
     """A recorder that starts on a full disk waits for space instead of dying in a loop."""
-    filler = _fill(disk)
-    host = Host(tmp_path, storage={"root": str(disk / "store")})
-    host.root = disk / "store"
+    filler = disk.fill()
+    host = _host(tmp_path, disk.folder)
     try:
-        host.start()
         host.beat(lambda beat: beat.disk == "full", "a beat that says so")
         worker = Worker(host)
         worker.take()
@@ -148,37 +148,112 @@ def test_full_from_the_start(tmp_path: Path, disk: Path) -> None:
         host.close()
 
 
-def test_disk_gone_and_back(host: Host, disk: Path) -> None:
+def test_disk_gone_and_back(host: Host, disk: Tmpfs) -> None:
     """A disk that is unmounted is `gone` or `wrong`, never a new empty store; with it back all goes on."""
     worker = Worker(host)
     worker.take()
     worker.settle()
-    shelter = disk.parent / "elsewhere"
-    shelter.mkdir()
-    assert _mount("--bind", str(disk), str(shelter))
-    try:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-        worker.take()
-        worker.pump()
-        host.beat(lambda beat: beat.disk in ("gone", "wrong"), "a beat that says so", 60)
-        assert list(disk.iterdir()) == [] or not list(disk.rglob("*.jsonl"))
-        shutil.rmtree(disk / "store", ignore_errors=True)
-        assert _mount("--bind", str(shelter), str(disk))
-        _settle(worker, host)
-    finally:
-        subprocess.run(["umount", "-l", str(shelter)], check=True)
+    disk.hide()
+    _refused(host, worker, "gone", "wrong")
+    assert list(disk.folder.iterdir()) == []
+    disk.show()
+    _settle(worker, host)
 
 
-def test_disk_read_only_at_first(host: Host, disk: Path) -> None:
-    """A disk that is read-only (as ext4 makes itself after an error) is a state; made writable again, all goes on."""
+def test_disk_back_as_another_device(host: Host, disk: Tmpfs, tmp_path: Path) -> None:
+    """A disk that was pulled out comes back with another device number, and is known by its store's id."""
+    worker = Worker(host)
+    worker.take()
+    worker.settle()
+    disk.hide()
+    _refused(host, worker, "gone", "wrong")
+    again = Tmpfs(disk.folder, SIZE)
+    shutil.copytree(disk.folder.with_name("disk.kept") / "store", disk.folder / "store")
+    _settle(worker, host)
+    again.close()
+
+
+def test_wrong_disk(host: Host, disk: Tmpfs, tmp_path: Path) -> None:
+    """Another store's disk in its place is `wrong`, and not a byte of it is changed; with the right one all goes on."""
+    other = tmp_path / "other"
+    other.mkdir()
+    stranger = Host(other)
+    stranger.start()
+    stranger.beat(lambda beat: beat.disk == "ok", "another store")
+    assert stranger.stop() == 0
+    worker = Worker(host)
+    worker.take()
+    worker.settle()
+    disk.hide()
+    run("mount", "--bind", str(other), str(disk.folder))
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    _refused(host, worker, "wrong")
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+    run("umount", "-l", str(disk.folder))
+    disk.show()
+    _settle(worker, host)
+    stranger.close()
+
+
+def test_disk_read_only_at_first(host: Host, disk: Tmpfs) -> None:
+    """A disk that is mounted read-only is a state; made writable again, all goes on."""
     worker = Worker(host)
     worker.take()
     worker.settle()
     host.kill()
-    assert _mount("-o", "remount,ro", str(disk))
+    run("mount", "-o", "remount,ro", str(disk.folder))
     host.start()
-    host.beat(lambda beat: beat.disk == "read_only" and beat.detail != "", "a beat that says so")
-    worker.take()
-    worker.pump()
-    assert _mount("-o", "remount,rw", str(disk))
+    _refused(host, worker, "read_only")
+    run("mount", "-o", "remount,rw", str(disk.folder))
     _settle(worker, host)
+
+
+def test_disk_read_only_after_an_error(tmp_path: Path) -> None:
+    """An ext4 that finds an error in itself turns read-only under the recorder; let go of, it can be mounted again."""
+    disk = Ext4(tmp_path / "disk", 64 * 2**20)
+    host = _host(tmp_path, disk.folder)
+    try:
+        host.beat(lambda beat: beat.disk == "ok", "an open store")
+        worker = Worker(host)
+        worker.take()
+        worker.settle()
+        disk.fail()
+        _refused(host, worker, "read_only", "damaged")
+        pid = host.pid
+        disk.repair()
+        _settle(worker, host)
+        assert (host.pid, host.stop()) == (pid, 0)
+        assert verify(host.root).findings == ()
+    finally:
+        host.close()
+        disk.close()
+
+
+def test_evidence_that_fills_its_disk_makes_room(tmp_path: Path) -> None:
+    """A lamp that stores more than the disk holds never fills it: its oldest go, in order, and yard's firsts stay."""
+    disk = Tmpfs(tmp_path / "disk", 2 * SIZE // 3)
+    host = _host(tmp_path, disk.folder, reserve=2_000_000)
+    try:
+        host.beat(lambda beat: beat.disk == "ok", "an open store")
+        yard, lamp = Worker(host, "yard", size=(640, 480)), Worker(host, size=(640, 480))
+        for _ in range(3):
+            yard.take(kind="first_suspect")
+        yard.settle()
+        until = time.monotonic() + 60
+        while len(host.bodies("purged")) < 2:
+            assert time.monotonic() < until
+            lamp.take()
+            lamp.settle()
+        beat = host.beat(lambda beat: beat.purged.get("space", 0) > 0, "a beat that says so")
+        assert beat.retention.startswith("space purged; oldest evidence is 0.0 days, retention asked 30 d")
+        assert (beat.disk, set(lamp.states)) == ("ok", {"ok"})
+        gone = [id_ for body in host.bodies("purged") for id_ in body["ids"]]
+        assert {body["reason"] for body in host.bodies("purged")} == {"space"}
+        assert gone == list(lamp.acknowledged)[: len(gone)]
+        host.check_stored(yard.acknowledged | dict(list(lamp.acknowledged.items())[len(gone) :]))
+        assert beat.evidence_stills == len(host.rows("SELECT id FROM evidence"))
+        assert host.stop() == 0
+        assert verify(host.root).findings == ()
+    finally:
+        host.close()
+        disk.close()
