@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where a camera's password comes from; it goes to that camera's worker and nowhere else."""
+"""Where a camera's password comes from; it goes to that camera's worker and nowhere else, and into no text."""
 
 from __future__ import annotations
 
 from daemon.errors import SettingsError
+from daemon.redaction import redactor
 from daemon.settings import CameraSettings
 
 
@@ -12,6 +13,12 @@ def password_of(camera: CameraSettings, where: str) -> str | None:
 
     Raises SettingsError, beginning with `where`, when password_file cannot be read.
     """
+    password = _read(camera, where)
+    redactor.know(*(each for each in (camera.username, password) if each is not None))
+    return password
+
+
+def _read(camera: CameraSettings, where: str) -> str | None:
     if camera.password is not None:
         return camera.password.get_secret_value()
     if camera.password_file is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""gunicorn's master and worker with what they lack here: limits for slow clients, and an end with the supervisor.
+"""gunicorn's master, worker and log with what they lack here: limits for slow clients, an end with the supervisor, our log.
 
 The master has no thread of its own (it forks), so it looks at the lifeline once a turn of its loop; the worker watches
 it by a thread like every other child.
@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 READ_WITHIN_S = (
@@ -46,6 +47,15 @@ def _end_reading(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RD)
     except OSError:
         return  # it has been closed meanwhile
+
+
+class OurLog(Logger):  # type: ignore[misc]
+    """What gunicorn has to say goes where all goes (daemon/log.py)."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
 
 
 class Master(Arbiter):  # type: ignore[misc]

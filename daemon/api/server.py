@@ -17,7 +17,7 @@ from gunicorn.app.base import BaseApplication
 from daemon import lifeline, log, sockets
 from daemon.api.app import create_app
 from daemon.api.live import LiveStatus
-from daemon.api.patience import Master, PatientWorker
+from daemon.api.patience import Master, OurLog, PatientWorker
 from daemon.child import descriptors, settings_in
 from daemon.clock import host_clocks
 from daemon.config_file import runtime_dir
@@ -54,7 +54,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             "sendfile": False,  # it waits for ever for a client that takes nothing (SO_SNDTIMEO is not seen)
             "control_socket_disable": True,
             "accesslog": None,
-            "errorlog": "-",
+            "logger_class": OurLog,
             "loglevel": "warning",
             "proc_name": "firewitness web",
             "forwarded_allow_ips": "",

@@ -124,14 +124,14 @@ class Service:
     def _attach(self, camera: str, descriptors: list[int]) -> None:
         self._detach(camera)
         if len(descriptors) != 2:
-            _log.error("camera %s: attached with %d descriptors, it needs 2", camera, len(descriptors))
+            _log.error("attached with %d descriptors, it needs 2", len(descriptors), extra={"camera": camera})
             return
         sock = socket.socket(fileno=os.dup(descriptors[0]))
         try:
             end = CameraEnd(camera, sock, descriptors[1], self._input_px)
         except MessageError as error:
             sock.close()
-            _log.error("%s", error)
+            _log.error("%s", error, extra={"camera": camera})
             return
         self._cameras[camera] = end
         self._selector.register(end, selectors.EVENT_READ, self._hear_camera)
@@ -159,7 +159,7 @@ class Service:
         except PeerGone:
             self._detach(end.camera)
         except MessageError as error:
-            _log.error("camera %s: not a message of the live channel: %s", end.camera, error)
+            _log.error("not a message of the live channel: %s", error, extra={"camera": end.camera})
 
     def _say_hello(self, end: CameraEnd) -> None:
         if self._inference.model is not None and self._inference.state == "ready":
@@ -182,7 +182,7 @@ class Service:
     def _take_frame(self, end: CameraEnd, message: FrameWaiting) -> None:
         frame = end.frame(message)
         if frame is None:
-            _log.error("camera %s: announced what cannot lie in a buffer: %s", end.camera, message)
+            _log.error("announced what cannot lie in a buffer: %s", message, extra={"camera": end.camera})
             end.say(done(message, "failed"))
             return
         older = self._inference.offer_frame(
@@ -287,7 +287,7 @@ class Service:
         if end is None or not end.is_current(frame):
             return  # its worker is gone, and a new one has all buffers
         if result.outcome == "failed":
-            _log.error("camera %s: %s", frame.camera, result.detail)
+            _log.error("%s", result.detail, extra={"camera": frame.camera})
         self._with_camera(end, lambda end: end.say(done(frame, result.outcome, result.detections)))
 
     def _answer_job(self, job: Job[WorkPicture], result: Result) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import logging
 import os
 import selectors
 import signal
@@ -109,6 +110,7 @@ class ForkLoop:
             gc.enable()
             status = worker.main(request.plan, descriptors)
         finally:
+            logging.shutdown()  # what was counted is still said
             sys.stderr.flush()
             os._exit(status)  # the reader's thread may still be blocked in FFmpeg
 

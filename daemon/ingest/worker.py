@@ -14,7 +14,6 @@ import socket
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from daemon import lifeline
 from daemon.clock import NS, Clocks, host_clocks
@@ -35,6 +34,7 @@ from daemon.ingest.references import References
 from daemon.ingest.showing import Seen, Showing
 from daemon.log import set_up
 from daemon.messages import Capture, RunBegan, StillTaken, Stop, ToWorker, WorkerBeat
+from daemon.redaction import redactor
 from daemon.storage.still import encode
 from daemon.wire import Channel
 
@@ -279,7 +279,9 @@ class Worker:
 
 def main(plan: WorkerPlan, descriptors: Descriptors) -> int:
     """The life of a worker; returns its exit status. The descriptors are its own."""
-    set_up(plan.camera)
+    if plan.credentials is not None:
+        redactor.know(plan.credentials.username, plan.credentials.password)
+    set_up("worker", plan.camera)
     lifeline.watch(descriptors.lifeline)
     try:
         live = LiveChannel(socket.socket(fileno=descriptors.live), descriptors.live_memory, plan.input_px)
@@ -288,18 +290,13 @@ def main(plan: WorkerPlan, descriptors: Descriptors) -> int:
     except PeerGone:
         return EX_SUPERVISOR_GONE
     except Exception as error:
-        log.critical("%s", one_line(error, plan))
+        log.critical("%s", one_line(error))
         return 1
     return 0
 
 
-def one_line(error: Exception, plan: WorkerPlan) -> str:
-    """An error in one line, with its place and without secrets."""
+def one_line(error: Exception) -> str:
+    """An error in one line, with its place."""
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" at {os.path.basename(frame[0].filename)}:{frame[0].lineno}" if frame else ""
-    text = f"{type(error).__name__}{place}: {error}".replace("\n", " ")
-    if plan.credentials is not None:
-        for secret in (plan.credentials.password, plan.credentials.username):
-            for form in {secret, quote(secret, safe="")} - {""}:
-                text = text.replace(form, "…")
-    return text
+    return f"{type(error).__name__}{place}: {error}".replace("\n", " ")

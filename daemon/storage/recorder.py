@@ -139,7 +139,7 @@ class Recorder:
             group.messages += 1
             self._handle(connection, *received, group)
         except MessageError as error:
-            _log.warning("camera %s: connection closed: %s", connection.camera, error)
+            _log.warning("connection closed: %s", error, extra={"camera": connection.camera})
             self._drop(connection)
             return False
         except PeerGone:
@@ -154,7 +154,7 @@ class Recorder:
             case Watermark():
                 self._watching.watermark(str(connection.camera), message)
             case StillsDropped():
-                _log.warning("camera %s: %d stills dropped by its worker", connection.camera, message.count)
+                _log.warning("%d stills dropped by its worker", message.count, extra={"camera": connection.camera})
                 self._watching.dropped(str(connection.camera), message)
             case _:
                 store = self._storing.usable
@@ -241,7 +241,7 @@ class Recorder:
         was_current = self._current.get(str(connection.camera)) is connection
         self._drop(connection)
         if was_current:
-            _log.info("camera %s: its worker is gone", connection.camera)
+            _log.info("its worker is gone", extra={"camera": connection.camera})
             self._watching.lost(str(connection.camera))
 
     def _drop(self, connection: Connection) -> None:

@@ -107,7 +107,7 @@ class CameraWatch:
         text = f"{beat.state}{picture}{condition}" + (f", {beat.incident}" if beat.incident else "")
         if text != self._told and not self.worker.stopping:
             self._told = text
-            self._log.info("%s: %s", self.plan.camera, text)
+            self._log.info("%s", text, extra={"camera": self.plan.camera})
 
     def _died(self) -> None:
         self.beat, self._told = None, ""
