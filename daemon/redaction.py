@@ -28,6 +28,8 @@ class Redactor:
         """These are secret from now on; a user name and its password are given together."""
         together = base64.b64encode(":".join(secrets).encode()).decode()  # as HTTP and RTSP send them
         self._forms |= {form for secret in (*secrets, together) for form in _forms(secret)} - {""}
+        if not self._forms:
+            return  # an empty pattern would match between any two letters
         longest_first = sorted(self._forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(_alone_or_sure(form) for form in longest_first), re.IGNORECASE)
 

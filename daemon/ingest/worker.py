@@ -245,7 +245,8 @@ class Worker:
     def _beat(self, now_ns: int) -> None:
         main, sub = self._looking.main, self._looking.sub
         main.frames.check_clock()
-        condition = self._condition(now_ns)
+        judged = self._condition(now_ns)
+        condition = Condition(judged.reason, redactor.clean(judged.detail))
         self._link.watermark(self._watch.watermark(condition, self._clocks.wall_ns(), now_ns))
         run, ring = self._told_run, main.frames.ring
         self._control.send(

@@ -75,6 +75,13 @@ class Daemon:
         }
         self.config.write_text(yaml.safe_dump(settings))
 
+    def start_for_the_journal(self) -> None:
+        """As systemd starts it: its log is JSON."""
+        (self.folder / "log").touch()
+        stream = (self.folder / "log").stat()
+        self.environment["JOURNAL_STREAM"] = f"{stream.st_dev}:{stream.st_ino}"
+        self.start()
+
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -123,3 +123,12 @@ def test_a_short_secret_does_not_eat_other_words() -> None:
     redactor.know("cam", "longenough")
     assert redactor.clean("camera cam:longenough xlongenoughx CAM") == "camera …:… x…x …"
     assert Redactor().clean("camera") == "camera"
+
+
+def test_no_secret_is_no_secret() -> None:
+    """A camera without credentials, or with an empty password, changes no text."""
+    redactor = Redactor()
+    redactor.know()
+    assert redactor.clean("all is well") == "all is well"
+    redactor.know("operator", "")
+    assert redactor.clean("all is well") == "all is well"
