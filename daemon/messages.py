@@ -138,6 +138,8 @@ class FrameWaiting(Message, frozen=True):
     original_height_px: int
     run: str
     pts: int
+    input_px: int = 0
+    """Longer side of the network's input for this frame; 0: as `detect.input_px`."""
 
 
 class FrameDone(Message, frozen=True):

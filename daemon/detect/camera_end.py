@@ -28,6 +28,7 @@ class CameraEnd(Peer[WorkerHello | FrameWaiting]):
         self.camera = camera
         self.detector = new_id()
         self._worker: str | None = None
+        self._input_px = input_px
         size = buffer_bytes(input_px)
         if os.fstat(memfd).st_size != BUFFERS * size:
             raise MessageError(f"camera {camera}: its buffers are not of the detector's input size, {input_px} px")
@@ -55,6 +56,7 @@ class CameraEnd(Peer[WorkerHello | FrameWaiting]):
             and width > 0
             and height > 0
             and size <= len(self._buffers[0])
+            and 0 <= message.input_px <= self._input_px
             and message.original_width_px > 0
             and message.original_height_px > 0
         ):
@@ -68,6 +70,7 @@ class CameraEnd(Peer[WorkerHello | FrameWaiting]):
             original_px=(message.original_width_px, message.original_height_px),
             run=message.run,
             pts=message.pts,
+            input_px=message.input_px,
         )
 
 

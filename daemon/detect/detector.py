@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -48,23 +49,31 @@ class FireDetector:
         input_px: int = 640,
         batch: int = 8,
         allow_pickle: bool = False,
+        other_px: Sequence[int] = (),
     ) -> None:
-        """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda."""
+        """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda.
+
+        `other_px`: input sizes that some pictures will be given with, beside `input_px`; to be warm for them too.
+        """
         self._owner = threading.get_ident()
         self._batch = batch
         self._weights = read_weights(weights, sha256, allow_pickle)
         choice = choose(look(), device, self._weights.pickled)
         runtime = load(choice, self._weights)
         self._runtime = runtime
-        self._function: Function = DetectorAlone(YoloModel(runtime, input_px, batch))
+        self._function: Function = DetectorAlone(YoloModel(runtime, batch))
+        self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(self._weights.sha256, self._weights.name, runtime.name, input_px)
         self.why = f"{runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
 
-    def detect(self, images: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
+    def detect(
+        self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
         """For each image its detections, in the images' order.
 
         Args: `images` are BGR (height, width, 3), uint8, of any sizes, mixed. Returned are detections of at least
-        `floor`, strongest first, at most 200, boxes in pixels of the image and clipped to it. Raises DetectorError
+        `floor`, strongest first, at most 200, boxes in pixels of the image and clipped to it. `input_px`: for each
+        image the longer side at which the network is to see it; 0 or None: the detector's own. Raises DetectorError
         when the inference fails, ValueError for what is no image.
         """
         if threading.get_ident() != self._owner:
@@ -72,19 +81,19 @@ class FireDetector:
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
                 raise ValueError(f"not a BGR uint8 picture: {image.dtype} {image.shape}")
-        return self._function(images, floor)
+        sides_px = [side_px or self.info.input_px for side_px in input_px or [0] * len(images)]
+        return self._function(images, floor, sides_px)
 
     def warm(self) -> None:
         """Computes every size once, so that no frame waits for it, and compares the answer on a shipped picture.
 
         Raises DetectorError when the answer is not what these weights give: then nothing that it says can be believed.
         """
-        size = self.info.input_px
-        for across, down in _WARM_ASPECTS:
-            layout = letterbox((across, down), size)
+        for side_px, (across, down) in product(self._warm_px, _WARM_ASPECTS):
+            layout = letterbox((across, down), side_px)
             blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
             for images in (1, self._batch):
-                self.detect([blank] * images, 0.5)
+                self.detect([blank] * images, 0.5, [side_px] * images)
         _compare(self._weights, self._reference())
 
     def _reference(self) -> tuple[Detection, ...]:
@@ -95,7 +104,7 @@ class FireDetector:
                 f"{REFERENCE_PICTURE}: missing or damaged; it is shipped with Firewitness: install again"
             )
         shipped: Picture = np.asarray(picture, np.uint8)
-        return YoloModel(self._runtime, max(shipped.shape[:2]), 1).find([shipped], 0.25)[0]
+        return YoloModel(self._runtime, 1).find([shipped], 0.25, [max(shipped.shape[:2])])[0]
 
 
 def _compare(weights: Weights, found: Sequence[Detection]) -> None:

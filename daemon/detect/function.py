@@ -13,8 +13,13 @@ from daemon.domain import Detection
 class Function(Protocol):
     """From pictures to detections, by one model or several in series or in parallel."""
 
-    def __call__(self, pictures: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
-        """For each picture its detections of at least `floor`, in the pictures' order."""
+    def __call__(
+        self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        """For each picture its detections of at least `floor`, in the pictures' order.
+
+        `input_px` has for each the longer side at which it is to be looked at.
+        """
 
 
 class DetectorAlone:
@@ -23,5 +28,7 @@ class DetectorAlone:
     def __init__(self, detector: Model) -> None:
         self._detector = detector
 
-    def __call__(self, pictures: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
-        return self._detector.find(pictures, floor)
+    def __call__(
+        self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        return self._detector.find(pictures, floor, input_px)

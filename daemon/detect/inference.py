@@ -43,6 +43,7 @@ class LiveFrame:
     original_px: tuple[int, int]
     run: str
     pts: int
+    input_px: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +77,9 @@ class Detector(Protocol):
 
     def warm(self) -> None: ...
 
-    def detect(self, images: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]: ...
+    def detect(
+        self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]: ...
 
 
 class Inference:
@@ -206,8 +209,9 @@ class Inference:
         self._results.extend(Result(job, "late", detail="its deadline passed while it waited") for job in batch.late)
         pictures = [frame.picture for frame in batch.live] + [job.item.picture for job in batch.jobs]
         floors = [self._floor] * len(batch.live) + [job.item.floor for job in batch.jobs]
+        sides_px = [frame.input_px for frame in batch.live] + [0] * len(batch.jobs)
         began_s = self._computing_since_s = time.monotonic()
-        answers = self._answers(detector, pictures, min(floors, default=1.0))
+        answers = self._answers(detector, pictures, min(floors, default=1.0), sides_px)
         self._computing_since_s = None
         took_ms = (time.monotonic() - began_s) * 1000
         if batch.jobs:
@@ -230,16 +234,17 @@ class Inference:
             self._batch_ms.append(took_ms)
 
     def _answers(
-        self, detector: Detector, pictures: Sequence[Picture], floor: float
+        self, detector: Detector, pictures: Sequence[Picture], floor: float, sides_px: Sequence[int]
     ) -> Sequence[tuple[Detection, ...] | str]:
         """Each picture's detections, or why it has none; after a failure each picture is tried alone."""
         if not pictures:
             return []
         try:
-            answers = detector.detect(pictures, floor)
+            answers = detector.detect(pictures, floor, sides_px)
         except (DetectorError, ValueError) as error:
             if len(pictures) > 1:
-                return [self._answers(detector, [each], floor)[0] for each in pictures]
+                alone = zip(pictures, sides_px, strict=True)
+                return [self._answers(detector, [each], floor, [side_px])[0] for each, side_px in alone]
             self._failed_in_row += 1
             if self._failed_in_row >= _GIVE_UP_AFTER:
                 raise

@@ -81,10 +81,19 @@ class LiveChannel:
         free = next((index for index in range(BUFFERS) if index not in self._announced), None)
         return None if free is None else (free, self._buffers[free])
 
-    def announce(self, index: int, size_px: tuple[int, int], original_px: tuple[int, int], run: str, pts: int) -> bool:
+    def announce(
+        self,
+        index: int,
+        size_px: tuple[int, int],
+        original_px: tuple[int, int],
+        run: str,
+        pts: int,
+        input_px: int = 0,
+    ) -> bool:
         """Says that buffer `index` holds a BGR24 frame of size_px (width, height), rows without padding.
 
-        Boxes come back in pixels of original_px. False: the detector's socket is full, and the buffer still free.
+        Boxes come back in pixels of original_px; `input_px` is as in FrameWaiting. False: the detector's socket is
+        full, and the buffer still free.
         """
         self.hello()
         if self._detector is None or self._hello_due:
@@ -100,6 +109,7 @@ class LiveChannel:
                 original_height_px=original_px[1],
                 run=run,
                 pts=pts,
+                input_px=input_px,
             )
         )
         if said:

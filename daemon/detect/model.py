@@ -38,21 +38,25 @@ class Runtime(Protocol):
 class Model(Protocol):
     """One network that finds things in pictures."""
 
-    def find(self, pictures: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
-        """For each picture, of any size, its detections of at least `floor`, in the pictures' order."""
+    def find(self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]) -> list[tuple[Detection, ...]]:
+        """For each picture, of any size, its detections of at least `floor`, in the pictures' order.
+
+        `input_px` has for each the longer side of the network's input.
+        """
 
 
 class YoloModel:
-    """A YOLO network without suppression inside, at one input size."""
+    """A YOLO network without suppression inside."""
 
-    def __init__(self, runtime: Runtime, input_px: int, batch: int) -> None:
+    def __init__(self, runtime: Runtime, batch: int) -> None:
         self._runtime = runtime
-        self._input_px = input_px
         self._batch = batch
 
-    def find(self, pictures: Sequence[Picture], floor: float) -> list[tuple[Detection, ...]]:
+    def find(self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]) -> list[tuple[Detection, ...]]:
         """See Model; pictures whose letterboxes agree share a batch."""
-        layouts = [letterbox((each.shape[1], each.shape[0]), self._input_px) for each in pictures]
+        layouts = [
+            letterbox((each.shape[1], each.shape[0]), side_px) for each, side_px in zip(pictures, input_px, strict=True)
+        ]
         groups: dict[tuple[int, int], list[int]] = {}
         for place, layout in enumerate(layouts):
             groups.setdefault(layout.padded, []).append(place)

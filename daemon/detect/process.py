@@ -38,6 +38,7 @@ def main() -> int:
             input_px=detect.input_px,
             batch=detect.batch,
             allow_pickle=detect.allow_pickle,
+            other_px=(min(detect.sub_stream_px, detect.input_px),) if detect.sub_stream_px is not None else (),
         )
 
     def make_inference(wake: Callable[[], None]) -> Inference:

@@ -186,7 +186,7 @@ class Service:
             end.say(done(message, "failed"))
             return
         older = self._inference.offer_frame(
-            frame, letterbox((message.width_px, message.height_px), self._input_px).padded
+            frame, letterbox((message.width_px, message.height_px), message.input_px or self._input_px).padded
         )
         if older is not None:
             end.say(done(older, "replaced"))

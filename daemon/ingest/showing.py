@@ -78,15 +78,15 @@ class Showing:
             self.replaced += self.live.ready
             return False
         index, buffer = free
+        most_px = self._sub_px if view.stream == "sub" else self.live.input_px
         if view.tile is None:
-            most_px = self._sub_px if view.stream == "sub" else self.live.input_px
             small, original = self._converter.small(picture.frame, picture.colour, most_px), picture.size_px
         else:
             small = view.tile.of(self._converter.full(picture.frame, picture.colour))
             original = (view.tile.width, view.tile.height)
         height, width = small.shape[:2]
         buffer[: small.size].reshape(small.shape)[:] = small
-        if not self.live.announce(index, (width, height), original, picture.run.id, picture.pts):
+        if not self.live.announce(index, (width, height), original, picture.run.id, picture.pts, most_px):
             self.replaced += 1
             return False
         self._shown[(picture.run.id, picture.pts)] = _Shown(picture, view, self._clocks.monotonic_ns())

@@ -110,6 +110,19 @@ def varied(picture: np.ndarray, count: int) -> list[np.ndarray]:
     return images
 
 
+def test_each_image_is_looked_at_at_its_own_size(detector: FireDetector, picture: np.ndarray) -> None:
+    """A sub-stream's small pictures are not enlarged for it: they share a call with others, and boxes are in their pixels."""
+    small = cv2.resize(picture, (320, 180), interpolation=cv2.INTER_AREA)
+    together = detector.detect([small, picture, small], 0.1, [320, 0, 0])
+    assert together == [
+        detector.detect([small], 0.1, [320])[0], detector.detect([picture], 0.1)[0], detector.detect([small], 0.1)[0],
+    ]  # fmt: skip
+    assert together[0] != together[2]
+    assert together[0][0].label == "fire"
+    whole = [side / 2 for side in together[1][0].box]
+    assert np.allclose(together[0][0].box, whole, atol=12)
+
+
 def test_no_images_no_answers(detector: FireDetector) -> None:
     """An empty batch is nothing to compute."""
     assert detector.detect([], 0.3) == []

@@ -33,7 +33,9 @@ class FakeDetector:
     def warm(self) -> None:
         """Nothing to warm."""
 
-    def detect(self, images: Sequence[np.ndarray], floor: float) -> list[tuple[Detection, ...]]:
+    def detect(
+        self, images: Sequence[np.ndarray], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
         self.gate.wait(10)
         self.batches.append(len(images))
         if any(image[0, 0, 0] == POISON for image in images):

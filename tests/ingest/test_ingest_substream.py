@@ -71,12 +71,13 @@ def wait_for_sub(worker: WorkerUnderTest, count: int = 4) -> None:
 
 
 def test_detection_runs_on_the_sub_stream(pair: Pair, start: Start) -> None:
-    """Twice a second, with the main stream undecoded; watched are the main stream's moments."""
-    worker = pair.start(start)
+    """Twice a second at its own size, with the main stream undecoded; watched are the main stream's moments."""
+    worker = pair.start(start, sub_stream_px=160)
     wait_for_sub(worker)
     since, beats = len(worker.got.looked), len(worker.got.beats)
     worker.until(lambda: len(worker.got.looked) >= since + 12, "twelve frames more")
     assert of(worker, main=True, since=since) == []
+    assert {(each.message.width_px, each.message.input_px) for each in of(worker, main=False)} == {(160, 160)}
     pts_s = [each.message.pts / 90_000 for each in of(worker, main=False, since=since)]
     assert np.diff(pts_s).min() >= 0.4
     assert np.diff(pts_s).max() <= 0.55
