@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "watch the cameras until stopped (Ctrl-C, SIGTERM)",
     "check-config": "check the settings file, and say what would be watched",
     "reload": "take over the cameras of the changed settings file, without a gap in the others",
+    "capture": "keep what cameras saw just now and see from now on, whatever the detector says",
     "drill": "the test button: a simulated fire through the whole running daemon",
     "status": "how cameras, detector and disk are now",
     "detect": "look for fire and smoke in picture files",
@@ -51,6 +52,14 @@ def parser() -> argparse.ArgumentParser:
     made["verify"].add_argument("root", nargs="?", type=Path, metavar="STORE", help="a store elsewhere, such as a copy")
     made["init"].add_argument(
         "--new-store", action="store_true", required=True, help="confirms that the old store is given up"
+    )
+    which = made["capture"].add_mutually_exclusive_group(required=True)
+    which.add_argument("--camera", action="append", dest="cameras", metavar="NAME", help="may be given several times")
+    which.add_argument("--site", action="store_true", help="all enabled cameras")
+    made["capture"].add_argument("--before", default="30 s", metavar="TIME", help="how far back, such as 30s (default)")
+    made["capture"].add_argument("--after", default="30 s", metavar="TIME", help="how long from now on (default: 30s)")
+    made["capture"].add_argument(
+        "reason", nargs="+", metavar="REASON", help="why, in your words: it stands in the incident"
     )
     made["drill"].add_argument("--clip", type=Path, metavar="FILE", help="a video to show instead of the drawn fire")
     made["clock"].add_argument("what", choices=["accept"])

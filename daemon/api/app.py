@@ -9,10 +9,10 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from daemon.api import codes, evidence, guard, health, origin, pages, problems
+from daemon.api import captures, codes, evidence, guard, health, origin, pages, problems
 from daemon.api.cameras import Cameras
 from daemon.api.codes import Refusal
-from daemon.api.live import LiveStatus
+from daemon.api.live import Asks, LiveStatus
 from daemon.api.problems import Problem
 from daemon.api.response import ResponseArgument
 from daemon.api.service import Detector, FireDetectorService
@@ -30,6 +30,7 @@ def create_app(
     *,
     index: Index,
     live: LiveStatus,
+    control: Asks,
     detector: Detector,
     clocks: Clocks,
     on_loopback: bool,
@@ -44,6 +45,7 @@ def create_app(
     app.register_blueprint(health.blueprint(live))
     cameras = Cameras(settings, index, live)
     app.register_blueprint(evidence.blueprint(index, cameras, clocks))
+    app.register_blueprint(captures.blueprint(control))
     app.register_blueprint(origin.blueprint(index, clocks))
     app.register_blueprint(pages.blueprint(index, cameras, clocks))
     _install_errors(app)

@@ -6,11 +6,13 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Flask, Response, request
+from werkzeug.datastructures import Headers
 
 from daemon.api.problems import Problem
 
 OPEN_PATHS = frozenset(("/fire_detector", "/healthz", "/readyz"))
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SECURITY_HEADERS = {
     # Nothing inline, nothing from elsewhere, no framing: what a page shows comes from this host alone.
     "Content-Security-Policy": (
@@ -43,12 +45,22 @@ def install(app: Flask, *, on_loopback: bool, port: int) -> None:
                 HTTPStatus.FORBIDDEN,
                 f"Evidence is served under the names localhost, 127.0.0.1 and [::1] only: open http://127.0.0.1:{port}/",
             )
+        if request.method not in _SAFE_METHODS and _is_foreign(request.headers):
+            raise Problem(HTTPStatus.FORBIDDEN, "A page of another site may not change anything here.")
 
     @app.after_request
     def mark(answer: Response) -> Response:
         for name, value in _SECURITY_HEADERS.items():
             answer.headers.setdefault(name, value)
         return answer
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser sends this for a page that is not ours; programs send neither header."""
+    if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("Origin")
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("Host", "").lower()
 
 
 def _name(host: str) -> str:

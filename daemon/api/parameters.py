@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
 from daemon.api.problems import Problem
@@ -141,12 +142,29 @@ def parse(model: type[Model], given: MultiDict[str, str]) -> Model:
     try:
         return model.model_validate(given.to_dict())
     except ValidationError as error:
-        sentences = "; ".join(_sentence(model, each) for each in error.errors())
-        raise Problem(HTTPStatus.BAD_REQUEST, sentences) from None
+        raise Problem(HTTPStatus.BAD_REQUEST, _sentences(model, error, "the query")) from None
 
 
-def _sentence(model: type[Parameters], error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"][:1]) or "the query"
+def parse_body(model: type[Model], body: bytes) -> Model:
+    """The members of a JSON object; raises Problem 400 with one sentence a mistake."""
+    try:
+        given = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, _sentences(model, error, "the body")) from None
+
+
+def _sentences(model: type[Parameters], error: ValidationError, whole: str) -> str:
+    return "; ".join(_sentence(model, each, whole) for each in error.errors())
+
+
+def _sentence(model: type[Parameters], error: Any, whole: str) -> str:
+    name = ".".join(str(part) for part in error["loc"][:1]) or whole
     if error["type"] == "extra_forbidden":
         known = ", ".join(field.alias or at for at, field in model.model_fields.items()) or "none"
         return f"{name[:60]}: there is no such parameter; allowed are {known}"

@@ -67,10 +67,12 @@ class WebServer(BaseApplication):  # type: ignore[misc]
         settings = self._settings
         run_dir = runtime_dir(settings.storage)
         clocks = host_clocks()
+        control = Control(sockets.control(run_dir))
         return create_app(
             settings,
             index=Index(settings.storage.root, clocks),
-            live=LiveStatus(Control(sockets.control(run_dir))),
+            live=LiveStatus(control),
+            control=control,
             detector=WorkClient(sockets.work(run_dir)),
             clocks=clocks,
             on_loopback=is_loopback(self._host),

@@ -185,8 +185,16 @@ class Worker:
             if not self._incidents.active and self._patrol.is_due(picture.size_px):
                 self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
                 self._follow_links()
+        self._capture_on()
+
+    def _capture_on(self) -> None:
+        under_way = self._capturing.incident_id
         if self._capturing.turn():
             self._link.flush()
+        if under_way != self._capturing.incident_id:
+            self._beat(
+                self._clocks.monotonic_ns()
+            )  # at once: the next one may be asked for as soon as this one is over
 
     def _seen(self, seen: Seen) -> None:
         """The detector has looked at a picture."""

@@ -26,7 +26,7 @@ NO_PACKET_S = 20.0
 """The design, Who is stuck: no heartbeat, or streaming without a packet."""
 
 BEAT_WITHIN_S = 3.0
-"""A worker that was told to capture says so in its beats from then on."""
+"""A worker that was told to capture says so in its beats, from one within this time on until the capture is over."""
 
 Fork = Callable[[WorkerPlan, list[int]], Process]
 """Starts a worker with the ends of (control, live channel) and the channel's memory."""
@@ -40,6 +40,7 @@ class CameraWatch:
         self._log, self._fork = log, fork
         self._told = ""
         self._captured_s = float("-inf")
+        """When a capture was handed to the worker of which no beat has told yet."""
         self.beat: WorkerBeat | None = None
         self._worker_end, self.detector_end, self.live_memory = make_live_channel(plan.input_px)
         self.worker = Service(
@@ -101,6 +102,8 @@ class CameraWatch:
 
     def _hear(self, beat: WorkerBeat) -> None:
         self.beat = beat
+        if beat.capture:
+            self._captured_s = float("-inf")
         picture = f" {beat.width_px}×{beat.height_px} {beat.codec}" if beat.state == "streaming" else ""
         detail = f" ({beat.detail})" if beat.detail else ""
         condition = "" if beat.condition == "ok" else f", {beat.condition}{detail}"

@@ -35,6 +35,7 @@ def test_every_url_is_documented(tmp_path: Path) -> None:
         Settings(),
         index=Index(tmp_path, HostClocks()),
         live=LiveStatus(Control(tmp_path)),
+        control=Control(tmp_path),
         detector=WorkClient(tmp_path),
         clocks=HostClocks(),
         on_loopback=True,

@@ -102,14 +102,21 @@ class PlayedDetector:
 
 
 class PlayedSupervisor:
-    """Answers `status` with what the test says."""
+    """Answers `status`, and other commands, with what the test says; notes what it was asked."""
 
     def __init__(self, run_dir: Path) -> None:
         self.status: dict[str, Any] = dict(READY)
+        self.result: dict[str, Any] = {}
+        self.error = ""
+        self.asked: list[Command] = []
         self._listener = _Listener(sockets.control(run_dir), Command, self._serve)
 
     def _serve(self, channel: Any, command: Command, _: list[int]) -> None:
-        channel.send(Answer(id=command.id, result=self.status))
+        if command.name == "status":
+            channel.send(Answer(id=command.id, result=self.status))
+            return
+        self.asked.append(command)
+        channel.send(Answer(id=command.id, result=self.result, error=self.error))
 
     def close(self) -> None:
         self._listener.close()

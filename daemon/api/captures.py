@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""POST /api/v1/captures: a fire panel's or a person's trigger; what may be captured is the supervisor's to say."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import Field, model_validator
+
+from daemon.api.live import Asks
+from daemon.api.parameters import CameraName, Parameters, parse_body
+from daemon.api.problems import Problem
+from daemon.errors import FirewitnessError, NotRunning
+
+MOST_BODY_BYTES = 100_000
+_Seconds = Annotated[float, Field(strict=True, ge=0, le=600, allow_inf_nan=False)]
+
+
+class CaptureAsked(Parameters):
+    """The body: some cameras or all of the site; why; and how much of what was and what comes."""
+
+    cameras: Annotated[list[CameraName] | None, Field(min_length=1)] = None
+    site: Annotated[bool, Field(strict=True)] = False
+    reason: Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+    before_s: _Seconds = 30.0
+    after_s: _Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _cameras_or_site(self) -> CaptureAsked:
+        if (self.cameras is not None) == self.site:
+            raise ValueError("give cameras, a list of names, or site: true, and not both")
+        return self
+
+
+def blueprint(control: Asks) -> Blueprint:
+    """Only JSON is taken: a page of another site cannot send it without asking first (guard.py refuses those anyway)."""
+    api = Blueprint("captures_api", __name__, url_prefix="/api/v1")
+
+    @api.post("/captures")
+    def capture() -> tuple[Response, int]:
+        asked = parse_body(CaptureAsked, _body())
+        done = _asked_of(control, asked.model_dump(exclude_none=True))
+        if not done["captures"]:
+            why = "; ".join(f"{each['camera']}: {each['why']}" for each in done["refused"])
+            raise Problem(HTTPStatus.CONFLICT, f"Nothing is captured. {why}.", **done)
+        answer = jsonify(done)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer, HTTPStatus.ACCEPTED
+
+    return api
+
+
+def _body() -> bytes:
+    if request.mimetype != "application/json":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send a JSON object with Content-Type: application/json.")
+    body = request.stream.read(MOST_BODY_BYTES + 1)
+    if len(body) > MOST_BODY_BYTES:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have {MOST_BODY_BYTES} bytes.")
+    return bytes(body)
+
+
+def _asked_of(control: Asks, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return control.ask("capture", arguments)
+    except NotRunning as error:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"Nothing is captured: {error}.") from error
+    except FirewitnessError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, str(error).removeprefix("capture: ")) from error

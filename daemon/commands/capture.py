@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness capture`: what some or all cameras saw just now, and see from now on, is kept as a manual incident."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from daemon import sockets
+from daemon.commands import settings as settings_of
+from daemon.config_file import runtime_dir
+from daemon.control import Control
+from daemon.errors import FirewitnessError
+from daemon.loopback import is_loopback
+from daemon.settings import ApiSettings, Seconds
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when all that was asked for is captured; 1 when a camera refused."""
+    settings = settings_of.of(options.config)
+    arguments: dict[str, Any] = {
+        "reason": " ".join(options.reason),
+        "before_s": _seconds("--before", options.before),
+        "after_s": _seconds("--after", options.after),
+        **({"site": True} if options.site else {"cameras": options.cameras}),
+    }
+    done = Control(sockets.control(runtime_dir(settings.storage))).ask("capture", arguments)
+    for each in done["captures"]:
+        print(
+            f"{each['camera']}: from {each['before_s']:g} s ago to {arguments['after_s']:g} s from now, "
+            f"a picture every {each['every_s']:g} s{_where(settings.api, each['incident'])}"
+        )
+    for each in done["refused"]:
+        print(f"{each['camera']}: refused: {each['why']}")
+    return 1 if done["refused"] else 0
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return TypeAdapter(Seconds).validate_python(text)
+    except ValidationError as error:
+        what = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise FirewitnessError(f"{option} {text}: {what[0].lower()}{what[1:]}") from None
+
+
+def _where(api: ApiSettings, incident: str) -> str:
+    if not is_loopback(api.host):
+        return f"; incident {incident}"
+    host = f"[{api.host}]" if ":" in api.host else api.host
+    return f"; http://{host}:{api.port}/incidents/{incident}"
