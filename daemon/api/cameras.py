@@ -69,4 +69,5 @@ class Cameras:
             "width": said.get("width") or None,
             "height": said.get("height") or None,
             "codec": said.get("codec") or None,
+            "camera_clock_offset_s": said.get("camera_clock_offset_s"),
         }

@@ -12,6 +12,8 @@ from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 
+CLOCK_WORTH_SAYING_S = 1.0
+
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is ready, 1 when it runs and is not."""
@@ -22,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
         detail = f" ({camera['detail']})" if camera.get("detail") else ""
         incident = f", {camera['incident']}" if camera.get("incident") else ""
         drill = " (drill)" if camera.get("drill") else ""
-        print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}")
+        clock = _clock(camera.get("camera_clock_offset_s"))
+        print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}{clock}")
     detector, recorder = status["detector"], status["recorder"]
     about = (
         f", {detector['model']} on {detector['runtime']}"
@@ -51,3 +54,10 @@ def _evidence(recorder: dict[str, Any]) -> str:
         purged = ", ".join(f"{count:,} ({reason})" for reason, count in sorted(recorder["purged"].items()))
         parts.append(f"purged since the recorder's start: {purged}")
     return "; ".join(parts) + (f"\nALARM     {recorder['retention']}" if recorder["retention"] != "ok" else "")
+
+
+def _clock(offset_s: float | None) -> str:
+    """A camera's clock, where it is sent and wrong by more than the network makes it look."""
+    if offset_s is None or abs(offset_s) < CLOCK_WORTH_SAYING_S:
+        return ""
+    return f", its clock is {abs(offset_s):.1f} s {'ahead' if offset_s > 0 else 'behind'}"

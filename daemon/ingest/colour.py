@@ -48,6 +48,15 @@ def colour_of(frame: VideoFrame, matrix: str = "auto", colour_range: str = "auto
     )
 
 
+def luma_of(frame: VideoFrame) -> NDArray[np.uint8]:
+    """The frame's luma as it was coded, in 8 bits; no copy where it has 8."""
+    plane, bits = frame.planes[0], frame.format.components[0].bits
+    sample = np.uint8 if bits == 8 else np.uint16
+    rows = np.frombuffer(plane, sample).reshape(frame.height, -1)[:, : frame.width]  # type: ignore[call-overload]
+    luma: NDArray[np.uint8] = rows if bits == 8 else (rows >> (bits - 8)).astype(np.uint8)
+    return luma
+
+
 class Converter:
     """Keeps FFmpeg's scalers between frames: one for full size, one for the detector's."""
 

@@ -20,6 +20,8 @@ class Condition:
 
     reason: str = "ok"
     detail: str = ""
+    since_at_ns: int | None = None
+    """When it began, where that is known to be before it was found."""
 
 
 OK = Condition()
@@ -35,6 +37,8 @@ class Signs:
     detector_ready: bool = True
     announced_s: float | None = None
     """Age of the oldest announced frame that has not come back."""
+    health: Condition = OK
+    """What the picture itself says: frozen or no_picture."""
     packet_s: float | None = None
     """Since the last packet, or since the connection was opened."""
     undecoded_s: float | None = None
@@ -51,6 +55,8 @@ def judge(signs: Signs, read_timeout_s: float, max_interval_s: float) -> Conditi
         return Condition("stalled", f"no packet for {signs.packet_s:.0f} s")
     if signs.undecoded_s is not None and signs.undecoded_s > max_interval_s:
         return Condition("decode", f"nothing could be decoded for {signs.undecoded_s:.0f} s")
+    if signs.health.reason != "ok":
+        return signs.health
     if not signs.detector_ready:
         return Condition("detector", "no detector is ready")
     if signs.announced_s is not None and signs.announced_s > max(SILENT_S, 2 * max_interval_s):
@@ -88,7 +94,9 @@ class Watch:
 
     def watermark(self, condition: Condition, at_ns: int, mono_ns: int) -> Watermark:
         """What to tell the recorder now; begins a new interval to measure."""
-        if self._mono_ns is not None and mono_ns - self._mono_ns > self._longest_ns:
+        if condition.since_at_ns is not None or (
+            self._mono_ns is not None and mono_ns - self._mono_ns > self._longest_ns
+        ):
             self._in_row = 0
         interval_ns, self._interval_ns = self._interval_ns, None
         return Watermark(
@@ -102,4 +110,5 @@ class Watch:
             frames_watched=self.frames,
             in_row=self._in_row,
             interval_s=interval_ns / NS if interval_ns is not None else None,
+            since_at_ns=condition.since_at_ns,
         )

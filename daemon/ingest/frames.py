@@ -14,9 +14,10 @@ from av.video.frame import VideoFrame
 
 from daemon.clock import NS, Clocks
 from daemon.domain import FrameTime, Run
-from daemon.ingest.colour import Colour, colour_of
+from daemon.ingest.colour import Colour, colour_of, luma_of
 from daemon.ingest.decode import Decoded, Decoder
 from daemon.ingest.eyes import Eyes, Look
+from daemon.ingest.health import Health, Moment
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
 from daemon.ingest.parameters import parameter_sets
@@ -55,6 +56,7 @@ class Frames:
         self._clocks = clocks
         self.ring = Ring(plan.ring_s, plan.ring_bytes)
         self.eyes = Eyes(plan.max_interval_s, plan.active_fps)
+        self.health = Health()
         self.run: LiveRun | None = None
         self.undecoded_since_ns: int | None = None
         """Arrival of the first of the packets that gave no frame where one was due; None while all is well."""
@@ -122,6 +124,13 @@ class Frames:
             return None
         return run.record, packet.pts, run.clock.at_mono_ns(packet.pts_ns)
 
+    def camera_clock_offset_s(self) -> float | None:
+        """The camera's clock minus this host's, by the newest packet; None where the camera does not send it."""
+        packet = self._newest
+        if packet is None or packet.camera_clock_ns is None or packet.pts is None or packet.run.clock is None:
+            return None
+        return (packet.camera_clock_ns - packet.run.clock.at_utc_ns(packet.pts_ns)) / NS
+
     @property
     def waiting(self) -> bool:
         """Whether `step` has something to do."""
@@ -146,6 +155,7 @@ class Frames:
         found = self._decoder.key_frame(packet)
         self._note(packet, decoded=found is not None)
         if found is not None:
+            self._examine(found)
             self._failed_keys = 0
             self.eyes.analysing(found.packet.pts_ns)
             return found
@@ -160,11 +170,18 @@ class Frames:
         self._note(packet, decoded=bool(frames))
         wanted = None
         for each in frames:
+            self._examine(each)
             run = each.packet.run
             # What is left of an earlier run has another axis of PTS than the eyes go by.
             if run is self.run and self.eyes.wants(each.packet.pts_ns, run.interval_ns()):
                 wanted = each
         return wanted
+
+    def _examine(self, decoded: Decoded) -> None:
+        frame, packet, damage = decoded
+        clock = packet.run.clock
+        if packet.key and damage != "yes" and clock is not None:
+            self.health.look(luma_of(frame), Moment(clock.at_mono_ns(packet.pts_ns), clock.at_utc_ns(packet.pts_ns)))
 
     def _note(self, packet: Packet, *, decoded: bool) -> None:
         if decoded:

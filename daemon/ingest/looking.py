@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from daemon.clock import NS, Clocks
 from daemon.domain import Run
-from daemon.ingest.condition import Condition
+from daemon.ingest.condition import OK, Condition
 from daemon.ingest.eyes import GLANCE_NS
 from daemon.ingest.focus import Focus
 from daemon.ingest.frames import Picture
@@ -94,7 +94,8 @@ class Looking:
             elif self.sub is not None and self.sub.frames.waiting:
                 if (picture := self.sub.frames.step()) is not None:
                     self.sub.gave_picture()
-                    self._showing.show(picture, SUB)
+                    if self.sub.frames.health.condition is OK:  # else it would only withdraw the main stream's
+                        self._showing.show(picture, SUB)
             else:
                 return
 
@@ -116,6 +117,11 @@ class Looking:
             return None
         run, pts, mono_ns = newest
         return Moment(run, pts) if abs(mono_ns - picture.mono_ns) <= self._max_interval_ns else None
+
+    def is_healthy(self, stream: str) -> bool:
+        """Whether what that stream shows is a picture of now; and the main stream's too, of which evidence would be."""
+        sources = [self.main, self.sub] if stream == "sub" else [self.main]
+        return all(each is None or each.frames.health.condition is OK for each in sources)
 
     @property
     def fallback(self) -> Condition | None:

@@ -59,6 +59,10 @@ class RunClock:
         """The moment of a frame on CLOCK_MONOTONIC."""
         return pts_ns + round(self._offset_ns)
 
+    def at_utc_ns(self, pts_ns: int) -> int:
+        """The moment of a frame in UTC, by the pair that was read at the run's start."""
+        return self.at_mono_ns(pts_ns) - self.started_mono_ns + self.started_utc_ns
+
     def pts_at_ns(self, mono_ns: int) -> int:
         """The PTS of a moment on CLOCK_MONOTONIC, in nanoseconds."""
         return mono_ns - round(self._offset_ns)
@@ -67,7 +71,7 @@ class RunClock:
         """The time of a frame with its two uncertainties."""
         relative_s = (self._spread(self._last_arrival_ns) + self.interval_ns() / 2) / NS
         return FrameTime(
-            captured_at_ns=self.at_mono_ns(pts_ns) - self.started_mono_ns + self.started_utc_ns,
+            captured_at_ns=self.at_utc_ns(pts_ns),
             uncertainty_s=relative_s + kernel.max_error_s,
             relative_uncertainty_s=relative_s,
             clock_synchronised=kernel.synchronised,

@@ -54,7 +54,9 @@ class SubStream(Source):
 
     def keeps_watch(self) -> bool:
         """Whether it gave a picture within `max_interval`, so that the main stream need not be decoded."""
-        return self._picture_ns is not None and self._clocks.monotonic_ns() - self._picture_ns <= self._silence_s * NS
+        if self._picture_ns is None or self.frames.health.condition is not OK:
+            return False
+        return self._clocks.monotonic_ns() - self._picture_ns <= self._silence_s * NS
 
     @property
     def condition(self) -> Condition:
@@ -65,4 +67,6 @@ class SubStream(Source):
             return self.connection.condition
         if self.connection.silent_s() > self._silence_s:
             return Condition("stalled", f"no packet for {self.connection.silent_s():.0f} s")
-        return OK if self.arrives() else Condition("decode", "nothing could be decoded")
+        if not self.arrives():
+            return Condition("decode", "nothing could be decoded")
+        return self.frames.health.condition

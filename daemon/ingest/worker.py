@@ -182,7 +182,8 @@ class Worker:
                 self._link.outbox.run(RunBegan(run=picture.run))
             self._references.came(picture)
             self._capturing.came(picture)
-            if not self._incidents.active and self._patrol.is_due(picture.size_px):
+            quiet = not self._incidents.active and self._looking.is_healthy("main")
+            if quiet and self._patrol.is_due(picture.size_px):
                 self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
                 self._follow_links()
         self._capture_on()
@@ -206,10 +207,12 @@ class Worker:
         self._record(self._incidents.analysed(seen.picture, seen.detections, seen.model, how), seen.picture)
 
     def _note_watched(self, seen: Seen) -> None:
-        """Watched is what showed the whole picture, and could have been stored as the main stream's frame."""
+        """Watched is what showed the whole picture, one of now, and could have been stored as the main stream's frame."""
         picture = seen.picture
         moment = Moment(picture.run, picture.pts) if seen.view.stream == "main" else self._looking.moment_of(picture)
         if moment is None or seen.view.tile is not None or not self._link.storing:
+            return
+        if not self._looking.is_healthy(seen.view.stream):
             return
         if picture.mono_ns > self._watched_ns:  # in catching up, the sub-stream may have watched later ones already
             self._watched_ns = picture.mono_ns
@@ -235,6 +238,7 @@ class Worker:
         announced, undecoded = self._showing.oldest_ns, frames.undecoded_since_ns
         signs = Signs(
             connection=connection.condition,
+            health=frames.health.condition,
             disk=self._link.disk,
             detector_ready=self._showing.live.ready and not self._showing.failed,
             announced_s=(now_ns - announced) / NS if announced is not None else None,
@@ -279,6 +283,7 @@ class Worker:
                 frames_analysed=self._showing.analysed,
                 interval_s=self._showing.longest_interval_s(),
                 stills_dropped=self._link.outbox.stills_dropped,
+                camera_clock_offset_s=main.frames.camera_clock_offset_s(),
                 sub_state=sub.connection.state if sub else "",
                 sub_condition=sub.condition.reason if sub else "",
                 capture=self._capturing.incident_id,

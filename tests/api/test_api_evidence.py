@@ -305,6 +305,7 @@ def test_cameras_are_those_of_now_and_of_the_evidence(stored: Stored) -> None:
                 "detail": "",
                 "watched_at_ns": stored.began_ns,
                 "width": 1920,
+                "camera_clock_offset_s": -2.5,
             },
             "yard": {"state": "waiting", "condition": "refused", "detail": "401"},
         },
@@ -320,6 +321,7 @@ def test_cameras_are_those_of_now_and_of_the_evidence(stored: Stored) -> None:
         "ok",
         rfc3339(stored.began_ns),
     )
+    assert (hall["camera_clock_offset_s"], yard["camera_clock_offset_s"]) == (-2.5, None)
     assert (yard["name"], yard["state"], yard["condition"], yard["detail"]) == ("yard", "waiting", "refused", "401")
     assert (gone["name"], gone["state"]) == ("gone", "removed")
 

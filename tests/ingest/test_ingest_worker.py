@@ -116,6 +116,21 @@ def check_times(worker: WorkerUnderTest, truth: Path) -> None:
         assert evidence.time.uncertainty_s >= evidence.time.relative_uncertainty_s
 
 
+def test_a_cameras_clock_is_told(chart: Chart, start: Start) -> None:
+    """By its sender reports, against this host's: an hour ahead; None of a camera that sends none."""
+    ahead, silent = Camera("ahead", chart.path, clock_offset=3600.0), Camera("silent", chart.path, clock_offset=None)
+    with FarmThread([ahead, silent]) as farm:
+        workers = start(farm.url("ahead")), start(farm.url("silent"))
+        for worker in workers:
+            worker.until(lambda worker=worker: len(worker.got.looked) >= 3, "frames")  # type: ignore[misc]
+        workers[0].until(lambda: workers[0].beat and workers[0].beat.camera_clock_offset_s is not None, "its clock")
+        assert workers[0].beat is not None
+        assert workers[0].beat.camera_clock_offset_s == pytest.approx(3600, abs=0.3)
+        beats = len(workers[1].got.beats)
+        workers[1].until(lambda: len(workers[1].got.beats) > beats, "a beat")
+        assert {beat.camera_clock_offset_s for beat in workers[1].got.beats} == {None}
+
+
 def test_a_stall_is_told_and_survived(chart: Chart, start: Start) -> None:
     """A camera that stays connected and sends nothing is `stalled` within the time-out, and watched again after it."""
     with FarmThread([Camera("hall", chart.path)]) as farm:
