@@ -13,6 +13,7 @@ import selectors
 import socket
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from daemon import lifeline
@@ -258,7 +259,7 @@ class Worker:
         main, sub = self._looking.main, self._looking.sub
         main.frames.check_clock()
         judged = self._condition(now_ns)
-        condition = Condition(judged.reason, redactor.clean(judged.detail))
+        condition = replace(judged, detail=redactor.clean(judged.detail))
         self._link.watermark(self._watch.watermark(condition, self._clocks.wall_ns(), now_ns))
         run, ring = self._told_run, main.frames.ring
         self._control.send(
