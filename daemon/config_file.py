@@ -18,6 +18,7 @@ from daemon.errors import SettingsError
 from daemon.settings import Settings, StorageSettings
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CAMERA_FILES = ("password_file", "components_view")
 Key = tuple[str | int, ...]
 
 
@@ -212,9 +213,9 @@ def _absolute(settings: Settings, base: Path) -> Settings:
                 update={"image_roots": tuple(base / each for each in settings.api.image_roots)}
             ),
             "cameras": {
-                name: camera.model_copy(update={"password_file": base / camera.password_file})
-                if camera.password_file is not None
-                else camera
+                name: camera.model_copy(
+                    update={key: base / path for key in _CAMERA_FILES if (path := getattr(camera, key)) is not None}
+                )
                 for name, camera in settings.cameras.items()
             },
         }

@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from daemon.domain import DRILL_CAMERA, Label
+from daemon.origin.outline import UNNAMED
 
 CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")  # names become folders (design, Names)
 SHIPPED_WEIGHTS = Path(__file__).parent / "detect" / "models" / "firewitness-11n.onnx"
@@ -96,6 +97,19 @@ class IgnoreZone(Block):
     labels: Annotated[tuple[Label, ...], Field(min_length=1)] = ("fire", "smoke")
 
 
+def _no_reserved_name(value: str) -> str:
+    if value == UNNAMED:
+        raise ValueError(f"{UNNAMED} is what lies in no component: choose another name")
+    return value
+
+
+class ComponentOutline(Block):
+    """A part of the plant as the camera sees it; an origin says on which one a fire first appeared."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_no_reserved_name)]
+    polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
+
+
 class Colour(Block):
     """What the stream's YUV is taken as where the stream does not say (design, Colours)."""
 
@@ -135,6 +149,9 @@ class CameraSettings(Block):
     colour: Colour = Colour()
     thresholds: CameraThresholds = CameraThresholds()
     ignore: tuple[IgnoreZone, ...] = ()
+    components: Annotated[tuple[ComponentOutline, ...], Field(max_length=100)] = ()
+    components_view: Path | None = None
+    """The picture that the components were drawn on: when the camera has moved since, none is named."""
 
     @model_validator(mode="after")
     def _one_password(self) -> CameraSettings:
@@ -142,6 +159,17 @@ class CameraSettings(Block):
             raise ValueError("give password or password_file, not both")
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("a password needs a username")
+        return self
+
+    @model_validator(mode="after")
+    def _components_of_one_view(self) -> CameraSettings:
+        names = [each.name for each in self.components]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"components: {twice} is drawn twice; each name may stand once")
+        if self.components and self.components_view is None:
+            raise ValueError(
+                "components need components_view: the picture of this camera that they were drawn on, JPEG or PNG"
+            )
         return self
 
 

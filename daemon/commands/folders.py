@@ -31,6 +31,8 @@ def check(file: ConfigFile) -> None:
     for name, camera in file.settings.cameras.items():
         if camera.enabled and camera.password_file is not None:
             password_of(camera, file.place("cameras", name, "password_file"))
+        if camera.components_view is not None:
+            _check_picture(file.place("cameras", name, "components_view"), camera.components_view)
 
 
 def prepare(file: ConfigFile) -> None:
@@ -56,3 +58,16 @@ def _check_writable(where: str, folder: Path) -> None:
         raise SettingsError(
             f"{where}: {folder} cannot be written by {who} ({error.strerror}); name a folder that can, or change its owner"
         ) from error
+
+
+def _check_picture(where: str, path: Path) -> None:
+    """By its first bytes: decoding is the worker's, and this process loads no decoder."""
+    try:
+        with path.open("rb") as picture:
+            begins = picture.read(8)
+    except OSError as error:
+        raise SettingsError(
+            f"{where}: {path} cannot be read ({error.strerror}); name a still of this camera"
+        ) from error
+    if not begins.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
+        raise SettingsError(f"{where}: {path} is neither JPEG nor PNG; name a still of this camera")

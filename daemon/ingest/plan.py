@@ -11,6 +11,7 @@ import msgspec
 
 from daemon.detect.rules import Zone
 from daemon.messages import Message
+from daemon.origin.outline import Outline
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -72,6 +73,9 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     unconfirmed_after_s: float = 10.0
     ended_after_s: float = 30.0
     zones: tuple[Zone, ...] = ()
+    components: tuple[Outline, ...] = ()
+    components_view: str = ""
+    """File with the picture that they were drawn on."""
 
     matrix: str = "auto"
     colour_range: str = "auto"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from daemon import __version__
 from daemon.detect.rules import Zone
 from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan
+from daemon.origin.outline import Outline
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -56,6 +57,8 @@ def plan_for(
         unconfirmed_after_s=detect.unconfirmed_after,
         ended_after_s=detect.ended_after,
         zones=tuple(Zone(zone.name, zone.polygon, zone.labels) for zone in camera.ignore),
+        components=tuple(Outline(each.name, each.polygon) for each in camera.components),
+        components_view=str(camera.components_view or ""),
         matrix=camera.colour.matrix,
         colour_range=camera.colour.range,
         thinning=tuple(ThinningPlan(step.after, step.every) for step in settings.storage.thinning),

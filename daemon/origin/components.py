@@ -9,28 +9,19 @@ smaller one, which says more, has the larger part. What lies in none is the unna
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.origin.outline import UNNAMED, Outline
 from daemon.origin.picture import Mask, Point
 from daemon.origin.place import Place
 from daemon.origin.record import Candidate, Component
 from daemon.origin.view import View
 
-UNNAMED = "unnamed area"
 LEAST_SHARE = 1 / 3  # of a component that is named: below, the unnamed area is the better answer
 REACH_SIGMAS = 3.0
 SAMPLES = 61  # along each axis
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """A component of the plant as this camera sees it: normalised corners."""
-
-    name: str
-    polygon: tuple[Point, ...]
 
 
 def component_of(place: Place, components: Sequence[Outline], size_px: tuple[int, int], view: View | None) -> Component:

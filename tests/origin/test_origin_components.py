@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.domain import Detection
-from daemon.origin.components import UNNAMED, Outline, component_of
+from daemon.origin.components import component_of
+from daemon.origin.outline import UNNAMED, Outline
 from daemon.origin.place import Place, place_of
 from daemon.origin.record import Component
 from daemon.origin.view import View

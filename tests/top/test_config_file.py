@@ -14,6 +14,7 @@ from daemon.secrets import password_of
 from daemon.settings import Settings
 
 HALL = "cameras:\n  hall:\n    url: rtsp://10.0.0.21/stream1\n"
+VIEWED = HALL + "    components_view: hall.jpg\n    components:\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -167,6 +168,27 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 4: cameras.hall.ignore.0.name: a name must not begin with (: Firewitness marks what it found "
             "itself so",
         ),
+        (
+            HALL + "    components: [{name: pump, polygon: [[0, 0], [1, 0], [1, 1]]}]\n",
+            "FILE, line 2: cameras.hall: components need components_view: the picture of this camera that they were drawn "
+            "on, JPEG or PNG",
+        ),
+        (
+            VIEWED + "      - {name: pump, polygon: [[0, 0], [1, 0]]}\n",
+            "FILE, line 6: cameras.hall.components.0.polygon: tuple should have at least 3 items after validation, not 2",
+        ),
+        (
+            VIEWED + "      - {name: pump, polygon: [[0, 0], [1, 0], [1, 1], [640, 1]]}\n",
+            "FILE, line 6: cameras.hall.components.0.polygon.3.0: input should be less than or equal to 1",
+        ),
+        (
+            VIEWED + "      - {name: unnamed area, polygon: [[0, 0], [1, 0], [1, 1]]}\n",
+            "FILE, line 6: cameras.hall.components.0.name: unnamed area is what lies in no component: choose another name",
+        ),
+        (
+            VIEWED + 2 * "      - {name: pump, polygon: [[0, 0], [1, 0], [1, 1]]}\n",
+            "FILE, line 2: cameras.hall: components: pump is drawn twice; each name may stand once",
+        ),
         ("- 1\n", "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, storage, api"),
     ],
 )
@@ -213,6 +235,15 @@ def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> N
         (
             credentials.format("none"),
             "line 5: cameras.hall.password_file: {}/none cannot be read (No such file or directory)",
+        ),
+        (
+            HALL + "    components_view: none.jpg\n",
+            "line 4: cameras.hall.components_view: {}/none.jpg cannot be read (No such file or directory); name a still "
+            "of this camera",
+        ),
+        (
+            HALL + "    components_view: binary\n",
+            "line 4: cameras.hall.components_view: {}/binary is neither JPEG nor PNG; name a still of this camera",
         ),
         (credentials.format("binary"), "line 5: cameras.hall.password_file: {}/binary is not UTF-8 text (byte 0)"),
         ("storage: {{runtime_dir: {}}}\n".format("x" * 120), "a socket's path may have 107 bytes"),
