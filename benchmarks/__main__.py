@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`make bench`: runs every benchmark on this host and writes their table into benchmarks/README.md."""
+"""`make bench`: runs every benchmark on this host and writes their tables into benchmarks/README.md.
+
+    python -m benchmarks [PART …]
+
+With parts named, only those are measured anew, and the others' tables stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cameras, detector, latency
+from benchmarks import cameras, detector, fleet, latency
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by make bench -->", "<!-- end of what make bench makes -->"
@@ -59,28 +64,48 @@ def latency_rows(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def main() -> int:
-    """Runs all; a part that fails is said in the table and in the exit status."""
-    parts: dict[str, Callable[[], list[str]]] = {
-        "Cameras": lambda: camera_rows(cameras.main()),
-        "Latency": lambda: latency_rows(latency.main()),
-        "Detector": detector.rows,
-    }
-    text = [f"{datetime.now(UTC):%Y-%m-%d}, {host()}.", ""]
+PARTS: dict[str, Callable[[], list[str]]] = {
+    "Cameras": lambda: camera_rows(cameras.main()),
+    "Fleet": fleet.rows,
+    "Latency": lambda: latency_rows(latency.main()),
+    "Detector": detector.rows,
+}
+
+
+def section(name: str) -> tuple[str, bool]:
+    """A part's table under its heading, and whether it could be measured."""
+    print(f"{name} …", flush=True)
+    try:
+        made, done = PARTS[name](), True
+    except (AssertionError, OSError) as error:
+        made, done = [f"This part failed: {error}"], False
+    print("\n".join(made), flush=True)
+    return "\n".join([f"### {name}", "", f"{datetime.now(UTC):%Y-%m-%d}, {host()}.", "", *made, ""]), done
+
+
+def known(text: str) -> dict[str, str]:
+    """The sections that the page has, by name."""
+    parts = text.partition(BEGIN)[2].partition(END)[0].split("### ")[1:]
+    return {part.partition("\n")[0]: f"### {part.rstrip()}\n" for part in parts}
+
+
+def main(names: list[str]) -> int:
+    """Measures, and writes after each part: a part that fails is said in its place and in the exit status."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     failed = False
-    for name, rows in parts.items():
-        print(f"{name} …", flush=True)
-        try:
-            made = rows()
-        except (AssertionError, OSError) as error:
-            failed, made = True, [f"This part failed: {error}"]
-        print("\n".join(made), flush=True)
-        text += [f"### {name}", "", *made, ""]
-    before, _, rest = README.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    README.write_text(f"{before}{BEGIN}\n\n" + "\n".join(text) + f"\n{END}{after}")
+    for name in names or list(PARTS):
+        text, done = section(name)
+        failed = failed or not done
+        page = README.read_text()
+        sections = {**known(page), name: text}
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        README.write_text(
+            f"{before}{BEGIN}\n\n" + "\n".join(sections[each] for each in PARTS if each in sections) + f"\n{END}{after}"
+        )
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
