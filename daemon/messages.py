@@ -262,6 +262,8 @@ class RecorderBeat(Message, frozen=True):
     ledger_seq: int = 0
     ledger_head: str = ""
     free_bytes: int = 0
+    reserve_bytes: int = 0
+    """Nothing is written below it."""
     clock: str = "ok"
     """ok, or why the trusted clock stands still."""
     open_gaps: dict[str, str] = {}

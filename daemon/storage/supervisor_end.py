@@ -176,7 +176,14 @@ class SupervisorEnd:
 
 def _of_store(store: Store) -> dict[str, Any]:
     seq, hash_ = store.head()
-    return {"ledger_seq": seq, "ledger_head": hash_, "free_bytes": store.space().free, "clock": store.clock_state()}
+    space = store.space()
+    return {
+        "ledger_seq": seq,
+        "ledger_head": hash_,
+        "free_bytes": space.free,
+        "reserve_bytes": space.reserve,
+        "clock": store.clock_state(),
+    }
 
 
 def _in_words(name: str, wanted: Mapping[str, bool]) -> str:

@@ -32,7 +32,7 @@ def of_detector(beat: DetectorBeat | None, service: Service) -> dict[str, Any]:
     }
 
 
-def of_recorder(beat: RecorderBeat | None, service: Service) -> dict[str, Any]:
+def of_recorder(beat: RecorderBeat | None, service: Service, retention_s: float) -> dict[str, Any]:
     return {
         "disk": beat.disk if beat else "starting",
         "detail": beat.detail if beat else "",
@@ -41,12 +41,14 @@ def of_recorder(beat: RecorderBeat | None, service: Service) -> dict[str, Any]:
         "stored_bytes": beat.stored_bytes if beat else 0,
         "oldest_item_s": beat.oldest_item_s if beat else 0.0,
         "free_bytes": beat.free_bytes if beat else None,
+        "reserve_bytes": beat.reserve_bytes if beat else None,
         "ledger_seq": beat.ledger_seq if beat else None,
         "open_gaps": beat.open_gaps if beat else {},
         "evidence_stills": beat.evidence_stills if beat else None,
         "evidence_bytes": beat.evidence_bytes if beat else None,
         "oldest_evidence_at_ns": beat.oldest_evidence_at_ns if beat else None,
         "retention": beat.retention if beat else "ok",
+        "retention_s": retention_s,
         "retention_forecast_s": beat.retention_forecast_s if beat else None,
         "purged": beat.purged if beat else {},
         **_of_process(service),

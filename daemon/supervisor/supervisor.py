@@ -310,7 +310,7 @@ class Supervisor:
             **status.head(ready=status.is_ready(self.detector_beat, self.recorder_beat)),
             "cameras": self._cameras.status(configured),
             "detector": status.of_detector(self.detector_beat, self._detector),
-            "recorder": status.of_recorder(self.recorder_beat, self._recorder),
+            "recorder": status.of_recorder(self.recorder_beat, self._recorder, self.settings.storage.retention),
             "web": status.of_service(self._web),
             "forkserver": {"pid": self._forks.pid},
         }

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
+from daemon.api.metrics import ALL as ALL_METRICS
 from daemon.detect.detector import REFERENCE_PICTURE
 from tests.system.daemon_under_test import Daemon, wait_for
 
@@ -57,8 +59,35 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     assert daemon.command("verify").returncode == 0
     (gap, *_) = wait_for(lambda: daemon.get("/api/v1/gaps")["items"], 20, "the camera's gap")
     assert (gap["camera"], gap["reason"], gap["to"]) == ("yard", "unreachable", None)
+    check_metrics(daemon)
     daemon.stop()
     assert daemon.command("verify").stdout.splitlines()[-1] == "verified: nothing is wrong"
+
+
+def check_metrics(daemon: Daemon) -> None:
+    """Prometheus is told what `status` says; of the table only what this camera and this hour cannot know is absent."""
+
+    def scraped() -> dict[tuple[str, ...], float]:
+        families = parse_metrics(requests.get(daemon.url("/metrics"), timeout=10).text)
+        return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+
+    wait_for(lambda: scraped()["firewitness_gaps_open", "unreachable"] == 1, 10, "the open gap is told")
+    told = scraped()
+    status = daemon.status()
+    assert status is not None
+    assert told["firewitness_disk_free_bytes",] == pytest.approx(status["recorder"]["free_bytes"], rel=0.1)
+    assert told["firewitness_disk_reserve_bytes",] == status["recorder"]["reserve_bytes"] > 0
+    assert sum(value for (name, *_), value in told.items() if name == "firewitness_cameras") == 1
+    assert told["firewitness_camera_watched", "yard"] == 0
+    absent = {each.full_name for each in ALL_METRICS} - {name for name, *_ in told}
+    assert absent <= {
+        "firewitness_camera_last_watched_timestamp_seconds",
+        "firewitness_camera_interval_seconds",
+        "firewitness_camera_clock_offset_seconds",
+        "firewitness_evidence_oldest_timestamp_seconds",
+        "firewitness_retention_forecast_seconds",
+        "firewitness_recorder_purged_stills_total",
+    }
 
 
 def _base64(path: Path) -> str:
