@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.domain import OPEN_STATES, PurgeReason
 from daemon.settings import StorageSettings
 from daemon.storage.durable import Disk
 from daemon.storage.index import EvidenceRow, IncidentRow
 from daemon.storage.paths import EVIDENCE, folder_of
+from daemon.storage.record import LARGEST
 
 IDS_A_LINE = 1000
 SHARE_A_RUN = 10  # at most one in so many of all stills, unless the operator says all: no wrong clock empties a disk
@@ -48,14 +49,26 @@ class PurgeResult:
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Old enough is what was captured before `before_ns` in lines up to `seq`."""
+    """Old enough is what was captured before `before_ns` in lines up to `seq`.
+
+    What says that it was captured after `ahead_ns` had a clock that was fast, and goes by its line alone, where that is
+    known: behind line `unknown_seq`.
+    """
 
     before_ns: int
     seq: int
+    ahead_ns: int = LARGEST
+    unknown_seq: int = 0
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        return and_(EvidenceRow.captured_at_ns < self.before_ns, EvidenceRow.ledger_seq <= self.seq)
+        row = EvidenceRow
+        fast = and_(row.captured_at_ns > self.ahead_ns, row.ledger_seq > self.unknown_seq)
+        return and_(or_(row.captured_at_ns < self.before_ns, fast), row.ledger_seq <= self.seq)
+
+    def is_past(self, at_ns: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+        """Of a time that no line vouches for."""
+        return or_(at_ns < self.before_ns, at_ns > self.ahead_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +153,14 @@ def portion(session: Session, rule: Rule, most: int) -> list[Due]:
     ]
 
 
-def drills_over(session: Session, before_ns: int) -> list[str]:
+def drills_over(session: Session, cutoff: Cutoff) -> list[str]:
     """Incidents of drills whose stills are gone: they go too, or every list would show the drills of years."""
     row = IncidentRow
     over = and_(row.state.not_in(OPEN_STATES), row.evidence_count == 0)
-    began = and_(row.first_suspect_at_ns < before_ns, or_(row.ended_at_ns.is_(None), row.ended_at_ns < before_ns))
-    return list(session.scalars(select(row.id).where(row.drill, over, began).limit(IDS_A_LINE)))
+    past = and_(
+        cutoff.is_past(row.first_suspect_at_ns), or_(row.ended_at_ns.is_(None), cutoff.is_past(row.ended_at_ns))
+    )
+    return list(session.scalars(select(row.id).where(row.drill, over, past).limit(IDS_A_LINE)))
 
 
 def unlink(disk: Disk, root: Path, chosen: Sequence[Due]) -> set[str]:

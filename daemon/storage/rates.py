@@ -18,6 +18,7 @@ from daemon.settings import LONGEST_S, StorageSettings
 from daemon.storage import mark
 from daemon.storage.index import EvidenceRow
 from daemon.storage.purge import REFERENCE
+from daemon.storage.storing_times import LONG_AGO
 
 LOOKED_BACK_NS = 7 * 86_400 * NS
 LEAST_NS = 3600 * NS  # less tells nothing of a day
@@ -44,7 +45,7 @@ class Seen:
 
 def seen(session: Session) -> Seen | None:
     """None where less than an hour is known of."""
-    notes = sorted((at_ns, seq) for seq, at_ns in mark.read_notes(session).items() if at_ns > 0)
+    notes = sorted((at_ns, seq) for seq, at_ns in mark.read_notes(session).items() if at_ns > LONG_AGO)
     if not notes:
         return None
     until_ns = notes[-1][0]

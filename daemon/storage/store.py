@@ -34,7 +34,7 @@ from daemon.storage.ledger import Line
 from daemon.storage.paths import EVIDENCE, LEDGER, folder_of, still_path, stored_body
 from daemon.storage.recovery import GoingOn, Recovery, recover
 from daemon.storage.storing_times import StoringTimes
-from daemon.storage.trusted_clock import TrustedClock
+from daemon.storage.trusted_clock import TOLERANCE_NS, TrustedClock
 
 Answer = TypeVar("Answer")
 FOLDERS_IN_USE = 64  # day folders that recovery may have to list; beyond it only the last group's stay
@@ -351,7 +351,8 @@ class Store:
         if now_ns is None:
             return purging.Cutoff(0, 0)
         before_ns = now_ns - round(age_s * NS)
-        return purging.Cutoff(before_ns, self._times.reachable_seq(before_ns))
+        ahead_ns = max(self._clocks.wall_ns(), self.now_ns()) + TOLERANCE_NS
+        return purging.Cutoff(before_ns, self._times.reachable_seq(before_ns), ahead_ns, self._times.unknown_seq)
 
     def _purge_portion(self, rule: purging.Rule, most: int) -> list[purging.Due]:
         with self._session() as session:
@@ -363,7 +364,7 @@ class Store:
     def _purge_drills(self, cutoff: purging.Cutoff) -> None:
         """The incidents of drills, once their stills are gone."""
         with self._session() as session:
-            incidents = purging.drills_over(session, cutoff.before_ns)
+            incidents = purging.drills_over(session, cutoff)
         if incidents:
             self._refuse_unusable()
             with self._writing():

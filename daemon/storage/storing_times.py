@@ -3,8 +3,9 @@
 
 A still that was taken while the wall clock was ten years slow says that it is ten years old. The purge's age, min(wall,
 trusted) - captured_at, would believe it once the clock is right again. So every commit notes (trusted now, last line)
-beside the durable mark, to an hour, and a still's line must be old enough as well. Where the index was lost, lines
-before its new beginning are judged by captured_at alone.
+beside the durable mark, to an hour, and a still's line must be old enough as well. One that was taken while the clock
+was ten years fast is judged by its line alone. Where the index was lost, lines before its new beginning are judged by
+captured_at alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from daemon.clock import NS
 from daemon.storage import mark
 
 GRAIN_NS = 3600 * NS  # 720 notes a month, copied at every commit
+LONG_AGO = 1  # the time of lines that were old enough for everything when notes were last let go of
 Note = tuple[int, int]
 """(trusted UTC ns, seq of the last line then); the first of all has time 0: nothing is known of lines up to it."""
 
@@ -40,7 +42,8 @@ def add(notes: list[Note], note: Note) -> list[Note]:
 def prune(notes: list[Note], cutoff_ns: int) -> list[Note]:
     """Without those that no purge asks for any more."""
     reachable = reachable_seq(notes, cutoff_ns)
-    return [(0, reachable), *(each for each in notes if each[1] > reachable)]
+    old = [(LONG_AGO, reachable)] if reachable > notes[0][1] else []
+    return [notes[0], *old, *(each for each in notes if each[1] > reachable)]
 
 
 class StoringTimes:
@@ -65,6 +68,11 @@ class StoringTimes:
     def prune(self, session: Session, cutoff_ns: int) -> None:
         """Lets go of what no purge asks for any more."""
         self._replace(session, prune(self._notes, cutoff_ns))
+
+    @property
+    def unknown_seq(self) -> int:
+        """Nothing is known of when lines up to this one were written."""
+        return self._notes[0][1]
 
     def reachable_seq(self, cutoff_ns: int) -> int:
         """The last line that was there at `cutoff_ns`."""

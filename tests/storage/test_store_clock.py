@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.clock import NS
-from daemon.storage.storing_times import add, prune, reachable_seq
+from daemon.storage.storing_times import LONG_AGO, add, prune, reachable_seq
 from daemon.storage.trusted_clock import LONGEST_OFF_NS, TOLERANCE_NS, Anchor, Reading, advance, complaint, first_anchor
 from tests.storage.store_kit import (
     BEGIN_NS,
@@ -91,7 +91,10 @@ def test_notes_keep_what_a_purge_can_ask() -> None:
     assert reachable_seq(notes, BEGIN_NS - 1) == 1
     assert 10 + 11 * 60 < reachable_seq(notes, BEGIN_NS + 12 * HOUR_NS) <= 10 + 12 * 60
     later = add(notes, (BEGIN_NS + 40 * DAY_NS, 5000))
-    assert prune(later, BEGIN_NS + 10 * DAY_NS) == [(0, 1445), (BEGIN_NS + 40 * DAY_NS, 5000)]
+    pruned = prune(later, BEGIN_NS + 10 * DAY_NS)
+    assert pruned == [(0, 1), (LONG_AGO, 1445), (BEGIN_NS + 40 * DAY_NS, 5000)]
+    assert prune(pruned, BEGIN_NS + 10 * DAY_NS) == pruned
+    assert prune(pruned, BEGIN_NS + 40 * DAY_NS) == [(0, 1), (LONG_AGO, 5000)]
     ahead = add([(0, 1), (BEGIN_NS + YEARS_NS, 9)], (BEGIN_NS, 10))
     assert max(at_ns for at_ns, _ in ahead) == BEGIN_NS
 
@@ -158,6 +161,35 @@ def test_what_was_taken_while_the_clock_was_ten_years_slow(tmp_path: Path) -> No
         assert store.knows([numbered(2)])
         clocks.run_for(2 * DAY_NS)
         assert store.purge(dry_run=False, all_due=True).removed == 1
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["", "index lost"])
+def test_what_was_taken_while_the_clock_was_ten_years_fast(tmp_path: Path, lost: bool) -> None:
+    """It says that it is of the future; it is kept for the retention, and not for ten years.
+
+    Where the index was lost, nothing tells when it was stored: then it is kept until its own time has come.
+    """
+    clocks, settings = FakeClocks(), settings_of(tmp_path)
+    with opened(settings, clocks) as store:
+        clocks.wall += YEARS_NS
+        store.commit(still_entries(store, evidence_of(1, clocks.wall), evidence_of(2, clocks.wall, drill=True)))
+        clocks.run_for(HOUR_NS)
+        clocks.wall -= YEARS_NS
+        store.commit(still_entries(store, evidence_of(3, clocks.wall)))
+    if lost:
+        for path in settings.root.glob("index.sqlite*"):
+            path.unlink()
+    with opened(settings, clocks) as store:
+        assert store.purge(dry_run=False, all_due=True).removed == 0
+        clocks.run_for(DAY_NS)
+        assert store.purge(dry_run=False, all_due=True).due_by == ({} if lost else {"drills": 1})
+        clocks.run_for(28 * DAY_NS)
+        for step_ns in (YEARS_NS, -YEARS_NS):  # a clock that lies meanwhile can only delay
+            clocks.wall += step_ns
+            assert store.purge(dry_run=False, all_due=True).removed == 0
+            clocks.wall -= step_ns
+        clocks.run_for(2 * DAY_NS)
+        assert store.purge(dry_run=False, all_due=True).due_by == {"retention": 1 if lost else 2}
 
 
 def test_a_host_that_begins_in_1970(tmp_path: Path) -> None:
