@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
 import subprocess
@@ -53,9 +54,11 @@ class Tmpfs:
     def fill(self, leave_bytes: int = 0) -> Path:
         """Somebody else's file takes what is free but for `leave_bytes`."""
         filler = self.folder / "filler"
-        with filler.open("wb") as file:
-            space = os.statvfs(self.folder)
-            file.write(bytes(max(0, space.f_bavail * space.f_frsize - leave_bytes)))
+        space = os.statvfs(self.folder)
+        try:
+            filler.write_bytes(bytes(max(0, space.f_bavail * space.f_frsize - leave_bytes)))
+        except OSError as error:  # somebody else wrote meanwhile
+            assert error.errno == errno.ENOSPC
         return filler
 
     def close(self) -> None:

@@ -151,9 +151,9 @@ def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
 
 
 def drop_incidents(session: Session, ids: list[str]) -> None:
-    """A `purged` line of drills names their incidents, too."""
-    row = index.IncidentRow
-    session.execute(delete(row).where(row.id.in_(ids)).execution_options(synchronize_session=False))
+    """A `purged` line of drills names their incidents, too; what was found of them goes as well."""
+    for column in (index.AnalysisRow.incident, index.IncidentRow.id):
+        session.execute(delete(column.class_).where(column.in_(ids)).execution_options(synchronize_session=False))
 
 
 def _missing(session: Session, line: Line, evidence: Evidence | None) -> None:

@@ -21,7 +21,7 @@ HOUR_NS = 3600 * NS
 SHARE_AN_HOUR = 10  # of all evidence, beside what is stored in that hour
 LEAST_HEADROOM_BYTES = 64_000_000  # one group of the recorder
 LEAST_FREE_BYTES = 1_000_000  # for the line of a purge, and SQLite's own files
-_FIRSTS = ("first_suspect", "first_confirmed")
+_FIRSTS = ("last_clean", "first_visible", "first_suspect", "first_confirmed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from daemon.clock import rfc3339
+from daemon.origin import record
 from daemon.storage import index
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.reindex import reindex
-from daemon.storage.store import Store
+from daemon.storage.store import Entry, Store
 from daemon.storage.verify import verify
+from tests.storage.analysis_kit import analysis_of
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -164,7 +166,9 @@ def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:
     with opened(settings, clocks) as store:
         drill = incident_entry("ended")
         drill.body.update(drill=True, ended_at=rfc3339(BEGIN_NS), ended_at_ns=str(BEGIN_NS))
+        found = [analysis_of(INCIDENT, BEGIN_NS, drill=True), analysis_of(numbered(800), BEGIN_NS)]
         store.commit([drill, incident_entry("ended", incident=numbered(800))])
+        store.commit([Entry("analysis", record.to_json(each)) for each in found])
         store.commit(still_entries(store, evidence_of(1, BEGIN_NS, drill=True, incident=INCIDENT)))
         store.commit(still_entries(store, evidence_of(2, BEGIN_NS), evidence_of(3, BEGIN_NS, kind="reference")))
         clocks.run_for(DAY_NS)
@@ -175,6 +179,7 @@ def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:
         assert purged == [{"ids": [numbered(1)], "reason": "drill"}, {"ids": [INCIDENT], "reason": "drill"}]
         with store._session() as session:
             assert session.scalars(select(index.IncidentRow.id)).all() == [numbered(800)]
+            assert session.scalars(select(index.AnalysisRow.id)).all() == [found[1].id]
         store.close("stop")
     assert verify(settings.root).findings == ()
     reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])

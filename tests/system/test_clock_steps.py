@@ -126,8 +126,8 @@ class Host:
         assert {body["id"] for body in self.bodies("stored")} - gone, "also what came after it went"
 
     def ends_well(self) -> None:
-        self.order_is_kept()
         self.daemon.stop()
+        self.order_is_kept()
         verified = self.daemon.command("verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
