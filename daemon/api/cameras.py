@@ -65,6 +65,7 @@ class Cameras:
             "detail": said.get("detail") or "",
             "watched_at": rfc3339(watched_at_ns) if watched_at_ns is not None else None,
             "first_seen_at": first_seen_at,
+            "drill": name == DRILL_CAMERA,
             "incident": said.get("incident") or None,
             "width": said.get("width") or None,
             "height": said.get("height") or None,

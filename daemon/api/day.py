@@ -117,6 +117,8 @@ def _end_ns(incident: Item, span: Span) -> int:
 def view_of(index: Index, incident: Item) -> IncidentView:
     """With at most PICTURES_SHOWN pictures: what it began with, and its latest."""
     name = incident["id"]
+    if incident["kind"] == "manual":
+        return _view_of_capture(index, incident)
     latest = index.evidence_page(incident=name, limit=PICTURES_SHOWN)
     pictures = latest["items"]
     if latest["next"] is not None:
@@ -129,7 +131,16 @@ def view_of(index: Index, incident: Item) -> IncidentView:
         rest = [item for item in pictures if item["id"] not in shown]
         pictures = [*rest[: PICTURES_SHOWN - len(firsts)], *firsts]
     in_order = sorted(pictures, key=lambda item: (item["captured_at"], item["id"]))
-    return IncidentView(incident, words.STATES[incident["state"]], in_order, incident["state"] in OPEN_STATES)
+    return IncidentView(incident, words.incident_state(incident), in_order, incident["state"] in OPEN_STATES)
+
+
+def _view_of_capture(index: Index, incident: Item) -> IncidentView:
+    """No picture of it matters more than another: some of the whole of it."""
+    pictures = index.evidence_page(incident=incident["id"], limit=MOST_ITEMS)["items"][::-1]
+    last = len(pictures) - 1
+    places = {round(place * last / (PICTURES_SHOWN - 1)) for place in range(PICTURES_SHOWN)} if pictures else set()
+    shown = [pictures[place] for place in sorted(places)]
+    return IncidentView(incident, words.incident_state(incident), shown, incident["state"] in OPEN_STATES)
 
 
 def camera_days(index: Index, cameras: list[Item], span: Span, incidents: list[Item]) -> list[CameraDay]:
@@ -164,10 +175,12 @@ def _since_ns(camera: Item, span: Span) -> int | None:
 def _incident_marks(span: Span, incidents: list[Item]) -> Iterator[Mark]:
     for incident in incidents:
         from_ns = time_ns(incident["first_suspect_at"])
-        says = f"{' and '.join(incident['labels']) or 'incident'} from {incident['first_suspect_at'][11:19]}: "
-        says += words.STATES[incident["state"]]
-        confirmed = incident["first_confirmed_at"] is not None
-        yield _mark(span, from_ns, _end_ns(incident, span), "fire" if confirmed else "suspect", says)
+        says = f"{words.incident_title(incident)} from {incident['first_suspect_at'][11:19]}: "
+        says += words.incident_state(incident)
+        kind = "fire" if incident["first_confirmed_at"] is not None else "suspect"
+        if incident["kind"] == "manual":
+            kind = "manual"
+        yield _mark(span, from_ns, _end_ns(incident, span), kind, says)
 
 
 def _until(at: str | None, span: Span) -> int:

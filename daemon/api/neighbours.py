@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The pictures before and after one: of its incident, or of its camera where it belongs to none."""
+"""The pictures before and after one: of its incident, or of its camera where it belongs to none; reference stills apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
-from daemon.storage.queries import Index
+from daemon.storage.queries import REFERENCE, Index
 
 _MILLISECOND_NS = NS // 1000  # to which `captured_at` is rounded down
 _SAME_MILLISECOND = 20  # more stills than any camera has within one
@@ -23,6 +23,8 @@ def of(index: Index, evidence: Item) -> tuple[str | None, str | None]:
     """(earlier, later): their ids, or None at either end."""
     incident = evidence["incident"]
     among: Item = {"incident": incident} if incident is not None else {"camera": evidence["camera"]}
+    if evidence["kind"] == REFERENCE:
+        among["kind"] = REFERENCE
     at_ns = time_ns(evidence["captured_at"])
     return _earlier(index, among, at_ns, evidence["id"]), _later(index, among, at_ns, evidence["id"])
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from pydantic import BeforeValidator, Field
 
 from daemon import __version__
-from daemon.api import day, neighbours, words
+from daemon.api import day, minutes, neighbours, words
 from daemon.api.cameras import Cameras
 from daemon.api.evidence import NO_SUCH_EVIDENCE, NO_SUCH_INCIDENT
 from daemon.api.parameters import CameraName, Id, NoParameters, Parameters, parse, time_ns
@@ -37,6 +37,14 @@ class DayPage(Parameters):
     before: Id | None = None
 
 
+class MinutesPage(Parameters):
+    """/minutes: one camera's reference stills of one hour of a UTC day."""
+
+    camera: CameraName
+    day: Annotated[date | None, BeforeValidator(_not_empty)] = None
+    hour: Annotated[int | None, Field(ge=0, le=23)] = None
+
+
 class IncidentPage(Parameters):
     """/incidents/<id>."""
 
@@ -53,6 +61,7 @@ def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
     pages.add_app_template_filter(lambda gap: _lasted(gap, clocks.wall_ns()), "lasted")
     pages.record_once(lambda state: state.app.jinja_env.globals.update(words=words, version=__version__))
     pages.add_url_rule("/", view_func=lambda: _day(index, cameras, clocks), endpoint="day")
+    pages.add_url_rule("/minutes", view_func=lambda: _minutes(index, cameras, clocks), endpoint="minutes")
     pages.add_url_rule(
         "/incidents/<uuid:incident_id>",
         view_func=lambda incident_id: _incident(index, incident_id),
@@ -97,6 +106,14 @@ def _last(incidents: list[day.Item], before: str | None) -> tuple[list[day.Item]
     end = names.index(before) if before in names else len(names)
     start = max(end - day.INCIDENTS_SHOWN, 0)
     return incidents[start:end], names[start] if start else None
+
+
+def _minutes(index: Index, cameras: Cameras, clocks: Clocks) -> Response:
+    asked = parse(MinutesPage, request.args)
+    cameras.check(asked.camera)
+    now_ns = clocks.wall_ns()
+    span = day.Span.of(asked.day or day.today(now_ns), now_ns)
+    return _page("minutes.html", asked=asked, span=span, minutes=minutes.of(index, asked.camera, span, asked.hour))
 
 
 def _incident(index: Index, incident_id: UUID) -> Response:

@@ -12,11 +12,18 @@ STATES = {
     "interrupted": "interrupted: the camera was no longer watched while it went on",
     "unconfirmed": "seen once, not confirmed",
 }
+MANUAL_STATES = {
+    "confirmed": "being captured",
+    "ended": "captured",
+    "interrupted": "interrupted: the capture was broken off",
+}
 KINDS = {
     "first_suspect": "first seen by this camera",
     "first_confirmed": "confirmed",
     "hit": "seen",
     "context": "nothing above the threshold",
+    "manual": "captured on request",
+    "reference": "reference picture",
 }
 REASONS = {
     "unreachable": "no connection to the camera",
@@ -58,6 +65,30 @@ def camera_state(camera: dict[str, Any]) -> tuple[str, str]:
     if camera["incident"]:
         return "fire", "watching, and suspects fire or smoke"
     return "good", "watching"
+
+
+def incident_title(incident: dict[str, Any]) -> str:
+    """What it is, in a few words."""
+    if incident["kind"] == "manual":
+        return f"captured: {incident['reason']}" if incident["reason"] else "captured"
+    return " and ".join(incident["labels"]) or "incident"
+
+
+def incident_state(incident: dict[str, Any]) -> str:
+    """How it stands; of one that somebody asked for, without a word of the detector's."""
+    if incident["drill"] and incident["state"] == "interrupted":
+        return "over: the drill ended"
+    states = MANUAL_STATES if incident["kind"] == "manual" else STATES
+    return states.get(state := str(incident["state"]), state)
+
+
+def found(evidence: dict[str, Any]) -> str:
+    """What was found in a picture; where nobody has looked, that."""
+    if not evidence["detections"]:
+        return "nothing found" if evidence["analysed"] else "not analysed"
+    best = max(evidence["detections"], key=lambda each: float(each["confidence"]))
+    more = len(evidence["detections"]) - 1
+    return f"{best['label']} {best['confidence']:.2f}" + (f" +{more}" if more else "")
 
 
 def duration(seconds: float) -> str:

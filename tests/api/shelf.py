@@ -43,6 +43,7 @@ class Shelf:
         incident: str | None = None,
         detections: tuple[Detection, ...] = (FIRE, SMOKE),
         picture: Picture | None = None,
+        **changes: Any,
     ) -> Evidence:
         picture = scene() if picture is None else picture
         evidence = Evidence(
@@ -51,6 +52,7 @@ class Shelf:
             width_px=picture.shape[1], height_px=picture.shape[0], detections=detections, incident=incident, model=MODEL,
             thresholds={"fire": 0.3, "smoke": 0.35}, damage="no", colour=("bt709", "limited"), version="0.1.0",
         )  # fmt: skip
+        evidence = replace(evidence, **changes)
         self.store.commit([self.store.still_entry(evidence, still.encode(picture, evidence))])
         return evidence
 
