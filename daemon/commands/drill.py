@@ -22,7 +22,7 @@ from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.domain import DRILL_CAMERA
-from daemon.errors import FirewitnessError, StoreError
+from daemon.errors import FirewitnessError, NotRunning, StoreError
 from daemon.loopback import is_loopback
 from daemon.settings import Settings
 from daemon.storage.queries import Index
@@ -58,10 +58,16 @@ class Drill:
         return steps
 
     def condition(self) -> str:
-        """What the daemon says of the drill's camera now."""
-        camera = self._camera()
+        """What the daemon says of itself and the drill's camera now."""
+        status = self._control.ask("status")
+        if why := _not_ready(status):
+            return why
+        camera = status["cameras"].get(DRILL_CAMERA)
+        if camera is None:
+            return "the drill's camera is not there any more"
         detail = f" ({camera['detail']})" if camera.get("detail") else ""
-        return f"the camera is {camera.get('state', 'not there')}, {camera.get('condition', 'unknown')}{detail}"
+        watched = "watched" if camera["condition"] == "ok" else f"not watched: {camera['condition']}{detail}"
+        return f"its camera is {camera['state']} and {watched}"
 
     def _camera(self) -> dict[str, Any]:
         found: dict[str, Any] = self._control.ask("status")["cameras"].get(DRILL_CAMERA, {})
@@ -107,10 +113,8 @@ def run(options: argparse.Namespace) -> int:
     control = Control(sockets.control(runtime_dir(settings.storage)))
     if options.clip is not None and not options.clip.is_file():
         raise FirewitnessError(f"{options.clip}: there is no such file; give a video of a fire")
-    status = control.ask("status")
-    if not status["ready"]:
-        detector, recorder = status["detector"], status["recorder"]
-        print(f"failed: the daemon is not ready (detector {detector['state']}, disk {recorder['disk']})")
+    if why := _not_ready(control.ask("status")):
+        print(f"failed before it began: {why}")
         return 1
     with simulated_camera(options.clip) as url:
         drill = Drill(settings, control)
@@ -121,25 +125,40 @@ def run(options: argparse.Namespace) -> int:
                 _await(name, find, drill)
                 print(f"{time.monotonic() - began_s:6.1f} s  {name}", flush=True)
         except StepFailed as error:
-            print(f"failed: {error}")
+            print(f"failed at {error}")
             return 1
         finally:
-            control.ask("drill_end")
+            with contextlib.suppress(NotRunning):  # it has been said
+                control.ask("drill_end")
     print("The drill passed. Its records are marked as drill, and are removed after a day.")
     return 0
+
+
+def _not_ready(status: dict[str, Any]) -> str:
+    """Why nothing can be seen or kept now, or nothing."""
+    if status["ready"]:
+        return ""
+    detector, recorder = status["detector"], status["recorder"]
+    found = [("detector", detector["state"], detector.get("detail"))] if detector["state"] != "ready" else []
+    found += [("disk", recorder["disk"], recorder.get("detail"))] if recorder["disk"] != "ok" else []
+    parts = [f"the {what} is {state}" + (f" ({detail})" if detail else "") for what, state, detail in found]
+    return f"the daemon is not ready: {' and '.join(parts) or 'it does not say why'}"
 
 
 def _await(name: str, find: Callable[[], Any], drill: Drill) -> None:
     until_s = time.monotonic() + WITHIN_S
     why = ""
-    while time.monotonic() < until_s:
-        try:
-            if find():
-                return
-        except (StoreError, urllib.error.URLError, OSError) as error:
-            why = f"; {error}"
-        time.sleep(LOOK_EVERY_S)
-    raise StepFailed(f"{name}: not within {WITHIN_S:.0f} s; {drill.condition()}{why}")
+    try:
+        while time.monotonic() < until_s:
+            try:
+                if find():
+                    return
+            except (StoreError, urllib.error.URLError, OSError) as error:
+                why = f"; {error}"
+            time.sleep(LOOK_EVERY_S)
+        raise StepFailed(f"“{name}”: not within {WITHIN_S:g} s; {drill.condition()}{why}")
+    except NotRunning as error:
+        raise StepFailed(f"“{name}”: {error}") from error
 
 
 @contextlib.contextmanager

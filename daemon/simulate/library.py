@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 
+from daemon.errors import FirewitnessError
 from daemon.simulate.bitstream import CODECS
 from daemon.simulate.clip import Clip, read_clip
 from daemon.simulate.encoder import Encoder, Encoding, Target, target_for, transcode
@@ -47,10 +49,24 @@ class Library:
         return await asyncio.to_thread(make)
 
 
+def _opened(source: Path) -> InputContainer:
+    try:
+        container = av.open(str(source))
+    except av.error.InvalidDataError:
+        raise FirewitnessError(f"{source} is no video") from None
+    if not container.streams.video:
+        container.close()
+        raise FirewitnessError(f"{source} has no pictures")
+    return container
+
+
 def prepare(source: Path, encoding: Encoding, cache: Path) -> Path:
-    """The file to play: the source itself where it can be copied as it is, else one that is encoded from it."""
+    """The file to play: the source itself where it can be copied as it is, else one that is encoded from it.
+
+    Raises FirewitnessError for what is no video.
+    """
     source = source.resolve()
-    with av.open(str(source)) as container:
+    with _opened(source) as container:
         stream = container.streams.video[0]
         if stream.codec_context.name in CODECS and not encoding.asks_for_anything():
             return source

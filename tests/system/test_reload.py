@@ -112,27 +112,3 @@ def test_a_bad_file_keeps_all_as_it_was(daemon: Daemon, farm: FarmThread, tmp_pa
     assert "/none cannot be read" in refused.stderr
     assert camera(daemon, "hall")["pid"] == pid
     assert camera(daemon, "hall")["condition"] == "ok"
-
-
-@pytest.mark.timeout(200)
-def test_the_drill_goes_through_the_whole_daemon(daemon: Daemon, farm: FarmThread) -> None:
-    """Every step is printed with its time; its records are marked; its camera is gone afterwards."""
-    configure(daemon, farm, "hall")
-    daemon.start()
-    daemon.wait_ready()
-    drill = daemon.command("drill", within_s=120)
-    assert drill.returncode == 0, drill.stdout + drill.stderr + daemon.log
-    steps = [line.split(" s  ", 1)[1] for line in drill.stdout.splitlines() if " s  " in line]
-    assert steps == [
-        "connected", "first frame analysed", "suspect", "confirmed", "still on disk", "row in the index", "query answers",
-    ]  # fmt: skip
-    wait_for(lambda: not camera(daemon, "drill"), 10, "the drill's camera is gone")
-    items = daemon.get("/api/v1/evidence", camera="drill")["items"]
-    assert items
-    assert all(item["drill"] is True for item in items)
-    incidents = [line for line in lines(daemon, "incident") if line["camera"] == "drill"]
-    assert incidents
-    assert all(line["drill"] for line in incidents)
-    wait_for(lambda: lines(daemon, "incident")[-1]["state"] in ("ended", "interrupted"), 10, "its incident has an end")
-    assert not [gap for gap in lines(daemon, "gap") if gap["camera"] == "drill"]
-    assert is_watched(daemon, "hall")
