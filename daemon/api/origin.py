@@ -10,19 +10,17 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-import cv2
-import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from daemon.api.parameters import NoParameters, Origin, parse
 from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
+from daemon.origin.arrival import overlay
+from daemon.origin.record import Arrival
 from daemon.storage.queries import Index
 
 PATIENCE_NS = 600 * NS  # an analysis that has not come by then was given up (docs/origin.md, In the worker)
-SCALE = 10  # pixels of the picture for a cell of the grid
-_BGR = {"fire": (40, 80, 255), "smoke": (230, 200, 170)}
-_OPAQUE, _FAINT = 230, 70  # how much the first and the last cell cover
+SCALE = 20  # pixels of the picture for a cell of the grid
 
 _NO_INCIDENT = "There is no such incident."
 _NOT_CONFIRMED = "The incident was not confirmed: only then is its beginning looked for."
@@ -102,18 +100,10 @@ def _without_exact(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def arrival_png(arrival: dict[str, Any]) -> bytes:
-    """The map as a transparent picture to lay over a still: what burned first covers most."""
-    cells = arrival["cells"]
-    latest_s = max((after_s for *_, after_s in cells), default=0.0) or 1.0
-    grid = np.zeros((arrival["rows"], arrival["columns"], 4), np.uint8)
-    for column, row, label, after_s in cells:
-        share = min(max(after_s / latest_s, 0.0), 1.0)
-        grid[row, column] = (*_BGR.get(label, (255, 255, 255)), round(_OPAQUE + (_FAINT - _OPAQUE) * share))
-    size = (arrival["columns"] * SCALE, arrival["rows"] * SCALE)
-    encoded, png = cv2.imencode(".png", cv2.resize(grid, size, interpolation=cv2.INTER_NEAREST))
-    if not encoded:
-        raise ValueError("the map cannot be encoded")
-    return bytes(png)
+    """The map as a transparent picture to lay over a still."""
+    columns, rows = arrival["columns"], arrival["rows"]
+    cells = [Arrival(column, row, label, float(after_s)) for column, row, label, after_s in arrival["cells"]]
+    return overlay(cells, (columns * SCALE, rows * SCALE), columns, rows)
 
 
 def _fresh(answer: Response) -> Response:

@@ -57,6 +57,10 @@ class Decoder:
         """Decodes everything in order, beginning at a key frame; `interval_ns` is the usual distance of frames or 0."""
         return self._judged(self._feed(packet), interval_ns)
 
+    def rest(self, interval_ns: int) -> list[Decoded]:
+        """What it still holds back of what it was given; then it has to `restart`."""
+        return self._judged(self._drain(), interval_ns)
+
     def restart(self) -> None:
         """Forgets what it has seen: the next packet is a key frame again, or the beginning of what there is."""
         self._context.flush_buffers()

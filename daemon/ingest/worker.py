@@ -25,6 +25,7 @@ from daemon.ingest.capturing import Capturing
 from daemon.ingest.colour import Converter
 from daemon.ingest.condition import Condition, Signs, Watch, judge
 from daemon.ingest.frames import Picture
+from daemon.ingest.going_back import GoingBack
 from daemon.ingest.incidents import Findings, How, Incidents
 from daemon.ingest.looking import Looking, Moment
 from daemon.ingest.outbox import Outbox
@@ -71,6 +72,9 @@ class Worker:
         self._link = RecorderLink(plan.recorder_socket, plan.camera, Outbox(plan.unacked_bytes))
         self._references = References(plan, clocks, self._converter, self._link.outbox)
         self._capturing = Capturing(plan, clocks, self._converter, self._looking.main.frames, self._link.outbox)
+        # a converter of its own: scaling to other sizes in turn would make FFmpeg's scalers anew each time
+        ring, outbox = self._looking.main.frames.ring, self._link.outbox
+        self._going_back = GoingBack(plan, clocks, Converter(), ring, outbox)
         self._watch = Watch(plan.max_interval_s)
         self._watched_ns = 0
         self._told_run: Run | None = None
@@ -87,7 +91,7 @@ class Worker:
         self._showing.live.hello()
         next_tick_ns = 0
         while not self._done():
-            busy = (self._looking.busy or self._capturing.busy) and self._stop_at_ns is None
+            busy = self._stop_at_ns is None and (self._looking.busy or self._capturing.busy or self._going_back.busy)
             wait_s = 0.0 if busy else max(0.0, (next_tick_ns - self._clocks.monotonic_ns()) / NS)
             for key, _ in self._selector.select(min(wait_s, TICK_NS / NS)):
                 key.data()
@@ -97,6 +101,7 @@ class Worker:
                 self._tick()
         self._looking.close()
         self._patrol.close()
+        self._going_back.close()
         self._link.close()
 
     def _done(self) -> bool:
@@ -119,6 +124,7 @@ class Worker:
             self._link.outbox.restate(present)
         self._link.flush()
         self._patrol.tick()
+        self._going_back.take()
         self._follow_links()
         quiet_ns = round(2 * self._plan.max_interval_s * NS)
         if self._incidents.active and now_ns - self._showing.analysed_ns > quiet_ns:
@@ -129,7 +135,11 @@ class Worker:
 
     def _follow_links(self) -> None:
         """Watches the connections of now, to the recorder and to the detector's work channel, not those before."""
-        present = {self._link.channel: self._take_acknowledgements, self._patrol.channel: self._take_patrolled}
+        present = {
+            self._link.channel: self._take_acknowledgements,
+            self._patrol.channel: self._take_patrolled,
+            self._going_back.channel: self._take_gone_back,
+        }
         for gone in self._followed - present.keys():  # first: a new one can have the number of one that was closed
             self._selector.unregister(gone)
         for new in present.keys() - self._followed - {None}:
@@ -172,6 +182,10 @@ class Worker:
             if self._incidents.counting(detections, picture.size_px, "patrol"):
                 self._record(self._incidents.analysed(picture, detections, model, "patrol"), picture)
 
+    def _take_gone_back(self) -> None:
+        self._going_back.take()
+        self._follow_links()
+
     # ------------------------------------------------------------------ what follows
 
     def _look(self) -> None:
@@ -188,6 +202,7 @@ class Worker:
                 self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
                 self._follow_links()
         self._capture_on()
+        self._go_back_on()
 
     def _capture_on(self) -> None:
         under_way = self._capturing.incident_id
@@ -197,6 +212,13 @@ class Worker:
             self._beat(
                 self._clocks.monotonic_ns()
             )  # at once: the next one may be asked for as soon as this one is over
+
+    def _go_back_on(self) -> None:
+        """Live frames go first."""
+        if self._going_back.busy and not self._looking.busy:
+            if self._going_back.turn():
+                self._link.flush()
+            self._follow_links()
 
     def _seen(self, seen: Seen) -> None:
         """The detector has looked at a picture."""
@@ -229,10 +251,18 @@ class Worker:
                 jpeg = encode(pixels, wanted.evidence)
                 self._incidents.kept(wanted, len(jpeg))
                 self._link.outbox.still(StillTaken(evidence=wanted.evidence), jpeg, wanted.rank)
+            self._confirmed(findings)
         if self._incidents.active:
             self._patrol.break_off()
         self._looking.decide()
         self._link.flush()
+
+    def _confirmed(self, findings: Findings) -> None:
+        """For what has just been confirmed."""
+        confirmed = {each.incident.id: each.incident for each in findings.changes if each.incident.state == "confirmed"}
+        for wanted in findings.stills:
+            if wanted.evidence.kind == "first_confirmed" and wanted.evidence.incident in confirmed:
+                self._going_back.confirmed(confirmed[wanted.evidence.incident], wanted.evidence)
 
     def _condition(self, now_ns: int) -> Condition:
         connection, frames = self._looking.main.connection, self._looking.main.frames

@@ -106,6 +106,14 @@ class Search:
         return self._asked
 
     @property
+    def place(self) -> Box:
+        """Where the earliest sighting so far is: what comes next is looked for there."""
+        look = self._looks[self._earliest]
+        assert look is not None
+        assert look.strongest is not None
+        return look.strongest.box
+
+    @property
     def done(self) -> int:
         """How many frames were looked at or could not be."""
         return len(self._looks) - 1
@@ -144,7 +152,7 @@ class Search:
 
     def _go_on(self) -> None:
         self._earliest = min(place for place in self._looks if self._sights(place))
-        wanted = self._back() if self._ended is None else []
+        wanted = self._back() if self._ended != "bound" else []  # again when single frames have moved the beginning
         if not wanted:
             wanted = self._to_the_frame()
         self._asked = tuple(sorted(wanted))

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daemon.ingest.forkserver import Forkserver
 from daemon.simulate.chart import Chart, make_chart
+from tests.ingest.work_under_test import FakeWork
 from tests.ingest.worker_under_test import FPS, WorkerUnderTest
 
 
@@ -67,3 +69,11 @@ def long_gop_chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
     """The same with a key frame every 5 s."""
     path = tmp_path_factory.mktemp("chart") / "long.mp4"
     return make_chart(path, size=(320, 240), fps=FPS, gop_s=5, seconds=20)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[FakeWork]:
+    """A detector's work channel."""
+    fake = FakeWork(tmp_path / "work.sock")
+    yield fake
+    fake.close()

@@ -4,81 +4,26 @@
 from __future__ import annotations
 
 import itertools
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import wire
 from daemon.clock import NS
 from daemon.domain import Box, Detection
-from daemon.errors import PeerGone
 from daemon.ingest.focus import Focus
 from daemon.ingest.tiles import OVERLAP, Tile, in_picture, merged, tile_around, tiles_of
-from daemon.memory import map_sealed
-from daemon.messages import FrameWaiting, WorkAnswer, WorkRequest
+from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread
-from tests.ingest.worker_under_test import FIRE, FPS, INPUT_PX, MODEL, WorkerUnderTest
+from tests.ingest.work_under_test import FakeWork
+from tests.ingest.worker_under_test import FIRE, FPS, INPUT_PX, WorkerUnderTest
 
 Start = Callable[..., WorkerUnderTest]
 SIZE = (960, 640)
 FLAME: Box = (500.0, 300.0, 512.0, 316.0)
-
-
-class FakeWork:
-    """The detector's end of the work channel, in a thread: answers each tile with what `sees` says."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.sees: Callable[[WorkRequest], Sequence[Detection]] = lambda _: ()
-        self.outcome = "analysed"
-        self.requests: list[WorkRequest] = []
-        self.pixels: list[np.ndarray] = []
-        self._listening = wire.listen(path)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                end = self._listening.accept()[0]
-            except OSError:
-                return
-            channel: wire.Channel[WorkRequest] = wire.Channel(end, WorkRequest)
-            channel.settimeout(None)
-            try:
-                while (received := channel.receive()) is not None:
-                    self._answer(channel, *received)
-            except PeerGone:
-                channel.close()
-
-    def _answer(self, channel: wire.Channel[WorkRequest], request: WorkRequest, descriptors: list[int]) -> None:
-        (memory,) = descriptors
-        with map_sealed(memory, 1 << 24) as mapped:
-            pixels = np.frombuffer(bytes(mapped), np.uint8)
-        os.close(memory)
-        self.requests.append(request)
-        self.pixels.append(pixels.reshape(request.height_px, request.width_px, 3))
-        found = tuple(self.sees(request)) if self.outcome == "analysed" else ()
-        model = MODEL if self.outcome == "analysed" else None
-        channel.send(WorkAnswer(id=request.id, outcome=self.outcome, detections=found, model=model))
-
-    def close(self) -> None:
-        self._listening.close()
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Iterator[FakeWork]:
-    """A detector's work channel."""
-    fake = FakeWork(tmp_path / "work.sock")
-    yield fake
-    fake.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +50,10 @@ def test_what_is_too_small_for_the_whole_is_found_and_confirmed(large: Chart, st
     work.sees = lambda _: (
         flame_in(tiles[(len(work.requests) - 1) % len(tiles)]) if len(work.requests) > len(tiles) else ()
     )
+
+    def patrolled() -> int:
+        return sum(each.kind == "patrol" for each in work.requests)
+
     crop = tile_around((FLAME[0] / 960, FLAME[1] / 640, FLAME[2] / 960, FLAME[3] / 640), SIZE, INPUT_PX)
     burns = True
     with FarmThread([Camera("hall", large.path)]) as farm:
@@ -129,12 +78,12 @@ def test_what_is_too_small_for_the_whole_is_found_and_confirmed(large: Chart, st
         assert looked.number % FPS == 0, "of that key frame"
         then = next(each for each, _ in worker.got.stills if each.kind == "first_confirmed")
         assert [each.box for each in then.detections] == [FLAME]
-        count, rounds = len(worker.got.looked), len(work.requests)
+        count, rounds = len(worker.got.looked), patrolled()
         worker.until(lambda: len(worker.got.looked) >= count + 15, "three seconds of it")
         part = [is_tile(each.message) for each in worker.got.looked[count:]]
         assert part.count(False) >= 2, "the whole picture about once a second"
         assert part.count(True) >= 3 * part.count(False)
-        assert len(work.requests) == rounds, "no patrol while something is open"
+        assert patrolled() == rounds, "no patrol while something is open"
         beat = worker.beat
         assert beat is not None
         assert beat.interval_s is None or beat.interval_s <= 1.3

@@ -25,6 +25,7 @@ from daemon.ingest.plan import WorkerPlan
 from daemon.memory import map_sealed, map_shared
 from daemon.messages import (
     Ack,
+    Analysed,
     DetectorHello,
     FrameDone,
     FrameWaiting,
@@ -41,6 +42,7 @@ from daemon.messages import (
     WorkerBeat,
     WorkerHello,
 )
+from daemon.origin.record import Analysis
 from daemon.simulate.chart import Chart
 
 INPUT_PX = 320
@@ -69,6 +71,7 @@ class Got:
     runs: list[Run] = field(default_factory=list)
     incidents: list[IncidentChanged] = field(default_factory=list)
     stills: list[tuple[Evidence, bytes]] = field(default_factory=list)
+    analyses: list[Analysis] = field(default_factory=list)
     watermarks: list[Watermark] = field(default_factory=list)
     dropped: list[StillsDropped] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
@@ -135,6 +138,9 @@ class FakeRecorder:
                 ids = (message.id,)
             case StillTaken():
                 ids = (message.evidence.id,)
+            case Analysed():
+                got.analyses.append(message.analysis)
+                ids = (message.analysis.id,)
         got.order.extend(ids)
         if ids and self.acknowledges and self.channel is not None:
             self.channel.send(Ack(ids=ids))

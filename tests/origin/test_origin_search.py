@@ -73,6 +73,7 @@ def test_a_steady_flame_is_found_to_the_frame(seconds: float, onset_share: float
     found = past.search()
     assert found.first_visible == onset
     assert found.last_clean == (onset - 1 if onset else None)
+    assert found.clean_ns >= CLEAN_NS or found.ended == "record_begins"
     assert found.ended == ("clean" if past.frames[onset].at_ns - past.frames[0].at_ns >= CLEAN_NS else "record_begins")
 
 

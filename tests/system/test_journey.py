@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_the_journey_of_a_frame(daemon: Daemon, tmp_path: Path) -> None:
     chart = chart_with_fire(tmp_path)
     truth_path = tmp_path / "truth.jsonl"
     with FarmThread([Camera("hall", chart.path)], truth=truth_path) as farm:
-        daemon.configure({"hall": {"url": farm.url("hall")}})
+        daemon.configure({"hall": {"url": farm.url("hall"), **components_of(chart, daemon.folder)}})
         daemon.start()
         daemon.wait_ready()
 
@@ -64,6 +65,7 @@ def test_the_journey_of_a_frame(daemon: Daemon, tmp_path: Path) -> None:
         wait_for(confirmed_with_hits, 60, f"a confirmed fire\n{daemon.log}")
         # The run's clock settles within its first 10 s; from then on the promise holds for every frame
         wait_for(lambda: settled(daemon), 30, "frames after the clock has settled")
+        check_origin(daemon, chart)
         stills = daemon.every("/api/v1/evidence", camera="hall", limit=100)
         bytes_of = {item["id"]: requests.get(daemon.url(item["image"]), timeout=5).content for item in stills}
         records = {item["id"]: daemon.get(f"/api/v1/evidence/{item['id']}") for item in stills}
@@ -77,10 +79,48 @@ def test_the_journey_of_a_frame(daemon: Daemon, tmp_path: Path) -> None:
         check_colours(picture, chart)
         check_time(item, chart.read_frame_number(picture), truth)
         assert records[item["id"]]["sha256"] == item["sha256"]
-    first = min(stills, key=lambda item: item["captured_at"])
+    seen_live = [item for item in stills if item["kind"] not in ("last_clean", "first_visible")]
+    first = min(seen_live, key=lambda item: item["captured_at"])
     assert first["kind"] == "first_suspect"
     assert chart.read_frame_number(picture_of(bytes_of[first["id"]])) >= FIRE_FROM_FRAME
     check_incident(daemon, stills)
+
+
+def components_of(chart: Chart, folder: Path) -> dict[str, Any]:
+    """Two parts of the picture, drawn on its first frame."""
+    with av.open(str(chart.path)) as clip:
+        picture = next(clip.decode(video=0)).to_ndarray(format="bgr24")
+    cv2.imwrite(str(folder / "view.jpg"), picture)
+    boxes = {"motor": (0.45, 0.40, 0.58, 0.55), "shelf": (0.05, 0.05, 0.40, 0.30)}
+    outlines = [
+        {"name": name, "polygon": [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]} for name, (x1, y1, x2, y2) in boxes.items()
+    ]
+    return {"components": outlines, "components_view": str(folder / "view.jpg")}
+
+
+def check_origin(daemon: Daemon, chart: Chart) -> None:
+    """Going back finds the picture with which the fire begins, within 0.4 s, the one before it, and the component."""
+    incident = daemon.get("/api/v1/incidents")["items"][0]["id"]
+
+    def origin() -> dict[str, Any] | None:
+        answer = requests.get(daemon.url(f"/api/v1/incidents/{incident}/origin"), timeout=5)
+        return dict(answer.json()) if answer.status_code == 200 else None
+
+    found = wait_for(origin, 60, f"the origin\n{daemon.log}")
+    first, last = (
+        chart.read_frame_number(
+            picture_of(
+                requests.get(daemon.url(f"/api/v1/evidence/{found[which]['evidence']}/image"), timeout=5).content
+            )
+        )
+        for which in ("first_visible", "last_clean")
+    )
+    assert FIRE_FROM_FRAME <= first <= FIRE_FROM_FRAME + 0.4 * FPS
+    assert last < first
+    assert found["component"]["name"] == "motor", found["component"]
+    assert daemon.get(f"/api/v1/incidents/{incident}/growth")["items"][-1]["fire"] > 0
+    arrival = requests.get(daemon.url(f"/api/v1/incidents/{incident}/arrival.png"), timeout=5)
+    assert picture_of(arrival.content).any()
 
 
 def settled(daemon: Daemon) -> bool:

@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
+from daemon.simulate.flame import Flame
+from daemon.simulate.recording import FPS
+from daemon.simulate.scene import FIRE_FROM_S, FOOT, FULL_FIRE_S, flame_height_px
 from tests.system.daemon_under_test import Daemon, wait_for
 
 FIRST_EVIDENCE_S = 60
@@ -38,6 +44,7 @@ def test_the_first_evidence_within_a_minute_and_a_clean_end(daemon: Daemon) -> N
     assert found["id"] in page.text or found["image"] in page.text
     incident = daemon.get("/api/v1/incidents")["items"][0]
     assert incident["first_confirmed_at"] is not None
+    check_beginning(daemon, incident["id"])
 
     took_s = daemon.stop()
     assert took_s < 10
@@ -48,6 +55,41 @@ def test_the_first_evidence_within_a_minute_and_a_clean_end(daemon: Daemon) -> N
     assert not list(daemon.root.rglob("*.part"))
     verified = daemon.command("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def check_beginning(daemon: Daemon, incident: str) -> None:
+    """Going back finds when the drawn flame first covered 12 × 12 px, within 0.4 s; the clip began with the run."""
+
+    def origin() -> dict[str, Any] | None:
+        answer = requests.get(daemon.url(f"/api/v1/incidents/{incident}/origin"), timeout=5)
+        return dict(answer.json()) if answer.status_code == 200 else None
+
+    found = wait_for(origin, 60, f"the origin\n{daemon.log}")
+    first = found["first_visible"]
+    lines = [
+        json.loads(line) for path in (daemon.root / "ledger").glob("*.jsonl") for line in path.read_text().splitlines()
+    ]
+    (run,) = [line["body"] for line in lines if line["kind"] == "run" and line["body"]["id"] == first["run"]]
+    after_s = (datetime.fromisoformat(first["at"]) - datetime.fromisoformat(run["started_at"])).total_seconds()
+    assert abs(after_s - first_covers_s()) <= 0.4, (after_s, first_covers_s(), found)
+    x, y = first["point"]
+    assert abs(x - FOOT[0]) <= 20
+    assert abs(y - FOOT[1]) <= 20
+    assert found["last_clean"]["at"] < first["at"] < found["confirmed_at"]
+    assert {"last_clean", "first_visible"} <= {
+        each["kind"] for each in daemon.every("/api/v1/evidence", incident=incident)
+    }
+
+
+def first_covers_s() -> float:
+    """When the drawn flame first covers 12 × 12 px: of the picture in which it does."""
+    for number in range(round(FIRE_FROM_S * FPS), round(FULL_FIRE_S * FPS)):
+        picture = np.zeros((720, 1280, 3), np.uint8)
+        Flame(1).draw(picture, FOOT, flame_height_px(number / FPS), number / FPS)
+        rows, columns = np.nonzero(picture.max(axis=2) > 60)
+        if len(rows) and min(np.ptp(rows), np.ptp(columns)) + 1 >= 12:
+            return number / FPS
+    raise AssertionError("it never does")
 
 
 def test_two_daemons_do_not_share_a_folder(daemon: Daemon) -> None:

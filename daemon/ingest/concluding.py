@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From the search's result to the stills and the analysis, in slices: decoding again what is needed as pixels.
+
+Place and component from what changed against the last clean frames, growth from the boxes, arrival from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.clock import NS
+from daemon.domain import MAX_DETECTIONS, Detection, Evidence, EvidenceKind, ModelInfo
+from daemon.ids import new_id
+from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.decode import Decoded
+from daemon.ingest.plan import WorkerPlan
+from daemon.ingest.rewinding import Rewinding
+from daemon.ingest.snapshot import Snapshot
+from daemon.origin.arrival import ArrivalMap
+from daemon.origin.changed import Change, CleanView
+from daemon.origin.components import component_of
+from daemon.origin.growth import extent
+from daemon.origin.place import Place, place_of
+from daemon.origin.record import (
+    Analysis,
+    Arrival,
+    Component,
+    Extent,
+    FirstVisible,
+    LastClean,
+    Link,
+    thinned,
+)
+from daemon.origin.search import Found, Look, lower_thresholds
+from daemon.origin.view import View, compare
+from daemon.storage.still import encode
+
+CLEAN_FRAMES = 5  # spread over the clean seconds: what the place looked like before
+ARRIVAL_FRAMES = 24  # of the chain, compared with the clean ones
+LONGEST_PX = 1920  # side of the pictures that are compared
+
+Pixels = NDArray[np.uint8]
+
+
+class Subject(NamedTuple):
+    """What is gone back from: the still that confirmed it, and which of its detections did."""
+
+    evidence: Evidence
+    detection: Detection
+    source: str = "ring"
+    times: str = "measured"
+
+
+class Outcome(NamedTuple):
+    """What is to be kept."""
+
+    analysis: Analysis
+    stills: tuple[tuple[Evidence, bytes], ...]
+
+
+class Concluding:
+    """`outcome` is there once `step` was called often enough."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        found: Found,
+        snapshot: Snapshot,
+        rewinding: Rewinding,
+        plan: WorkerPlan,
+        converter: Converter,
+        model: ModelInfo,
+    ) -> None:
+        self._subject, self._found, self._snapshot, self._rewinding = subject, found, snapshot, rewinding
+        self._plan, self._converter, self._model = plan, converter, model
+        self._size_px = subject.evidence.width_px, subject.evidence.height_px
+        self._lower = lower_thresholds(subject.evidence.thresholds)
+        self._stills: list[tuple[Evidence, bytes]] = []
+        self._slices = self._run()
+        self.outcome: Outcome | None = None
+
+    def step(self) -> None:
+        """One slice."""
+        try:
+            next(self._slices)
+        except StopIteration as end:
+            self.outcome = end.value
+
+    # ------------------------------------------------------------------ the way
+
+    def _run(self) -> Generator[None, None, Outcome]:
+        found = self._found
+        clean = self._clean_places()
+        pictures: dict[int, Pixels] = {}
+        for place, decoded in self._decoded({*clean, found.first_visible}):
+            if decoded is not None:
+                pictures[place] = self._small(decoded)
+                self._keep(place, decoded)
+            yield
+        before = [pictures[place] for place in clean if place in pictures]
+        view = CleanView.of(before) if before else None
+        yield
+        first = pictures.get(found.first_visible)
+        where = self._place(view, first)
+        yield
+        component = self._component(where, view.median if view is not None else first)
+        pictures.clear()
+        yield
+        arrival = yield from self._arrival(view)
+        return Outcome(self._analysis(where, component, arrival), tuple(self._stills))
+
+    def _decoded(self, places: Iterable[int]) -> Generator[tuple[int, Decoded | None]]:
+        self._rewinding.want(places)
+        while self._rewinding.busy:
+            rewound = self._rewinding.step()
+            yield rewound if rewound is not None else (-1, None)
+
+    def _clean_places(self) -> list[int]:
+        """The last clean frame and some before it."""
+        looks = self._found.looks
+        clean = [at for at in sorted(looks) if at < self._found.first_visible and not looks[at].sighting]
+        if len(clean) <= CLEAN_FRAMES:
+            return clean
+        return [clean[round(step * (len(clean) - 1) / (CLEAN_FRAMES - 1))] for step in range(CLEAN_FRAMES)]
+
+    def _small(self, decoded: Decoded) -> Pixels:
+        colour = colour_of(decoded.frame, self._plan.matrix, self._plan.colour_range)
+        return np.ascontiguousarray(self._converter.small(decoded.frame, colour, LONGEST_PX))
+
+    def _place(self, view: CleanView | None, picture: Pixels | None) -> Place:
+        """In pixels of the frame."""
+        detection = self._strongest(self._found.first_visible)
+        if view is None or picture is None or picture.shape != view.median.shape:
+            return place_of(detection, None)
+        scale = picture.shape[1] / self._size_px[0]
+        place = place_of(_resized(detection, scale), view.change(picture))
+        return _place_resized(place, 1 / scale)
+
+    def _component(self, place: Place, picture: Pixels | None) -> Component:
+        """`picture` is what the camera shows now, best without passers-by."""
+        outlines, path = self._plan.components, self._plan.components_view
+        seen = None
+        if outlines:
+            drawn_on = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if drawn_on is None or picture is None:
+                seen = View("cannot_tell", "the picture that the components were drawn on cannot be compared")
+            else:
+                seen = compare(np.asarray(drawn_on, np.uint8), picture)
+        return component_of(place, outlines, self._size_px, seen)
+
+    def _arrival(self, view: CleanView | None) -> Generator[None, None, tuple[Arrival, ...]]:
+        found = self._found
+        shown = [place for place in found.chain if found.looks[place].sighting]
+        wanted = set(thinned(shown, found.first_visible, ARRIVAL_FRAMES))
+        changes: dict[int, Change] = {}
+        sides: dict[int, tuple[int, int]] = {}
+        for place, decoded in self._decoded(wanted):
+            if decoded is not None:
+                picture = self._small(decoded)
+                sides[place] = picture.shape[1], picture.shape[0]
+                if view is not None and picture.shape == view.median.shape:
+                    changes[place] = _mask_only(view.change(picture))
+            yield
+        arrival = ArrivalMap()
+        for place in sorted(sides):
+            after_s = (self._at_ns(place) - self._at_ns(found.first_visible)) / NS
+            scale = sides[place][0] / self._size_px[0]
+            detections = [_resized(each, scale) for each in found.looks[place].detections]
+            change = changes.get(place)
+            arrival.told(after_s, detections, sides[place], self._lower, None if change is None else change.mask)
+            yield
+        return arrival.cells
+
+    # ------------------------------------------------------------------ what is kept
+
+    def _keep(self, place: int, decoded: Decoded) -> None:
+        """A still of the last clean frame or of the first that shows it; what confirmed it is kept already."""
+        kinds: dict[int | None, EvidenceKind] = {
+            self._found.last_clean: "last_clean", self._found.first_visible: "first_visible"
+        }  # fmt: skip
+        kind = kinds.get(place)
+        if kind is None or place == len(self._snapshot.frames) - 1:
+            return
+        look = self._found.looks[place]
+        colour = colour_of(decoded.frame, self._plan.matrix, self._plan.colour_range)
+        told = self._subject.evidence
+        strongest = sorted(look.detections, key=lambda each: -each.confidence)[:MAX_DETECTIONS]
+        run = decoded.packet.run.record
+        assert run is not None
+        evidence = Evidence(
+            id=new_id(),
+            camera=told.camera,
+            kind=kind,
+            run=run.id,
+            pts=decoded.packet.pts or 0,
+            time_base=run.time_base,
+            time=self._snapshot.time_of(place),
+            width_px=told.width_px,
+            height_px=told.height_px,
+            detections=tuple(strongest),
+            incident=told.incident,
+            model=self._model,
+            thresholds=self._lower,
+            damage=decoded.damage,
+            colour=(colour.matrix, colour.range),
+            version=self._plan.version,
+            detections_omitted=len(look.detections) - len(strongest),
+            drill=told.drill,
+        )
+        self._stills.append((evidence, encode(self._converter.full(decoded.frame, colour), evidence)))
+
+    def _analysis(self, place: Place, component: Component, arrival: tuple[Arrival, ...]) -> Analysis:
+        found, told = self._found, self._subject.evidence
+        chain = thinned(found.chain, found.first_visible)
+        return Analysis(
+            id=new_id(),
+            incident=told.incident or "",
+            camera=told.camera,
+            source=self._subject.source,
+            times=self._subject.times,
+            analysed_at_ns=0,
+            model=self._model,
+            thresholds=self._lower,
+            confirmed_at_ns=told.time.captured_at_ns,
+            first_visible=self._first_visible(place),
+            last_clean=self._last_clean(),
+            clean_s=found.clean_ns / NS,
+            ended=found.ended,
+            looks=len(found.looks),
+            component=component,
+            chain=tuple(self._link(each, found.looks[each]) for each in chain),
+            growth=tuple(self._extent(each, found.looks[each]) for each in chain if each >= found.first_visible),
+            arrival=arrival,
+            version=self._plan.version,
+            drill=told.drill,
+        )
+
+    def _first_visible(self, place: Place) -> FirstVisible:
+        first, last = self._found.first_visible, self._found.last_clean
+        time, packet = self._snapshot.time_of(first), self._snapshot.packet(first)
+        distance_s = 0.0 if last is None else (self._at_ns(first) - self._at_ns(last)) / NS
+        is_confirmed = first == len(self._snapshot.frames) - 1
+        return FirstVisible(
+            at_ns=time.captured_at_ns,
+            uncertainty_s=time.uncertainty_s + distance_s,
+            relative_uncertainty_s=time.relative_uncertainty_s + distance_s,
+            run=packet.run.record.id if packet.run.record else "",
+            pts=packet.pts or 0,
+            label=place.label,
+            confidence=self._strongest(first).confidence,
+            box=place.box,
+            point=place.point_px,
+            evidence=self._subject.evidence.id if is_confirmed else self._still("first_visible"),
+        )
+
+    def _last_clean(self) -> LastClean | None:
+        if self._found.last_clean is None:
+            return None
+        packet = self._snapshot.packet(self._found.last_clean)
+        return LastClean(
+            at_ns=self._snapshot.time_of(self._found.last_clean).captured_at_ns,
+            run=packet.run.record.id if packet.run.record else "",
+            pts=packet.pts or 0,
+            evidence=self._still("last_clean"),
+        )
+
+    def _still(self, kind: EvidenceKind) -> str | None:
+        return next((evidence.id for evidence, _ in self._stills if evidence.kind == kind), None)
+
+    def _strongest(self, place: int) -> Detection:
+        strongest = self._found.looks[place].strongest
+        assert strongest is not None
+        return strongest
+
+    def _link(self, place: int, look: Look) -> Link:
+        strongest, at_ns = look.strongest, self._snapshot.time_of(place).captured_at_ns
+        if strongest is None:
+            return Link(at_ns, None, 0.0, sighting=False)
+        return Link(at_ns, strongest.label, strongest.confidence, look.sighting)
+
+    def _extent(self, place: int, look: Look) -> Extent:
+        at_ns = self._snapshot.time_of(place).captured_at_ns
+        return extent(at_ns, look.detections, self._size_px, self._lower)
+
+    def _at_ns(self, place: int) -> int:
+        return self._snapshot.frames[place].at_ns
+
+
+def _resized(detection: Detection, scale: float) -> Detection:
+    x1, y1, x2, y2 = detection.box
+    return Detection(detection.label, detection.confidence, (x1 * scale, y1 * scale, x2 * scale, y2 * scale))
+
+
+def _place_resized(place: Place, scale: float) -> Place:
+    x1, y1, x2, y2 = place.box
+    (x, y), (across, down) = place.point_px, place.sigma_px
+    box = (x1 * scale, y1 * scale, x2 * scale, y2 * scale)
+    return Place(place.label, box, (x * scale, y * scale), (across * scale, down * scale), place.refined)
+
+
+def _mask_only(change: Change) -> Change:
+    """What the arrival needs of it: the rest is as large again."""
+    empty = np.zeros((0, 0), np.uint8)
+    return Change(change.mask, empty, empty)

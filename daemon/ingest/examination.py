@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One going back, step by step: which frames the search wants, their views for the detector, and what follows from the answers.
+
+No sockets, no threads, no clock: whoever runs it takes `questions` to the detector, brings back the answers, and calls
+`step` when there is time. The worker does so beside its live frames, a command of its own for a stored clip.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.domain import Box, Detection, ModelInfo
+from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.concluding import Concluding, Outcome, Subject
+from daemon.ingest.plan import WorkerPlan
+from daemon.ingest.rewinding import Rewinding, Rewound
+from daemon.ingest.snapshot import Snapshot
+from daemon.ingest.tiles import Tile, in_picture, is_larger, merged, tile_around, tiles_of
+from daemon.origin.search import Search, lower_thresholds
+
+MOST_PICTURES = 600  # for the detector, of one incident
+MOST_TILES = 4  # round a place that fits into no single one
+FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
+
+Pixels = NDArray[np.uint8]
+
+
+class Question(NamedTuple):
+    """One picture for the detector; `tile` is the part of the frame that it shows, all of it where it is scaled."""
+
+    place: int
+    tile: Tile
+    pixels: Pixels
+
+
+@dataclass(slots=True)
+class _Looking:
+    """One frame whose views are at the detector."""
+
+    open: int
+    found: list[tuple[Tile, Detection]] = field(default_factory=list)
+
+
+class Examination:
+    """`outcome` is there once it is done."""
+
+    def __init__(self, subject: Subject, snapshot: Snapshot, plan: WorkerPlan, converter: Converter) -> None:
+        self._subject, self._snapshot, self._plan, self._converter = subject, snapshot, plan, converter
+        self._size_px = subject.evidence.width_px, subject.evidence.height_px
+        self._lower = lower_thresholds(subject.evidence.thresholds)
+        most = MOST_PICTURES // len(views(subject.detection.box, self._size_px, plan.input_px))
+        self._search = Search(snapshot.frames, len(snapshot.frames) - 1, subject.detection, self._lower, most)
+        self._rewinding = Rewinding(snapshot)
+        self._rewinding.want(self._search.wanted)
+        self._looking: dict[int, _Looking] = {}
+        self._seen: dict[int, Sequence[Detection] | None] = {}
+        self._concluding: Concluding | None = None
+        self._model = subject.evidence.model
+        self.questions: deque[Question] = deque()
+        self.pictures = 0
+        """That the detector has looked at."""
+
+    @property
+    def incident(self) -> str:
+        return self._subject.evidence.incident or ""
+
+    @property
+    def packets(self) -> int:
+        """Decoded so far."""
+        return self._rewinding.packets
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._concluding.outcome if self._concluding is not None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has something to do: not while questions wait or answers are awaited."""
+        if self.outcome is not None or self.questions:
+            return False
+        return self._rewinding.busy or not self._looking
+
+    def step(self) -> None:
+        """Decodes one packet, or goes one small step on."""
+        if self._concluding is not None:
+            self._concluding.step()
+        elif self._rewinding.busy:
+            if (rewound := self._rewinding.step()) is not None:
+                self._came(rewound)
+        elif not self._looking:
+            self._go_on()
+
+    def answered(self, question: Question, detections: Sequence[Detection], model: ModelInfo) -> None:
+        """What the detector saw; boxes in pixels of the picture that it was given."""
+        self._model = model
+        self.pictures += 1
+        looking = self._looking[question.place]
+        looking.found += [(question.tile, each) for each in in_picture(question.tile, _scaled(question, detections))]
+        looking.open -= 1
+        if not looking.open:
+            self._seen[question.place] = merged(looking.found, self._size_px)
+            del self._looking[question.place]
+
+    def give_up_search(self) -> None:
+        """It has taken too long: what is known by now is the result."""
+        self.questions.clear()
+        self._looking.clear()
+        if self._search.result is None:
+            self._search.give_up()
+
+    def _came(self, rewound: Rewound) -> None:
+        place, decoded = rewound
+        if decoded is None or (decoded.frame.width, decoded.frame.height) != self._size_px:
+            self._seen[place] = None
+            return
+        frame = decoded.frame
+        colour = colour_of(frame, self._plan.matrix, self._plan.colour_range)
+        shown = views(self._search.place, self._size_px, self._plan.input_px)
+        self._looking[place] = _Looking(len(shown))
+        full = self._converter.full(frame, colour) if len(shown) > 1 else None
+        for tile in shown:
+            whole = (tile.width, tile.height) == self._size_px
+            if whole or full is None:
+                pixels = self._converter.small(frame, colour, self._plan.input_px)
+            else:
+                pixels = tile.of(full)
+            self.questions.append(Question(place, tile, pixels))
+
+    def _go_on(self) -> None:
+        if self._search.result is None:
+            seen, self._seen = self._seen, {}
+            self._search.told(seen)
+            self._rewinding.want(self._search.wanted)
+        if self._search.result is not None:
+            model = self._model
+            assert model is not None
+            self._concluding = Concluding(
+                self._subject, self._search.result, self._snapshot, self._rewinding, self._plan, self._converter, model
+            )
+
+
+def views(place: Box, size_px: tuple[int, int], input_px: int) -> tuple[Tile, ...]:
+    """What of a frame is shown: the whole, and its own resolution round a place (pixels), where scaling loses any."""
+    whole = Tile(0, 0, *size_px)
+    if not is_larger(size_px, input_px):
+        return (whole,)
+    x1, y1, x2, y2 = place
+    if max(x2 - x1, y2 - y1) <= FITS * input_px:
+        width, height = size_px
+        normalised = (x1 / width, y1 / height, x2 / width, y2 / height)
+        return whole, tile_around(normalised, size_px, input_px)
+    left, top = (min(max(0, round(at)), side - 1) for at, side in zip((x1, y1), size_px, strict=True))
+    box_px = max(1, min(size_px[0], round(x2)) - left), max(1, min(size_px[1], round(y2)) - top)
+    tiles = [Tile(left + each.left, top + each.top, each.width, each.height) for each in tiles_of(box_px, input_px)]
+    return (whole, *tiles) if len(tiles) <= MOST_TILES else (whole,)
+
+
+def _scaled(question: Question, detections: Sequence[Detection]) -> list[Detection]:
+    """Boxes in pixels of the part of the frame that was shown."""
+    height, width = question.pixels.shape[:2]
+    across, down = question.tile.width / width, question.tile.height / height
+    if across == down == 1:
+        return list(detections)
+    scaled = []
+    for each in detections:
+        x1, y1, x2, y2 = each.box
+        scaled.append(replace(each, box=(x1 * across, y1 * down, x2 * across, y2 * down)))
+    return scaled

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Decodes single frames of a snapshot, GOP by GOP, one packet at a time, with a decoder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from daemon.ingest.decode import Decoded, Decoder
+from daemon.ingest.live_run import LiveRun
+from daemon.ingest.snapshot import Snapshot
+
+
+class Rewound(NamedTuple):
+    """A wanted frame; None where it could not be decoded, or came out damaged."""
+
+    place: int
+    decoded: Decoded | None
+
+
+class Rewinding:
+    """`want` frames, then `step` until nothing is left to do; the newest GOP first, each only as far as it is needed."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._wanted: dict[int, dict[int, int]] = {}  # GOP → packet → frame
+        self._gop: int | None = None
+        self._next = self._end = 0
+        self._decoder: Decoder | None = None
+        self._run: LiveRun | None = None
+        self._out: list[Rewound] = []
+        self.packets = 0
+        """Decoded so far."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._wanted or self._out)
+
+    def want(self, places: Iterable[int]) -> None:
+        """Frames to be decoded; not while others are."""
+        for place in places:
+            gop, packet = self._snapshot.position(place)
+            self._wanted.setdefault(gop, {})[packet] = place
+
+    def step(self) -> Rewound | None:
+        """Decodes one packet, or gives the next of what came out."""
+        if not self._out and self._wanted:
+            self._decode()
+        return self._out.pop(0) if self._out else None
+
+    def _decode(self) -> None:
+        if self._gop is None:
+            self._begin(max(self._wanted))
+        assert self._gop is not None
+        assert self._decoder is not None
+        wanted = self._wanted[self._gop]
+        packet = self._snapshot.packets[self._next]
+        interval_ns = packet.run.interval_ns()
+        found = self._decoder.next(packet, interval_ns)
+        self.packets += 1
+        self._next += 1
+        if self._next == self._end:
+            found += self._decoder.rest(interval_ns)
+        places = {id(self._snapshot.packets[each]): each for each in wanted}
+        for each in found:
+            number = places.get(id(each.packet))
+            if number is not None:
+                good = None if each.damage == "yes" else each
+                self._out.append(Rewound(wanted.pop(number), good))
+        if self._next == self._end or not wanted:
+            self._out += [Rewound(place, None) for place in wanted.values()]
+            del self._wanted[self._gop]
+            self._gop = None
+
+    def _begin(self, gop: int) -> None:
+        packets = self._snapshot.gops[gop]
+        run = self._snapshot.packets[packets.start].run
+        if self._decoder is None or run is not self._run:
+            self._decoder, self._run = Decoder(run.codec, run.extradata), run
+        self._decoder.restart()
+        # what is decoded after the last wanted one would only be thrown away
+        self._gop, self._next, self._end = gop, packets.start, max(self._wanted[gop]) + 1
