@@ -17,6 +17,7 @@ from daemon.errors import FirewitnessError
 COMMANDS = {
     "run": "watch the cameras until stopped (Ctrl-C, SIGTERM)",
     "check-config": "check the settings file, and say what would be watched",
+    "cameras": "probe: what a camera sends, and the settings for it",
     "reload": "take over the cameras of the changed settings file, without a gap in the others",
     "capture": "keep what cameras saw just now and see from now on, whatever the detector says",
     "drill": "the test button: a simulated fire through the whole running daemon",
@@ -43,6 +44,13 @@ def parser() -> argparse.ArgumentParser:
         made[name].add_argument(
             "--config", type=Path, metavar="FILE", help="the settings file (default: ./config.yaml)"
         )
+    probed = made["cameras"]
+    probed.add_argument("what", choices=["probe"])
+    probed.add_argument("url", metavar="URL", help="the camera's address, such as rtsp://10.0.0.21/stream1")
+    probed.add_argument("--username", metavar="NAME", help="the password is asked for, unless --password-file names it")
+    probed.add_argument("--password-file", type=Path, metavar="FILE")
+    probed.add_argument("--transport", choices=["tcp", "udp"], default="tcp")
+    probed.add_argument("--seconds", type=float, default=10.0, metavar="S", help="how long to look (default: 10)")
     made["detect"].add_argument("files", nargs="+", metavar="FILE")
     made["detect"].add_argument(
         "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"

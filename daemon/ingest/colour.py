@@ -38,13 +38,19 @@ class Colour(NamedTuple):
     range: str
 
 
+def tags_of(frame: VideoFrame) -> tuple[str | None, str | None]:
+    """Matrix and range as the stream says them; None what it does not say."""
+    return _TAGGED_MATRIX.get(frame.colorspace), _TAGGED_RANGE.get(frame.color_range)
+
+
 def colour_of(frame: VideoFrame, matrix: str = "auto", colour_range: str = "auto") -> Colour:
     """The frame's own tags; where it has none, what is set for the camera; where that is "auto", the usual."""
+    tagged_matrix, tagged_range = tags_of(frame)
     usual_matrix = "bt709" if frame.height >= HD_LINES else "bt601"
     usual_range = "full" if frame.format.name.startswith("yuvj") else "limited"
     return Colour(
-        _TAGGED_MATRIX.get(frame.colorspace, usual_matrix if matrix == "auto" else matrix),
-        _TAGGED_RANGE.get(frame.color_range, usual_range if colour_range == "auto" else colour_range),
+        tagged_matrix or (usual_matrix if matrix == "auto" else matrix),
+        tagged_range or (usual_range if colour_range == "auto" else colour_range),
     )
 
 

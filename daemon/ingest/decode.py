@@ -47,6 +47,11 @@ class Decoder:
         self.errors = 0
         """In a row: packets that could not be decoded since the last frame."""
 
+    @property
+    def profile(self) -> str:
+        """The codec's, as the stream says; empty before the first frame."""
+        return self._context.profile or ""
+
     def key_frame(self, packet: Packet) -> Decoded | None:
         """Decodes a key frame alone, at once; None when it cannot be decoded."""
         found = self._judged(self._feed(packet), 0)

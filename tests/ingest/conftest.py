@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from daemon.ingest.forkserver import Forkserver
@@ -77,3 +79,19 @@ def work(tmp_path: Path) -> Iterator[FakeWork]:
     fake = FakeWork(tmp_path / "work.sock")
     yield fake
     fake.close()
+
+
+@pytest.fixture(scope="session")
+def with_b_frames(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The numbered chart with two B-frames between others, which are sent in another order than they are shown."""
+    path = tmp_path_factory.mktemp("b") / "b.mp4"
+    with av.open(str(chart.path)) as source, av.open(str(path), "w") as made:
+        options = {"preset": "ultrafast", "crf": "10", "x264-params": "keyint=25:min-keyint=25:bframes=2:b-adapt=0"}
+        stream = made.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height = chart.size
+        for number, frame in enumerate(source.decode(video=0)):
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            frame.pict_type = av.video.frame.PictureType.NONE
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))
+    return path

@@ -67,22 +67,6 @@ def fed(
     return causes, seen
 
 
-@pytest.fixture(scope="module")
-def with_b_frames(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The numbered chart with two B-frames between others, which are sent in another order than they are shown."""
-    path = tmp_path_factory.mktemp("b") / "b.mp4"
-    with av.open(str(chart.path)) as source, av.open(str(path), "w") as made:
-        options = {"preset": "ultrafast", "crf": "10", "x264-params": "keyint=25:min-keyint=25:bframes=2:b-adapt=0"}
-        stream = made.add_stream("libx264", rate=FPS, options=options)
-        stream.width, stream.height = chart.size
-        for number, frame in enumerate(source.decode(video=0)):
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            frame.pict_type = av.video.frame.PictureType.NONE
-            made.mux(stream.encode(frame))
-        made.mux(stream.encode(None))
-    return path
-
-
 def test_a_wrap_of_the_timestamps_begins_a_run(chart: Chart) -> None:
     """33 bits at 90 kHz come round after a day; the frames before and after keep their time and their order."""
     pictures = coded(chart.path)[: 4 * FPS]
