@@ -24,6 +24,9 @@ SCALE = 20  # pixels of the picture for a cell of the grid
 
 _NO_INCIDENT = "There is no such incident."
 _NOT_CONFIRMED = "The incident was not confirmed: only then is its beginning looked for."
+_ASKED_FOR = (
+    "The incident is a capture that somebody asked for: there is nothing of which a beginning could be looked for."
+)
 _UNDER_WAY = "Going back is under way: the incident was confirmed less than ten minutes ago."
 _NONE = "There is no analysis of this incident: nothing was held any more of what came before it, or the daemon ended before it was done."
 
@@ -67,6 +70,8 @@ def _analyses(index: Index, clocks: Clocks, incident_id: str) -> list[dict[str, 
     found = index.analyses(incident_id)
     if found:
         return found
+    if incident["kind"] == "manual":
+        raise Problem(HTTPStatus.NOT_FOUND, _ASKED_FOR, state="not_confirmed")
     confirmed_at_ns = index.confirmed_at_ns(incident_id)
     if confirmed_at_ns is None:
         raise Problem(HTTPStatus.NOT_FOUND, _NOT_CONFIRMED, state="not_confirmed")

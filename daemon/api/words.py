@@ -22,7 +22,7 @@ KINDS = {
     "first_confirmed": "confirmed",
     "hit": "seen",
     "context": "nothing above the threshold",
-    "manual": "captured on request",
+    "manual": "captured",
     "reference": "reference picture",
 }
 REASONS = {

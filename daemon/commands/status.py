@@ -23,9 +23,10 @@ def run(options: argparse.Namespace) -> int:
         condition = "" if camera["condition"] == "ok" else f", {camera['condition']}"
         detail = f" ({camera['detail']})" if camera.get("detail") else ""
         incident = f", {camera['incident']}" if camera.get("incident") else ""
+        capture = ", capturing" if camera.get("capture") else ""
         drill = " (drill)" if camera.get("drill") else ""
         clock = _clock(camera.get("camera_clock_offset_s"))
-        print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}{clock}")
+        print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}{capture}{clock}")
     detector, recorder = status["detector"], status["recorder"]
     about = (
         f", {detector['model']} on {detector['runtime']}"

@@ -148,6 +148,7 @@ class CameraWatch:
             "sub_condition": beat.sub_condition,
             "reconnects": beat.reconnects,
             "incident": beat.incident,
+            "capture": beat.capture,
             "restarts": restarts,
             "drill": self.plan.drill,
             "pid": self.worker.process.pid if self.worker.process is not None else None,

@@ -16,6 +16,7 @@ from daemon.ingest.suspicion import FIRST_DOUBT_S, LONGEST_DOUBT_S, Suspicion
 from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread
+from tests.ingest.test_ingest_capture import ask, until_ended
 from tests.ingest.worker_under_test import FIRE, FPS, Looked, WorkerUnderTest
 
 Start = Callable[..., WorkerUnderTest]
@@ -95,6 +96,22 @@ def test_detection_runs_on_the_sub_stream(pair: Pair, start: Start) -> None:
     assert all(each.interval_s is not None and each.interval_s <= 0.6 for each in last)
     assert last[-1].frames_analysed > worker.got.beats[beats].frames_analysed
     assert worker.got.stills == []
+
+
+def test_a_capture_is_of_the_main_stream(pair: Pair, start: Start) -> None:
+    """Which lies compressed in the ring; meanwhile the sub-stream keeps watch alone. So do reference stills: of a glance."""
+    worker = pair.start(start, reference_s=1.0)
+    wait_for_sub(worker)
+    worker.until(lambda: worker.beat and worker.beat.ring_s >= 2, "2 s in the ring")
+    since = len(worker.got.looked)
+    incident, _ = ask(worker, 2, 0.5)
+    stills = [evidence for evidence, _ in until_ended(worker, incident)]
+    assert len(stills) >= 10
+    assert {(evidence.width_px, evidence.height_px) for evidence in stills} == {MAIN_PX}
+    assert of(worker, main=True, since=since) == []
+    references = [evidence for evidence, _ in worker.got.stills if evidence.kind == "reference"]
+    assert references
+    assert {(evidence.width_px, evidence.height_px) for evidence in references} == {MAIN_PX}
 
 
 def test_a_hit_makes_the_main_stream_decide(pair: Pair, start: Start) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -75,6 +76,19 @@ def test_a_capture_keeps_what_was_and_what_comes(daemon: Daemon, farm: FarmThrea
     off = daemon.command("capture", "--camera", "shed", "reason")
     assert (off.returncode, off.stdout) == (1, "shed: refused: it is switched off in the configuration\n")
     assert daemon.get("/api/v1/gaps")["items"] == gaps, "the cameras were watched all the while"
+
+    begun = requests.post(
+        daemon.url("/api/v1/captures"), json={**asked, "cameras": ["yard"], "after_s": 60}, timeout=10
+    )
+    [broken_off] = begun.json()["captures"]
+    yard = (daemon.status() or {})["cameras"]["yard"]
+    wait_for(lambda: daemon.get("/api/v1/evidence", incident=broken_off["incident"])["items"], 20, "its first stills")
+    psutil.Process(yard["pid"]).kill()
+
+    def interrupted() -> bool:
+        return bool(daemon.get(f"/api/v1/incidents/{broken_off['incident']}")["state"] == "interrupted")
+
+    wait_for(interrupted, 30, f"its end with its worker\n{daemon.log}")
     daemon.stop()
     verified = daemon.command("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
