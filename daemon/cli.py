@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "how cameras, detector and disk are now",
     "detect": "look for fire and smoke in picture files",
     "purge": "remove evidence older than the retention now instead of within the hour",
+    "capacity": "for how long evidence will be kept, and what these settings need of a host",
     "verify": "check ledger, files and index against each other",
     "reindex": "make the index anew from ledger and stills, while the daemon is stopped",
     "init": "begin a new store where another one was known",
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
     made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")
+    made["capacity"].add_argument("--json", action="store_true", help="one JSON object, in bytes, bits and seconds")
     made["verify"].add_argument("root", nargs="?", type=Path, metavar="STORE", help="a store elsewhere, such as a copy")
     made["init"].add_argument(
         "--new-store", action="store_true", required=True, help="confirms that the old store is given up"

@@ -8,13 +8,15 @@ reading through daemon/storage/queries.py. Times are UTC nanoseconds.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as sqlite
 from sqlalchemy import JSON, CheckConstraint, Engine, Index, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from daemon.errors import StoreError
@@ -226,6 +228,19 @@ def reading_engine(root: Path) -> Engine:
     engine = create_engine("sqlite+pysqlite://", module=sqlite, creator=connect, poolclass=NullPool)
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
     return engine
+
+
+@contextmanager
+def reading(root: Path) -> Iterator[Session]:
+    """One session of a reader's. Raises StoreError."""
+    engine = reading_engine(root)
+    try:
+        with Session(engine) as session:
+            yield session
+    except SQLAlchemyError as error:
+        raise store_error(error, root) from error
+    finally:
+        engine.dispose()
 
 
 def store_error(error: SQLAlchemyError, root: Path) -> StoreError:

@@ -55,6 +55,8 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
 
     assert daemon.command("purge", "--dry-run").stdout == "Nothing is older than the retention of 30 days.\n"
     assert daemon.command("purge").returncode == 0
+    room = json.loads(daemon.command("capacity", "--json").stdout)
+    assert room["storage"]["cameras"][0]["basis"]["how"] == "assumed"
     assert daemon.command("clock", "accept").stdout.startswith("The purge now goes by 20")
     assert daemon.command("verify").returncode == 0
     (gap, *_) = wait_for(lambda: daemon.get("/api/v1/gaps")["items"], 20, "the camera's gap")
@@ -124,6 +126,32 @@ def test_bad_weights_do_not_stop_the_recording(daemon: Daemon) -> None:
     assert not_ready.status_code == 503
     assert (daemon.status() or {})["detector"]["pid"] == pid
     daemon.stop()
+
+
+def test_capacity_says_what_is_needed_and_what_is_in_the_way(daemon: Daemon) -> None:
+    """Without a daemon or a store: a table with a basis for each figure; a retention that cannot be kept is 1."""
+    daemon.configure(
+        {"yard": {"url": "rtsp://10.0.0.21/a", "detect_url": "rtsp://10.0.0.21/b"}}, storage={"retention": "1 h"}
+    )
+    kept = daemon.command("capacity")
+    assert (kept.returncode, kept.stderr) == (0, "")
+    lines = kept.stdout.splitlines()
+    for title in ("Memory in quiet times", "GPU memory", "Network", "Cores busy in quiet times"):
+        assert title in lines
+    figures = [line for line in lines if line.startswith("  ") and not line.lstrip().startswith("in all")]
+    named = [
+        line for line in figures if any(f"{how}: " in line for how in ("measured", "seen", "configured", "assumed"))
+    ]
+    assert len(figures) - len(named) == 6  # of this disk itself
+    assert any("camera yard" in line and "3.50 Mbit/s" in line for line in named)
+    daemon.configure(UNREACHABLE, storage={"retention": "30000 d"})
+    refused = daemon.command("capacity")
+    assert refused.returncode == 1
+    assert refused.stdout.splitlines()[-1].startswith("WARNING  evidence will be kept for ")
+    daemon.configure({})
+    assert daemon.command("capacity").stderr.endswith(
+        "names no camera that is enabled, and what is needed depends on them\n"
+    )
 
 
 def test_verify_names_the_first_break(daemon: Daemon) -> None:
