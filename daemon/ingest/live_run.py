@@ -52,6 +52,12 @@ class LiveRun:
             return None
         return self.clock.add(packet.pts_ns, packet.arrival_ns)
 
+    def at_mono_ns(self, packet: Packet) -> int | None:
+        """The moment of a packet of this run on CLOCK_MONOTONIC; None where it has no PTS, or none had."""
+        if packet.pts is None or self.clock is None:
+            return None
+        return self.clock.at_mono_ns(packet.pts_ns)
+
     def time_of(self, packet: Packet) -> FrameTime:
         """When the frame was seen that this packet of the run holds."""
         assert self.clock is not None

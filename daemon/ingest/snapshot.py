@@ -65,7 +65,4 @@ def _run_id(packet: Packet) -> str | None:
 
 def _at_ns(packet: Packet) -> int | None:
     """On CLOCK_MONOTONIC; None for what has no PTS, or is of a run that never showed a frame and is on no record."""
-    clock = packet.run.clock
-    if packet.pts is None or clock is None or packet.run.record is None:
-        return None
-    return clock.at_mono_ns(packet.pts_ns)
+    return packet.run.at_mono_ns(packet) if packet.run.record is not None else None
