@@ -10,8 +10,11 @@ _START = b"\x00\x00\x01"
 
 
 def parameter_sets(codec: str, data: bytes) -> bytes | None:
-    """All parameter sets before the first slice of a coded picture (Annex B), or None where it brings none."""
-    found: list[bytes] = []
+    """All parameter sets before the first slice of a coded picture (Annex B), or None where it brings none.
+
+    Each once: what FFmpeg has kept of the connection's description may come before what the camera sends.
+    """
+    found: dict[bytes, None] = {}
     at = data.find(_START)
     while at >= 0:
         kind, is_slice = _kind(codec, data, at + len(_START))
@@ -19,7 +22,7 @@ def parameter_sets(codec: str, data: bytes) -> bytes | None:
             break
         end = data.find(_START, at + len(_START))
         if kind:
-            found.append(data[at + len(_START) : end if end >= 0 else None].rstrip(b"\x00"))
+            found[data[at + len(_START) : end if end >= 0 else None].rstrip(b"\x00")] = None
         at = end
     return _START.join(found) if found else None
 

@@ -180,6 +180,9 @@ def test_parameter_sets_are_found(chart: Chart, tmp_path: Path) -> None:
         assert len(sets) == 1
         assert None not in sets
         assert {parameter_sets(codec, data) for data, key, _ in pictures if not key} == {None}
+    key = next(data for data, is_key, _ in coded(chart.path) if is_key)
+    twice = b"".join(b"\0\0\0\1" + each for each in parameter_sets("h264", key).split(b"\0\0\1")) + key  # type: ignore[union-attr]
+    assert parameter_sets("h264", twice) == parameter_sets("h264", key), "each counts once"
     for data in (b"", b"\x00\x00\x01", b"\x00" * 50, bytes(range(256))):
         assert parameter_sets("h264", data) is None
         assert parameter_sets("hevc", data) is None
