@@ -212,6 +212,8 @@ class LiveCamera:
                 self._show(await self._library.still(self.clip, None), "black")
             case "corrupt":
                 faults.corrupt = float(str(value))
+            case "mutate":
+                faults.mutate = float(str(value))
             case "loss":
                 faults.loss = float(str(value))
             case "jump":

@@ -16,11 +16,12 @@ COMMANDS = {
     "freeze": "send the present picture over and over",
     "black": "send a black picture",
     "corrupt": "VALUE = share of RTP packets whose payload gets flipped bytes",
+    "mutate": "VALUE = share of RTP packets of which anything is changed: bits, length, what the length says",
     "loss": "VALUE = share of RTP packets left out",
     "jump": "VALUE = seconds by which the RTP timestamps jump",
     "restart": "new SSRC, sequence number and timestamp base",
     "change": "VALUE = file to play from now on, in its own size and codec settings",
-    "resume": "end stall, silent, refuse, freeze, black, corrupt and loss",
+    "resume": "end stall, silent, refuse, freeze, black, corrupt, mutate and loss",
 }
 FRAGMENT_HEADER_BYTES = 3  # the longest: what is flipped lies behind it, so that the damage is the picture's
 
@@ -33,11 +34,15 @@ class Faults:
     silent: bool = False
     refusing: bool = False
     corrupt: float = 0.0  # share of packets
+    mutate: float = 0.0  # share of packets
     loss: float = 0.0  # share of packets
 
     def apply(self, burst: Burst, chance: random.Random) -> tuple[Burst, int, int]:
         """What is left of a picture's packets, how many were left out and how many damaged."""
         corrupted = _corrupt(burst, self.corrupt, chance) if self.corrupt else 0
+        if self.mutate:
+            burst, mutated = _mutated(burst, self.mutate, chance)
+            corrupted += mutated
         kept = _lose(burst, self.loss, chance) if self.loss else burst
         return kept, len(burst.starts) - len(kept.starts), corrupted
 
@@ -68,3 +73,24 @@ def _lose(burst: Burst, share: float, chance: random.Random) -> Burst:
             kept.starts.append(len(kept.wire))
             kept.wire += burst.wire[start:end]
     return kept
+
+
+def _mutated(burst: Burst, share: float, chance: random.Random) -> tuple[Burst, int]:
+    """The packets, some cut, some with flipped bits anywhere in them, some whose stated length is a lie; how many."""
+    made, count = Burst(bytearray(), []), 0
+    for start, end in burst.spans():
+        packet = bytearray(burst.wire[start:end])
+        if chance.random() < share:
+            count += 1
+            match chance.randrange(3):
+                case 0:
+                    del packet[chance.randrange(INTERLEAVED_BYTES + 1, len(packet)) :]
+                    packet[2:INTERLEAVED_BYTES] = (len(packet) - INTERLEAVED_BYTES).to_bytes(2, "big")
+                case 1:
+                    for _ in range(chance.randint(1, 16)):
+                        packet[chance.randrange(INTERLEAVED_BYTES, len(packet))] ^= 1 << chance.randrange(8)
+                case 2:
+                    packet[2:INTERLEAVED_BYTES] = chance.randrange(1 << 16).to_bytes(2, "big")
+        made.starts.append(len(made.wire))
+        made.wire += packet
+    return made, count

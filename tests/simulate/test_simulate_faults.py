@@ -199,7 +199,9 @@ def test_the_end_of_a_clip(at_end: str, brief: Chart, client: Any, tmp_path: Pat
             assert {picture.number for picture in viewer.take(60)[-20:]} == {24}
 
 
-@pytest.mark.parametrize(("name", "value"), [("explode", None), ("corrupt", None), ("jump", ""), ("loss", "much")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("explode", None), ("corrupt", None), ("jump", ""), ("loss", "much"), ("mutate", None)]
+)
 def test_a_wrong_command_is_refused(name: str, value: object, chart: Chart) -> None:
     """What is none, or lacks its value, raises in the caller and leaves the camera as it was."""
     with FarmThread([Camera("hall", chart.path)]) as farm:
@@ -207,8 +209,8 @@ def test_a_wrong_command_is_refused(name: str, value: object, chart: Chart) -> N
         with pytest.raises(ValueError):
             farm.command("hall", name, value)
         after = farm.state()["hall"]
-        assert {key: after[key] for key in ("corrupt", "loss", "stalled", "shows")} == {
-            key: before[key] for key in ("corrupt", "loss", "stalled", "shows")
+        assert {key: after[key] for key in ("corrupt", "mutate", "loss", "stalled", "shows")} == {
+            key: before[key] for key in ("corrupt", "mutate", "loss", "stalled", "shows")
         }
         with pytest.raises(KeyError):
             farm.command("yard", "stall")
@@ -216,7 +218,7 @@ def test_a_wrong_command_is_refused(name: str, value: object, chart: Chart) -> N
 
 def test_every_command_can_be_given_to_all(chart: Chart, cache: Path) -> None:
     """`*` means every camera; no command of the table is without an effect in the log."""
-    values = {"corrupt": 0.1, "loss": 0.1, "jump": 1, "change": str(chart.path)}
+    values = {"corrupt": 0.1, "mutate": 0.1, "loss": 0.1, "jump": 1, "change": str(chart.path)}
     truth = cache.with_name("truth.jsonl")
     with FarmThread([Camera("a", chart.path), Camera("b", chart.path)], truth=truth, cache=cache) as farm:
         for name in COMMANDS:
