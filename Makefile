@@ -6,10 +6,23 @@ CONFIG ?= config.yaml
 TORCH = torch==2.13.0
 # A host with an NVIDIA GPU takes the extra "gpu"; all others none. `make setup EXTRAS=gpu|train|none` decides by hand.
 EXTRAS ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo none)
+# What goes into the environment: this checkout, editable; `make install` gives a copy of it.
+PROJECT ?= -e .
 READY = $(VENV)/.ready-$(EXTRAS)
 
+# Where `make install` puts things.
+export PREFIX ?= /opt/firewitness
+export ETC ?= /etc/firewitness
+export UNITS ?= /etc/systemd/system
+export STORE ?= /srv/firewitness
+export STATE ?= /var/lib/firewitness
+export RUN ?= /run/firewitness
+export COMMAND ?= /usr/local/bin/firewitness
+export SERVICE_USER ?= firewitness
+export SYSTEMCTL ?= systemctl
+
 .DEFAULT_GOAL = help
-.PHONY: help setup run test test-slow test-torch lint format bench lock clean
+.PHONY: help setup run install uninstall test test-slow test-torch lint format bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,12 +42,18 @@ $(READY): requirements/base.txt requirements/torch.txt pyproject.toml
 	@# --no-deps with a complete list keeps opencv-python out, which Ultralytics asks for: one cv2 remains (docs/decisions/0001).
 	case "$(EXTRAS)" in gpu|train) grep -vP '^(torch=|triton|cuda-|nvidia-(?!ml-py))' requirements/torch.txt > $(VENV)/torch-rest.txt \
 	  && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r $(VENV)/torch-rest.txt;; esac
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(PROJECT)
 	@touch $@
 	@echo "Ready: $$(du -sh $(VENV) | cut -f1) in $(VENV)."
 
 run: setup  ## watch the cameras of config.yaml; without any, a simulated one
 	@$(BIN)/firewitness run --config $(CONFIG)
+
+install:  ## as root: the system service, in /opt/firewitness; again after an update (docs/operating.md)
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" systemd/install.sh install
+
+uninstall:  ## as root: remove it; evidence, settings and user stay
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" systemd/install.sh uninstall
 
 test: setup  ## the tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest

@@ -21,6 +21,7 @@ COMMANDS = {
     "reload": "take over the cameras of the changed settings file, without a gap in the others",
     "capture": "keep what cameras saw just now and see from now on, whatever the detector says",
     "drill": "the test button: a simulated fire through the whole running daemon",
+    "doctor": "is this host fit for these settings, and what to do where it is not",
     "status": "how cameras, detector and disk are now",
     "detect": "look for fire and smoke in picture files",
     "purge": "remove evidence older than the retention now instead of within the hour",
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     made["detect"].add_argument(
         "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"
     )
+    made["doctor"].add_argument("--json", action="store_true", help="one JSON object a finding")
     made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
     made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")
     made["capacity"].add_argument("--json", action="store_true", help="one JSON object, in bytes, bits and seconds")

@@ -50,6 +50,18 @@ def identify(disk: Disk, root: Path, state_dir: Path, clocks: Clocks, *, new_sto
     return found
 
 
+def standing(disk: Disk, root: Path, state_dir: Path) -> str | None:
+    """The id of the store that is at `root`, None where a start would make one; StoreError as a start would. Makes nothing."""
+    known = _known_stores(disk, state_dir / STORES).get(str(root))
+    if known is not None and disk.names(root) is None:
+        raise StoreError("gone", f"{root} is gone: its store may be on a disk that is not mounted")
+    found = marker_of(disk, root)
+    _refuse_wrong_disk(root, known, found)
+    if found is None:
+        _refuse_strangers_files(disk, root)
+    return found
+
+
 def marker_of(disk: Disk, root: Path) -> str | None:
     """The id in the root, or None."""
     try:

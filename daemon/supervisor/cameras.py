@@ -103,10 +103,9 @@ class Cameras:
             found[name] = camera.status() if camera is not None else starting if configured.get(name) else disabled
         return found
 
-    def watched(self) -> tuple[int, int]:
-        """(cameras in condition ok, all)."""
-        well = sum(each.beat is not None and each.beat.condition == "ok" for each in self._watches.values())
-        return well, len(self._watches)
+    def conditions(self) -> dict[str, str]:
+        """Of every camera that is to be watched: ok, or why not."""
+        return {name: each.beat.condition if each.beat else "worker" for name, each in self._watches.items()}
 
     def end_workers_now(self) -> None:
         """Kills all workers; others take their place."""

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from daemon import __version__
 from daemon.messages import DetectorBeat, RecorderBeat
 from daemon.supervisor.service import Service
+
+MOST_NAMED = 8  # a camera's name has up to 63 letters, and a status line is one line
 
 
 def is_ready(detector: DetectorBeat | None, recorder: RecorderBeat | None) -> bool:
@@ -60,11 +63,16 @@ def of_service(service: Service) -> dict[str, Any]:
     return _of_process(service)
 
 
-def in_a_line(watched: tuple[int, int], detector: DetectorBeat | None, recorder: RecorderBeat | None) -> str:
-    """For `systemctl status`."""
-    well, all_ = watched
+def in_a_line(conditions: Mapping[str, str], detector: DetectorBeat | None, recorder: RecorderBeat | None) -> str:
+    """For `systemctl status`; `conditions` of all cameras by name. Of those that are not watched the first are named."""
+    away = {name: condition for name, condition in conditions.items() if condition != "ok"}
+    named = [f"{name} {condition}" for name, condition in list(away.items())[:MOST_NAMED]]
+    if len(away) > MOST_NAMED:
+        named.append(f"and {len(away) - MOST_NAMED} more")
+    not_watched = f" (not: {', '.join(named)})" if named else ""
+    cameras = f"{len(conditions) - len(away)} of {len(conditions)} cameras watched{not_watched}"
     disk = recorder.disk if recorder else "starting"
-    return f"{well} of {all_} cameras watched; detector {detector.state if detector else 'starting'}; disk {disk}"
+    return f"{cameras}; detector {detector.state if detector else 'starting'}; disk {disk}"
 
 
 def head(*, ready: bool) -> dict[str, Any]:

@@ -259,7 +259,7 @@ class Supervisor:
             now_s,
             ready=self.recorder_beat is not None,
             going_on=self._is_storing(now_s),
-            status=status.in_a_line(self._cameras.watched(), self.detector_beat, self.recorder_beat),
+            status=status.in_a_line(self._cameras.conditions(), self.detector_beat, self.recorder_beat),
         )
 
     def _is_storing(self, now_s: float) -> bool:

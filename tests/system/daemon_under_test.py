@@ -53,6 +53,8 @@ class Daemon:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {}
+        self.prefix: list[str] = []
+        """What the command is started with, such as a filter of system calls."""
 
     @property
     def config(self) -> Path:
@@ -85,7 +87,7 @@ class Daemon:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("firewitness")), "run", "--config", str(self.config)],
+                [*self.prefix, str(Path(sys.executable).with_name("firewitness")), "run", "--config", str(self.config)],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,

@@ -259,3 +259,16 @@ def test_a_password_file_loses_its_line_end_alone(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes("pass wörd \r\n".encode())
     settings = load(write(tmp_path, HALL + "    username: a\n    password_file: secret\n"))
     assert password_of(settings.cameras["hall"], "here") == "pass wörd "
+
+
+def test_a_password_can_come_from_the_service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoadCredential= puts it into a folder that only the environment names; outside of the service that is a sentence."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "hall.password").write_text("s3cret\n")
+    text = HALL + "    username: viewer\n    password_file: ${CREDENTIALS_DIRECTORY}/hall.password\n"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    camera = load(write(tmp_path, text)).cameras["hall"]
+    assert password_of(camera, "here") == "s3cret"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert refusal(tmp_path, text) == "FILE, line 5: the environment variable CREDENTIALS_DIRECTORY is not set"

@@ -19,7 +19,8 @@ import pytest
 from daemon import wire
 from daemon.control import Control
 from daemon.errors import FirewitnessError, NotRunning
-from daemon.messages import Answer, Command, DetectorBeat
+from daemon.messages import Answer, Command, DetectorBeat, RecorderBeat
+from daemon.supervisor import status
 from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
 from daemon.supervisor.control_server import ControlServer
 from daemon.supervisor.loop import Loop
@@ -192,3 +193,15 @@ def test_systemd_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
         notify(READY="1", STATUS="watching 2 cameras")
         assert manager.recv(100) == b"READY=1\nSTATUS=watching 2 cameras"
+
+
+def test_the_service_managers_line_names_who_is_not_watched() -> None:
+    """With its reason; of many the first few, since it is one line."""
+    detector, recorder = DetectorBeat(state="ready"), RecorderBeat(disk="ok")
+    assert status.in_a_line({"hall": "ok"}, detector, recorder) == "1 of 1 cameras watched; detector ready; disk ok"
+    line = status.in_a_line({"hall": "ok", "yard": "refused", "gate": "stalled"}, None, None)
+    assert line == "1 of 3 cameras watched (not: yard refused, gate stalled); detector starting; disk starting"
+    many = status.in_a_line({f"{'x' * 60}{place}": "no_picture" for place in range(64)}, detector, recorder)
+    assert "0 of 64 cameras watched" in many
+    assert "and 56 more" in many
+    assert len(many) < 1000
