@@ -146,6 +146,8 @@ class Capturing:
 
     def _take_up(self, course: _Course) -> None:
         """What has come into the ring since, up to its end."""
+        if course.position == self._ring.added:
+            return
         for packet in self._ring.numbered_from(course.position):
             if packet.emitted_ns <= course.end_ns + LATE_NS:
                 course.todo.append(packet)
