@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -29,11 +29,12 @@ MEASURE_S = 60.0
 
 
 @contextmanager
-def played(cameras: dict[str, Path], truth: Path | None = None) -> Iterator[dict[str, str]]:
-    """The cameras' URLs while a farm of another process plays them."""
+def played(cameras: dict[str, Path], truth: Path | None = None, extra: Iterable[str] = ()) -> Iterator[dict[str, str]]:
+    """The cameras' URLs while a farm of another process, with `extra` options, plays them."""
     port = free_port()
     options = [part for name, path in cameras.items() for part in ("--camera", f"{name}={path}")]
     options += ["--truth", str(truth)] if truth else []
+    options += extra
     farm = subprocess.Popen(
         [sys.executable, "-m", "daemon.simulate.farm", "--port", str(port), *options], stdout=subprocess.DEVNULL
     )

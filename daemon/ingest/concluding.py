@@ -42,6 +42,7 @@ from daemon.storage.still import encode
 
 CLEAN_FRAMES = 5  # spread over the clean seconds: what the place looked like before
 ARRIVAL_FRAMES = 24  # of the chain, compared with the clean ones
+AGAIN_NS = 2 * NS // 5  # so much later a flame looks otherwise
 LONGEST_PX = 1920  # side of the pictures that are compared
 
 Pixels = NDArray[np.uint8]
@@ -64,7 +65,7 @@ class Outcome(NamedTuple):
 
 
 class Concluding:
-    """`outcome` is there once `step` was called often enough."""
+    """`outcome` is there once `step` was called often enough, or `nothing_new_until`: the search has to go on."""
 
     def __init__(
         self,
@@ -75,7 +76,9 @@ class Concluding:
         plan: WorkerPlan,
         converter: Converter,
         model: ModelInfo,
+        may_doubt: bool = True,
     ) -> None:
+        self._may_doubt = may_doubt
         self._subject, self._found, self._snapshot, self._rewinding = subject, found, snapshot, rewinding
         self._plan, self._converter, self._model = plan, converter, model
         self._size_px = subject.evidence.width_px, subject.evidence.height_px
@@ -83,6 +86,8 @@ class Concluding:
         self._stills: list[tuple[Evidence, bytes]] = []
         self._slices = self._run()
         self.outcome: Outcome | None = None
+        self.nothing_new_until: int | None = None
+        """Up to that frame the sightings' pixels are as they were before: no fire, but what looks like one."""
 
     def step(self) -> None:
         """One slice."""
@@ -93,7 +98,7 @@ class Concluding:
 
     # ------------------------------------------------------------------ the way
 
-    def _run(self) -> Generator[None, None, Outcome]:
+    def _run(self) -> Generator[None, None, Outcome | None]:
         found = self._found
         clean = self._clean_places()
         pictures: dict[int, Pixels] = {}
@@ -106,8 +111,12 @@ class Concluding:
         view = CleanView.of(before) if before else None
         yield
         first = pictures.get(found.first_visible)
-        where = self._place(view, first)
+        where = self._place(found.first_visible, view, first)
         yield
+        if self._may_doubt and first is not None and not where.refined:
+            self.nothing_new_until = yield from self._nothing_new(view, first)
+            if self.nothing_new_until is not None:
+                return None
         component = self._component(where, view.median if view is not None else first)
         pictures.clear()
         yield
@@ -132,9 +141,49 @@ class Concluding:
         colour = colour_of(decoded.frame, self._plan.matrix, self._plan.colour_range)
         return np.ascontiguousarray(self._converter.small(decoded.frame, colour, LONGEST_PX))
 
-    def _place(self, view: CleanView | None, picture: Pixels | None) -> Place:
-        """In pixels of the frame."""
-        detection = self._strongest(self._found.first_visible)
+    def _nothing_new(self, view: CleanView | None, first: Pixels) -> Generator[None, None, int | None]:
+        """Of the sightings from first visible on, the last that shows nothing new; None where the first may be a fire.
+
+        Without clean frames the first sighting stands for them, and is doubted only when nothing moves in it. What is new stays, so
+        that the sightings between can be halved.
+        """
+        sightings = sorted(place for place, look in self._found.looks.items() if look.sighting)
+        sightings = sightings[sightings.index(self._found.first_visible) :]
+        begin = 0
+        if view is None:
+            view = CleanView.of([first])
+            later = [each for each in sightings if self._at_ns(each) - self._at_ns(sightings[0]) >= AGAIN_NS]
+            for place in later[:2]:
+                if (yield from self._is_new(view, place)):
+                    return None
+            if len(later) < 3:
+                return None
+            begin = sightings.index(later[1])
+        if not (yield from self._is_new(view, sightings[-1])):
+            return None
+        end = len(sightings) - 1
+        while end - begin > 1:
+            middle = (begin + end) // 2
+            if (yield from self._is_new(view, sightings[middle])):
+                end = middle
+            else:
+                begin = middle
+        return sightings[begin] if begin < end else None
+
+    def _is_new(self, view: CleanView, place: int) -> Generator[None, None, bool]:
+        """Whether a sighting's pixels are other ones than before; what cannot be decoded has the benefit of the doubt."""
+        picture = None
+        for at, decoded in self._decoded({place}):
+            if decoded is not None and at == place:
+                picture = self._small(decoded)
+            yield
+        if picture is None or picture.shape != view.median.shape:
+            return True
+        return self._place(place, view, picture).refined
+
+    def _place(self, frame: int, view: CleanView | None, picture: Pixels | None) -> Place:
+        """Of a sighting, in pixels of the frame."""
+        detection = self._strongest(frame)
         if view is None or picture is None or picture.shape != view.median.shape:
             return place_of(detection, None)
         scale = picture.shape[1] / self._size_px[0]

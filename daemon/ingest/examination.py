@@ -26,6 +26,7 @@ from daemon.origin.search import Search, lower_thresholds
 
 MOST_PICTURES = 600  # for the detector, of one incident
 MOST_TILES = 4  # round a place that fits into no single one
+MOST_DOUBTS = 8  # times that the search is sent on
 FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
 
 Pixels = NDArray[np.uint8]
@@ -61,6 +62,7 @@ class Examination:
         self._looking: dict[int, _Looking] = {}
         self._seen: dict[int, Sequence[Detection] | None] = {}
         self._concluding: Concluding | None = None
+        self._doubts = 0
         self._model = subject.evidence.model
         self.questions: deque[Question] = deque()
         self.pictures = 0
@@ -90,6 +92,8 @@ class Examination:
         """Decodes one packet, or goes one small step on."""
         if self._concluding is not None:
             self._concluding.step()
+            if self._concluding.nothing_new_until is not None:
+                self._doubted(self._concluding.nothing_new_until)
         elif self._rewinding.busy:
             if (rewound := self._rewinding.step()) is not None:
                 self._came(rewound)
@@ -132,6 +136,13 @@ class Examination:
                 pixels = tile.of(full)
             self.questions.append(Question(place, tile, pixels))
 
+    def _doubted(self, until: int) -> None:
+        """What was found stood there before: the search goes on from what is new."""
+        self._concluding = None
+        self._doubts += 1
+        self._search.nothing_new_until(until)
+        self._rewinding.want(self._search.wanted)
+
     def _go_on(self) -> None:
         if self._search.result is None:
             seen, self._seen = self._seen, {}
@@ -141,8 +152,9 @@ class Examination:
             model = self._model
             assert model is not None
             self._concluding = Concluding(
-                self._subject, self._search.result, self._snapshot, self._rewinding, self._plan, self._converter, model
-            )
+                self._subject, self._search.result, self._snapshot, self._rewinding, self._plan, self._converter, model,
+                may_doubt=self._doubts < MOST_DOUBTS,
+            )  # fmt: skip
 
 
 def views(place: Box, size_px: tuple[int, int], input_px: int) -> tuple[Tile, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from daemon.clock import NS
@@ -123,6 +123,14 @@ class Search:
         for place in sorted(self._asked, reverse=True):  # later ones first: each hands its place on to the one before
             detections = seen[place]
             self._looks[place] = None if detections is None else self._judged(detections)
+        self._go_on()
+
+    def nothing_new_until(self, place: int) -> None:
+        """The pixels say that sightings up to that frame show what was there before too: they are none, and it goes on."""
+        for each, look in self._looks.items():
+            if each <= place and look is not None and look.sighting:
+                self._looks[each] = replace(look, sighting=False)
+        self._ended, self.result = None, None
         self._go_on()
 
     def give_up(self) -> None:

@@ -6,7 +6,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,10 +18,14 @@ from daemon.clock import NS
 from daemon.domain import Detection, Evidence
 from daemon.messages import FrameWaiting, WorkRequest
 from daemon.origin.record import Analysis
+from daemon.simulate.bitstream import CODECS
 from daemon.simulate.chart import Chart, make_chart
+from daemon.simulate.encoder import Encoder, Target
 from daemon.simulate.farm import Camera, FarmThread
+from daemon.simulate.flame import Flame
 from tests.ingest.work_under_test import FakeWork
 from tests.ingest.worker_under_test import FIRE, FPS, INPUT_PX, WorkerUnderTest
+from tests.origin.drawn import as_sent, wall
 
 Start = Callable[..., WorkerUnderTest]
 ONSET, SURE = 110, 145  # pictures of the chart: it burns from the one, and the live channel is sure from the other
@@ -164,3 +171,35 @@ def test_a_detector_that_has_no_time_or_dies_is_asked_again(chart: Chart, start:
         analysis = analysed(worker)
     assert still(worker, "first_visible")[1] == ONSET
     assert analysis.ended == "clean"
+
+
+def test_what_stood_there_before_is_not_the_first_flame(tmp_path: Path, start: Start, work: FakeWork) -> None:
+    """Something that the detector takes for smoke stands at the place all along; the flame itself is found, by what changed."""
+    onset, foot = 4 * FPS, (160, 150)
+    flame, standing = Detection("fire", 0.6, (140.0, 110.0, 180.0, 152.0)), Detection("smoke", 0.3, (150, 60, 185, 140))
+    room = np.asarray(cv2.resize(wall(), (320, 240)), np.uint8)
+    with Encoder(tmp_path / "c.mp4", Target(CODECS["h264"], (320, 240), Fraction(FPS), FPS, 2_000_000)) as encoder:
+        for number in range(7 * FPS):
+            picture = as_sent(room, number, quality=95)
+            if number >= onset:
+                Flame(1).draw(picture, foot, 40, number / FPS)
+            encoder.add(av.VideoFrame.from_ndarray(picture, format="bgr24"))
+    began: list[int] = []
+
+    def live(message: FrameWaiting, _: int | None) -> Sequence[Detection]:
+        began.append(message.pts)
+        return (flame,) if message.pts - began[0] > 90_000 * 5.5 else ()
+
+    def past(_: WorkRequest) -> Sequence[Detection]:
+        burns = int(work.pixels[-1][foot[1] - 20 : foot[1] - 4, foot[0] - 6 : foot[0] + 6, 2].max()) > 200
+        return (flame,) if burns else (standing,)
+
+    with FarmThread([Camera("hall", tmp_path / "c.mp4", wait_for_viewer=True, at_end="hold")]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=0.0, ring_s=30.0)
+        worker.detector.sees, work.sees = live, past
+        analysis = analysed(worker)
+    first = analysis.first_visible
+    assert first.label == "fire"
+    assert (first.pts - began[0]) / 90_000 * FPS == pytest.approx(onset, abs=1.1)
+    assert first.point == pytest.approx(foot, abs=6)
+    assert analysis.last_clean is not None

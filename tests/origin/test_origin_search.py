@@ -211,3 +211,24 @@ def test_the_search_can_be_ended_from_outside() -> None:
 def test_lower_thresholds() -> None:
     """Half of each class's, and never below the detector's floor."""
     assert lower_thresholds({"fire": 0.3, "smoke": 0.15}) == {"fire": 0.15, "smoke": 0.1}
+
+
+@given(onset=st.integers(120, 700), seed=st.integers(0, 2**32))
+@settings(max_examples=40)
+def test_what_shows_nothing_new_is_none(onset: int, seed: int) -> None:
+    """Something that looks like fire stands there all along: once the pixels deny it, the flame itself is found, to the frame."""
+    chance = random.Random(seed)
+    past = Past(32, lambda place: [fire()])
+    search = Search(past.frames, len(past.frames) - 1, fire(0.6), LOWER, most_looks=2000)
+    while True:
+        while search.wanted:
+            search.told({place: past.shows(place) for place in search.wanted})
+        found = search.result
+        assert found is not None
+        if found.first_visible >= onset:
+            break
+        false = [place for place, look in found.looks.items() if look.sighting and found.first_visible <= place < onset]
+        search.nothing_new_until(chance.choice(false))
+    assert found.first_visible == onset
+    assert found.last_clean == onset - 1
+    assert found.clean_ns >= CLEAN_NS
