@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cameras, detector, fleet, going_back, latency
+from benchmarks import cameras, detector, fleet, going_back, latency, service
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by make bench -->", "<!-- end of what make bench makes -->"
@@ -69,6 +69,7 @@ PARTS: dict[str, Callable[[], list[str]]] = {
     "Fleet": fleet.rows,
     "Latency": lambda: latency_rows(latency.main()),
     "Detector": detector.rows,
+    "Service": service.rows,
     "Going back": going_back.rows,
 }
 

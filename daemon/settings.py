@@ -276,12 +276,13 @@ class ApiSettings(Block):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 2222
-    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    threads: Annotated[int, Field(ge=1, le=1000)] = 160
+    """Requests under way at once, most of which wait: who is refused has to be heard first."""
     image_roots: tuple[Path, ...] = ()
     max_upload: Annotated[Bytes, Field(ge=1000)] = 20_000_000
     max_pixels: Annotated[int, Field(ge=1024)] = 50_000_000
-    max_decoding: Annotated[int, Field(ge=1, le=256)] = 8
-    """Uploads that may be in memory as pixels at the same time."""
+    max_decoding: Annotated[int, Field(ge=1, le=256)] = 32
+    """Pictures that are decoded or looked at at the same time: of the largest eight, of smaller ones so many."""
     deadline: Annotated[Seconds, Field(gt=0, le=300)] = 10
     """A picture that cannot be answered within this is refused at once."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon.api import codes, files
@@ -23,10 +24,14 @@ class AlgorithmArgument:
     header: Header
 
     @classmethod
-    def from_request_arg(cls, asked: RequestArgument, settings: ApiSettings) -> AlgorithmArgument:
-        """Fetches, checks and decodes the picture; raises Refusal (1004 to 1008)."""
+    def from_request_arg(
+        cls, asked: RequestArgument, settings: ApiSettings, make_room: Callable[[int], None]
+    ) -> AlgorithmArgument:
+        """Fetches, checks and decodes the picture once there is room for its pixels; raises Refusal (1004 to 1008)."""
         data = _fetch(asked, settings)
-        picture = read_picture(data, most_bytes=settings.max_upload, most_pixels=settings.max_pixels)
+        picture = read_picture(
+            data, most_bytes=settings.max_upload, most_pixels=settings.max_pixels, make_room=make_room
+        )
         return cls(picture.image, picture.header)
 
 

@@ -64,6 +64,8 @@ def _install_fire_detector(app: Flask, service: FireDetectorService) -> None:
 def _envelope(answer: ResponseArgument) -> Response:
     response = Response(answer.body(), answer.code.status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
+    if answer.code in (codes.OVERLOADED, codes.NOT_READY):
+        response.headers["Retry-After"] = "1"
     return response
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,8 +31,10 @@ class ReadPicture:
     header: Header
 
 
-def read_picture(data: bytes, *, most_bytes: int, most_pixels: int) -> ReadPicture:
-    """Checks and decodes; raises PictureRefused."""
+def read_picture(
+    data: bytes, *, most_bytes: int, most_pixels: int, make_room: Callable[[int], None] = lambda pixels: None
+) -> ReadPicture:
+    """Checks, then decodes once `make_room` has returned for so many pixels; raises PictureRefused."""
     if len(data) > most_bytes:
         raise PictureRefused(codes.TOO_MANY_BYTES, f"a picture may have {most_bytes}")
     try:
@@ -41,6 +44,7 @@ def read_picture(data: bytes, *, most_bytes: int, most_pixels: int) -> ReadPictu
     if header.width_px * header.height_px > most_pixels:
         size = f"{header.width_px} × {header.height_px}"
         raise PictureRefused(codes.TOO_MANY_PIXELS, f"{size}; a picture may have {most_pixels} in all")
+    make_room(header.width_px * header.height_px)
     return ReadPicture(upright(_decode(data, header), header.orientation), header)
 
 

@@ -7,13 +7,12 @@ It does not know how many models there are: a detector is whatever answers a pic
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import BinaryIO, Protocol
 
 from daemon.api import codes
+from daemon.api.admission import Budget, Places
 from daemon.api.algorithm import AlgorithmArgument
 from daemon.api.arguments import RequestArgument
 from daemon.api.codes import NO_REQ_ID, Refusal
@@ -24,6 +23,8 @@ from daemon.settings import Settings
 
 _READ_BYTES = 256 * 1024
 _BESIDES_BYTES = 64 * 1024  # req_id, field names and the like
+_LARGEST_AT_ONCE = 8  # pictures of api.max_pixels
+_LARGEST_BODIES = 16
 _LEAST_S = 0.05  # with less left there is no answering in time
 _log = logging.getLogger("firewitness.api")
 
@@ -42,34 +43,44 @@ class Detector(Protocol):
 
 
 class FireDetectorService:
-    """Answers any body with an envelope; at most `api.max_decoding` pictures are in memory as pixels at once."""
+    """Answers any body with an envelope; at most `api.max_decoding` pictures are decoded or looked at at once."""
 
     def __init__(self, settings: Settings, detector: Detector) -> None:
         self._settings = settings.api
         self._thresholds = settings.detect.thresholds.as_dict()
         self._detector = detector
-        self._decoding = threading.BoundedSemaphore(settings.api.max_decoding)
+        self._places = Places(settings.api.max_decoding)
+        self._pixels = Budget(_LARGEST_AT_ONCE * settings.api.max_pixels)
         # base64 makes 4 of 3; line breaks, JSON's \/ and a form's %2B make it more, but never twice in practice
         self._most_body_bytes = 2 * settings.api.max_upload + _BESIDES_BYTES
+        self._bytes = Budget(_LARGEST_BODIES * self._most_body_bytes)
 
     def answer(self, content_type: str, content_length: int | None, stream: BinaryIO) -> ResponseArgument:
         """The envelope for one POST; never raises."""
         req_id = NO_REQ_ID
         try:
-            asked = RequestArgument.from_post_data(content_type, self._read(content_length, stream))
-            req_id = asked.req_id
-            return self._answer(asked, time.monotonic())
+            with self._bytes.lent(self._most_of(content_length), self._settings.deadline):
+                asked = RequestArgument.from_post_data(content_type, self._read(content_length, stream))
+                req_id = asked.req_id
+                return self._answer(asked, time.monotonic())
         except Refusal as refusal:
             return ResponseArgument.from_refusal(refusal, req_id)
         except Exception:
             _log.exception("POST /fire_detector failed")
             return ResponseArgument.from_refusal(Refusal(codes.UNKNOWN), req_id)
 
-    def _read(self, content_length: int | None, stream: BinaryIO) -> bytes:
-        """The whole body, refused before it is read where its length is told and too large."""
+    def _most_of(self, content_length: int | None) -> int:
+        """How long a body can become; raises Refusal (1006) where it is too long by its own account."""
         most = self._most_body_bytes
-        if content_length is not None and content_length > most:
+        if content_length is None:
+            return most
+        if content_length > most:
             raise Refusal(codes.TOO_MANY_BYTES, f"a body may have {most}")
+        return content_length
+
+    def _read(self, content_length: int | None, stream: BinaryIO) -> bytes:
+        """The whole body; one of unknown length is refused where it passes the limit."""
+        most = self._most_body_bytes
         body = bytearray()
         try:
             while part := stream.read(min(_READ_BYTES, most + 1 - len(body))):
@@ -83,8 +94,13 @@ class FireDetectorService:
         return bytes(body)
 
     def _answer(self, asked: RequestArgument, began_s: float) -> ResponseArgument:
-        with self._slot(began_s):
-            argument = AlgorithmArgument.from_request_arg(asked, self._settings)
+        with ExitStack() as held:
+            held.enter_context(self._places.one(self._settings.deadline))
+
+            def make_room(pixels: int) -> None:
+                held.enter_context(self._pixels.lent(pixels, max(self._left_s(began_s), 0)))
+
+            argument = AlgorithmArgument.from_request_arg(asked, self._settings, make_room)
             found = self._detect(argument.image, began_s)
         if found.outcome in _REFUSED:
             if found.outcome == "failed":  # the others are the usual refusals, which need no line each
@@ -102,15 +118,6 @@ class FireDetectorService:
         if left_s < _LEAST_S:
             raise Refusal(codes.OVERLOADED)
         return self._detector.detect(image, kind="post", deadline_s=left_s, floor=min(self._thresholds.values()))
-
-    @contextmanager
-    def _slot(self, began_s: float) -> Iterator[None]:
-        if not self._decoding.acquire(timeout=max(self._left_s(began_s), 0)):
-            raise Refusal(codes.OVERLOADED)
-        try:
-            yield
-        finally:
-            self._decoding.release()
 
     def _left_s(self, began_s: float) -> float:
         return self._settings.deadline - (time.monotonic() - began_s)
