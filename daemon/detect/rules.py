@@ -192,6 +192,11 @@ def tick(state: RuleState, now_s: float, settings: RuleSettings) -> tuple[RuleSt
     return (replace(state, tracks=tuple(kept), sighted=()) if events else state), tuple(events)
 
 
+def marked(detections: Sequence[Detection], size_px: tuple[int, int], zones: Sequence[Zone]) -> tuple[Detection, ...]:
+    """The same, with the ignore zones that they lie in; boxes in pixels of a picture of that size."""
+    return tuple(_mark(each, size_px, zones) for each in detections)
+
+
 def counting_boxes(
     detections: Sequence[Detection], size_px: tuple[int, int], settings: RuleSettings
 ) -> tuple[Box, ...]:

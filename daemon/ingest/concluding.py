@@ -6,7 +6,7 @@ Place and component from what changed against the last clean frames, growth from
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.clock import NS
-from daemon.domain import MAX_DETECTIONS, Detection, Evidence, EvidenceKind, ModelInfo
+from daemon.detect.rules import same_place
+from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, EvidenceKind, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
 from daemon.ingest.decode import Decoded
@@ -55,6 +56,18 @@ class Subject(NamedTuple):
     detection: Detection
     source: str = "ring"
     times: str = "measured"
+
+
+def subject_of(
+    evidence: Evidence, place: Sequence[float], labels: Sequence[str], source: str = "ring", times: str = "measured"
+) -> Subject:
+    """Of the still that confirmed an incident at a normalised place: the strongest of its detections there."""
+    width, height = evidence.width_px, evidence.height_px
+    box: Box = (place[0] * width, place[1] * height, place[2] * width, place[3] * height)
+    there = [each for each in evidence.detections if each.zone is None and same_place(each.box, box)]
+    counting = [each for each in there if each.confidence >= evidence.thresholds.get(each.label, 1.1)]
+    lost = Detection(labels[0] if labels else "fire", max(evidence.thresholds.values(), default=0.0), box)
+    return Subject(evidence, max(counting, key=lambda each: each.confidence, default=lost), source, times)
 
 
 class Outcome(NamedTuple):
@@ -219,7 +232,7 @@ class Concluding:
         for place in sorted(sides):
             after_s = (self._at_ns(place) - self._at_ns(found.first_visible)) / NS
             scale = sides[place][0] / self._size_px[0]
-            detections = [_resized(each, scale) for each in found.looks[place].detections]
+            detections = [_resized(each, scale) for each in _outside_zones(found.looks[place])]
             change = changes.get(place)
             arrival.told(after_s, detections, sides[place], self._lower, None if change is None else change.mask)
             yield
@@ -334,10 +347,15 @@ class Concluding:
 
     def _extent(self, place: int, look: Look) -> Extent:
         at_ns = self._snapshot.time_of(place).captured_at_ns
-        return extent(at_ns, look.detections, self._size_px, self._lower)
+        return extent(at_ns, _outside_zones(look), self._size_px, self._lower)
 
     def _at_ns(self, place: int) -> int:
         return self._snapshot.frames[place].at_ns
+
+
+def _outside_zones(look: Look) -> list[Detection]:
+    """Not where fire is meant to be."""
+    return [each for each in look.detections if each.zone is None]
 
 
 def _resized(detection: Detection, scale: float) -> Detection:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.detect.rules import marked
 from daemon.domain import Box, Detection, ModelInfo
 from daemon.ingest.colour import Converter, colour_of
 from daemon.ingest.concluding import Concluding, Outcome, Subject
@@ -108,7 +109,7 @@ class Examination:
         looking.found += [(question.tile, each) for each in in_picture(question.tile, _scaled(question, detections))]
         looking.open -= 1
         if not looking.open:
-            self._seen[question.place] = merged(looking.found, self._size_px)
+            self._seen[question.place] = marked(merged(looking.found, self._size_px), self._size_px, self._plan.zones)
             del self._looking[question.place]
 
     def give_up_search(self) -> None:

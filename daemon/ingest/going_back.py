@@ -17,11 +17,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from daemon.clock import NS, Clocks
-from daemon.detect.rules import same_place
-from daemon.domain import Box, Detection, Evidence, Incident
+from daemon.domain import Evidence, Incident
 from daemon.ingest.asking import Asking
 from daemon.ingest.colour import Converter
-from daemon.ingest.concluding import Outcome, Subject
+from daemon.ingest.concluding import Outcome, Subject, subject_of
 from daemon.ingest.examination import Examination
 from daemon.ingest.keeping import Rank
 from daemon.ingest.outbox import Outbox
@@ -84,7 +83,7 @@ class GoingBack:
         if not self._has_room(snapshot.packets):
             log.warning("incident %s: no room to hold what came before it", incident.id)
             return
-        self._waiting.append((Subject(evidence, _confirming(incident, evidence)), snapshot))
+        self._waiting.append((subject_of(evidence, incident.place, incident.labels), snapshot))
 
     def turn(self) -> bool:
         """Works for a moment; returns whether something waits to be sent."""
@@ -165,14 +164,3 @@ class GoingBack:
         held = {id(each): each for each in (*self._held, *(one for _, made in self._waiting for one in made.packets))}
         held |= {id(each): each for each in packets}
         return sum(len(each.data) + PACKET_OVERHEAD_BYTES for each in held.values()) <= 2 * self._plan.ring_bytes
-
-
-def _confirming(incident: Incident, evidence: Evidence) -> Detection:
-    """The detection of the still that is at the incident's place; where two are, the strongest."""
-    width, height = evidence.width_px, evidence.height_px
-    x1, y1, x2, y2 = incident.place
-    place: Box = (x1 * width, y1 * height, x2 * width, y2 * height)
-    there = [each for each in evidence.detections if each.zone is None and same_place(each.box, place)]
-    counting = [each for each in there if each.confidence >= evidence.thresholds.get(each.label, 1.1)]
-    label = incident.labels[0] if incident.labels else "fire"
-    return max(counting, key=lambda each: each.confidence, default=Detection(label, incident.max_confidence, place))

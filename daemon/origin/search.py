@@ -142,7 +142,8 @@ class Search:
     # ------------------------------------------------------------------ what was seen
 
     def _judged(self, detections: Sequence[Detection]) -> Look:
-        near = [each for each in detections if each.label in self._thresholds and self._at_place(each.box)]
+        counting = [each for each in detections if each.label in self._thresholds and each.zone is None]
+        near = [each for each in counting if self._at_place(each.box)]
         strongest = max(near, key=lambda each: each.confidence / self._thresholds[each.label], default=None)
         sighting = strongest is not None and strongest.confidence >= self._thresholds[strongest.label]
         if sighting and strongest is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from daemon.clock import NS
+from daemon.detect.rules import Zone
 from daemon.domain import Detection, Evidence
 from daemon.messages import FrameWaiting, WorkRequest
 from daemon.origin.record import Analysis
@@ -30,6 +32,8 @@ from tests.origin.drawn import as_sent, wall
 Start = Callable[..., WorkerUnderTest]
 ONSET, SURE = 110, 145  # pictures of the chart: it burns from the one, and the live channel is sure from the other
 WEAK = Detection("fire", 0.3, (44.0, 50.0, 60.0, 76.0))
+PILOT = Detection("fire", 0.8, (64.0, 60.0, 76.0, 80.0), zone="pilot")  # beside it, and meant to burn
+ZONE = Zone("pilot", ((0.2, 0.25), (0.25, 0.25), (0.25, 0.33), (0.2, 0.33)))
 
 
 class Fire:
@@ -67,16 +71,17 @@ def still(worker: WorkerUnderTest, kind: str) -> tuple[Evidence, int]:
 def test_first_visible_is_exactly_the_frame_from_which_on_it_burns(chart: Chart, start: Start, work: FakeWork) -> None:
     """Its still, the last clean one before it, times, chain, and everything that the record promises.
 
-    The detector takes its time for the past, and the camera is watched as before all the while.
+    The detector takes its time for the past, and the camera is watched as before all the while. What burns in an ignore zone
+    beside it does not count.
     """
     with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
-        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=0.0, ring_s=30.0)
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=0.0, ring_s=30.0, zones=(ZONE,))
         fire = Fire(worker, work)
         answer = work.sees
 
         def slowly(request: WorkRequest) -> Sequence[Detection]:
             time.sleep(0.03)
-            return answer(request)
+            return (replace(PILOT, zone=None), *answer(request))
 
         work.sees = slowly
         worker.until(lambda: fire.asked, "the first question", 60)
@@ -93,7 +98,7 @@ def test_first_visible_is_exactly_the_frame_from_which_on_it_burns(chart: Chart,
     assert analysis.first_visible.at_ns == first.time.captured_at_ns
     assert analysis.last_clean is not None
     assert analysis.last_clean.evidence == last.id
-    assert (last.detections, first.detections) == ((), (WEAK,))
+    assert (last.detections, first.detections) == ((PILOT,), (PILOT, WEAK))
     (confirmed,) = [each for each, _ in worker.got.stills if each.kind == "first_confirmed"]
     assert analysis.incident == first.incident == last.incident == confirmed.incident
     assert analysis.confirmed_at_ns == confirmed.time.captured_at_ns

@@ -153,6 +153,13 @@ def test_what_is_elsewhere_or_weak_is_no_sighting() -> None:
     assert found.looks[399].strongest == fire(0.149)
 
 
+def test_what_lies_in_an_ignore_zone_is_no_sighting() -> None:
+    """A pilot flame beside the place, where fire is meant to be, has burnt all the time."""
+    pilot = Detection("fire", 0.9, (90.0, 100.0, 110.0, 130.0), zone="pilot")
+    found = Past(30, lambda place: [pilot, fire(0.3)] if place >= 400 else [pilot]).search()
+    assert (found.first_visible, found.ended) == (400, "clean")
+
+
 def test_the_place_is_followed_as_the_fire_was_smaller_and_further_down() -> None:
     """A place that moves from frame to frame, further in the end than one box size."""
 
