@@ -43,6 +43,7 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     assert status.returncode == 0, status.stdout + status.stderr
     assert "camera    yard: " in status.stdout
     assert "unreachable" in status.stdout
+    assert "evidence  0 stills, 0.00 GB" in status.stdout
     assert status.stdout.splitlines()[-1] == "ready"
 
     found = json.loads(daemon.command("detect", "--json", str(REFERENCE_PICTURE)).stdout)
