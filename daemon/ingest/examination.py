@@ -116,6 +116,9 @@ class Examination:
         """It has taken too long: what is known by now is the result."""
         self.questions.clear()
         self._looking.clear()
+        self._seen.clear()
+        if self._concluding is None:
+            self._rewinding.forget()
         if self._search.result is None:
             self._search.give_up()
 

@@ -43,6 +43,12 @@ class Rewinding:
             gop, packet = self._snapshot.position(place)
             self._wanted.setdefault(gop, {})[packet] = place
 
+    def forget(self) -> None:
+        """What was wanted is not wanted any more."""
+        self._wanted.clear()
+        self._out.clear()
+        self._gop = None
+
     def step(self) -> Rewound | None:
         """Decodes one packet, or gives the next of what came out."""
         if not self._out and self._wanted:
