@@ -56,7 +56,9 @@ class Callers:
             except (OSError, ValueError, http.client.HTTPException) as error:
                 connection.close()
                 self._note("failed", began_s, type(error).__name__)
-            time.sleep(pause_s)
+            if pause_s:
+                connection.close()  # the service would, meanwhile
+                time.sleep(pause_s)
         connection.close()
 
     def _note(self, kind: str, began_s: float, why: str) -> None:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,11 +206,15 @@ def table(
                 f"{each.refused} ({each.refused_p95_s:.2f})" if each.refused_p95_s is not None else str(each.refused)
             )
             lines.append(
-                f"| {name} | {callers} | {each.per_s:.1f} | {share} | {times} | {refused} | {len(each.failed)} |"
+                f"| {name} | {callers} | {each.per_s:.1f} | {share} | {times} | {refused} | {_reasons(each.failed)} |"
             )
     lines += ["", f"Longest interval between analysed frames of any camera under all of this: **{longest_s:.2f} s** "
               f"(`detect.max_interval` {MAX_INTERVAL_S:g} s)."]  # fmt: skip
     return lines
+
+
+def _reasons(failed: list[str]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in Counter(failed).most_common()) or "0"
 
 
 def rows() -> list[str]:

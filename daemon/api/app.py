@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from daemon.api import captures, codes, evidence, guard, health, metrics, origin, pages, problems
+from daemon.api import captures, codes, evidence, guard, health, metrics, openapi, origin, pages, problems
 from daemon.api.cameras import Cameras
 from daemon.api.codes import Refusal
 from daemon.api.live import Asks, LiveStatus
@@ -44,6 +44,7 @@ def create_app(
     _install_fire_detector(app, FireDetectorService(settings, detector))
     app.register_blueprint(health.blueprint(live))
     app.register_blueprint(metrics.blueprint(live))
+    app.register_blueprint(openapi.blueprint())
     cameras = Cameras(settings, index, live)
     app.register_blueprint(evidence.blueprint(index, cameras, clocks))
     app.register_blueprint(captures.blueprint(control))

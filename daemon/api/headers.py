@@ -7,6 +7,7 @@ are an allow-list told by signature: JPEG (ITU T.81), PNG (W3C), BMP, WebP (RFC 
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ UPRIGHT = 1
 _TIFF_ORIENTATION = 0x0112  # Exif 2.32, 4.6.4
 _TIFF_SHORT = 3
 _SOI_LENGTH = 2
+_FILL = re.compile(b"\xff*")  # any number of fill bytes may precede a marker (T.81, B.1.1.2)
+_MOST_PARTS = 20_000  # a PNG of 20 MB in chunks of 8 kB has 2,500
 _JPEG_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; C4 is DHT, C8 reserved, CC DAC
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
@@ -54,15 +57,23 @@ def read(data: bytes) -> Header:
     return header
 
 
+def _another(steps: int) -> int:
+    """Counts the parts of a file; raises BadPicture where only an attacker would have so many."""
+    if steps >= _MOST_PARTS:
+        raise BadPicture("a file of too many parts")
+    return steps + 1
+
+
 def _jpeg(data: bytes) -> Header:
     at = _SOI_LENGTH
+    steps = 0
     size: tuple[int, int] | None = None
     orientation: int | None = None
     while True:
         if data[at] != 0xFF:
             raise BadPicture("broken JPEG")
-        while data[at] == 0xFF:  # any number of fill bytes may precede a marker (T.81, B.1.1.2)
-            at += 1
+        steps = _another(steps)
+        at = _FILL.match(data, at).end()  # type: ignore[union-attr]
         marker, at = data[at], at + 1
         if marker in _JPEG_NO_LENGTH:
             continue
@@ -89,7 +100,9 @@ def _png(data: bytes) -> Header:
     width, height = struct.unpack_from(">II", data, 16)
     orientation = UPRIGHT
     at = 8
+    steps = 0
     while True:
+        steps = _another(steps)
         length, name = struct.unpack_from(">I4s", data, at)
         if at + 12 + length > len(data):
             raise BadPicture("the PNG is cut")
@@ -124,7 +137,9 @@ def _webp(data: bytes) -> Header:
     at = 12
     sizes: set[tuple[int, int]] = set()
     orientation = UPRIGHT
+    steps = 0
     while at + 8 <= end:
+        steps = _another(steps)
         name, length = struct.unpack_from("<4sI", data, at)
         if name in _WEBP_SIZES:
             sizes.add(_WEBP_SIZES[name](data, at + 8))

@@ -61,6 +61,12 @@ def _of(part: str, key: str, scale: float = 1) -> Callable[[Status], Iterator[Sa
     return samples
 
 
+def _part(status: Status, name: str) -> Status:
+    """A part that this supervisor may not know: it can be another version's while an update is under way."""
+    found: Status = status.get(name, {})
+    return found
+
+
 def _of_cameras(value: Callable[[Status], float | int | None]) -> Callable[[Status], Iterator[Sample]]:
     """A figure of each camera."""
     return lambda status: (((name,), value(camera)) for name, camera in status.get("cameras", {}).items())
@@ -84,31 +90,31 @@ def _counted(status: Status) -> Iterator[Sample]:
 
 def _open_gaps(status: Status) -> Iterator[Sample]:
     if status:
-        found = Counter(status["recorder"]["open_gaps"].values())
+        found = Counter(_part(status, "recorder").get("open_gaps", {}).values())
         yield from (((reason,), found[reason]) for reason in get_args(GapReason))
 
 
 def _incidents(status: Status) -> Iterator[Sample]:
     if status:
-        found = Counter(camera.get("incident") for camera in status["cameras"].values())
+        found = Counter(camera.get("incident") for camera in _part(status, "cameras").values())
         yield from (((state,), found[state]) for state in OPEN_STATES)
 
 
 def _disk(status: Status) -> Iterator[Sample]:
     if status:
-        state = status["recorder"]["disk"]
+        state = _part(status, "recorder").get("disk")
         yield from (((each,), int(state == each)) for each in ("starting", *get_args(DiskState)))
 
 
 def _images(status: Status) -> Iterator[Sample]:
     if status:
-        yield from (((channel,), status["detector"][f"{channel}_images"]) for channel in ("live", "work"))
+        yield from (((channel,), _part(status, "detector").get(f"{channel}_images")) for channel in ("live", "work"))
 
 
 def _restarts(status: Status) -> Iterator[Sample]:
     if status:
-        yield from (((name, ""), status[name]["restarts"]) for name in ("recorder", "detector", "web"))
-        yield from ((("worker", name), camera["restarts"]) for name, camera in status["cameras"].items())
+        yield from (((name, ""), _part(status, name).get("restarts")) for name in ("recorder", "detector", "web"))
+        yield from ((("worker", name), camera.get("restarts")) for name, camera in _part(status, "cameras").items())
 
 
 def _model(status: Status) -> Iterator[Sample]:

@@ -10,7 +10,16 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import from_json
 from werkzeug.datastructures import MultiDict
 
@@ -67,9 +76,15 @@ def _uuid(text: str) -> str:
         raise ValueError("write an id as the API gives it, a UUID") from None
 
 
-TimeNs = Annotated[int, BeforeValidator(time_ns)]
-CameraName = Annotated[str, AfterValidator(_camera)]
-Id = Annotated[str, AfterValidator(_uuid)]
+TimeNs = Annotated[
+    int,
+    BeforeValidator(time_ns),
+    WithJsonSchema({"type": "string", "description": "RFC 3339 with Z or an offset, or seconds since 1970."}),
+]
+CameraName = Annotated[
+    str, AfterValidator(_camera), WithJsonSchema({"type": "string", "pattern": f"^{CAMERA_NAME.pattern[:-2]}$"})
+]
+Id = Annotated[str, AfterValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 
 
 class Parameters(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from daemon.api import codes, headers
+from daemon.api import bombs, codes, headers
 from daemon.api.codes import Refusal
 from daemon.api.headers import Header
 from daemon.api.orientation import Picture, upright
@@ -44,6 +44,10 @@ def read_picture(
     if header.width_px * header.height_px > most_pixels:
         size = f"{header.width_px} × {header.height_px}"
         raise PictureRefused(codes.TOO_MANY_PIXELS, f"{size}; a picture may have {most_pixels} in all")
+    try:
+        bombs.refuse(data, header)
+    except headers.BadPicture as error:
+        raise PictureRefused(codes.NOT_AN_IMAGE, str(error)) from None
     make_room(header.width_px * header.height_px)
     return ReadPicture(upright(_decode(data, header), header.orientation), header)
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the API's answers look like, for /api/openapi.json; tests hold true answers against these models.
+
+They describe and do not filter: an answer may have more, since fields are added and never taken away.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from daemon.domain import EvidenceKind, GapReason, IncidentKind, IncidentState, Label
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Problem(BaseModel):
+    """RFC 9457; `detail` is one sentence for a person."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Detected(BaseModel):
+    label: Label
+    confidence: Share
+    box: Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class Result(BaseModel):
+    """What was found in an uploaded picture, in pixels of it as stored."""
+
+    detections: list[Detected]
+    width: int
+    height: int
+    orientation: Annotated[int, Field(ge=1, le=8)]
+    model: str
+    elapsed_ms: float
+
+
+class Envelope(BaseModel):
+    """Every answer of /fire_detector; the codes are in docs/error-codes.md."""
+
+    req_id: str | int | float | bool | None
+    err_no: int
+    err_msg: str
+    result: Result | None
+
+
+class CameraNow(BaseModel):
+    name: str
+    state: str
+    condition: str
+    detail: str
+    watched_at: Time | None
+    first_seen_at: Time | None
+    incident: IncidentState | None
+    width: int | None
+    height: int | None
+    codec: str | None
+
+
+class DaemonNow(BaseModel):
+    ready: bool
+    why: list[str]
+
+
+class Cameras(BaseModel):
+    items: list[CameraNow]
+    daemon: DaemonNow
+
+
+class Evidence(BaseModel):
+    id: Uuid
+    camera: str
+    captured_at: Time
+    uncertainty_s: float | None
+    relative_uncertainty_s: float | None
+    sha256: str
+    bytes: int
+    width: int | None
+    height: int | None
+    kind: EvidenceKind
+    drill: bool
+    detections: list[dict[str, Any]]
+    incident: Uuid | None
+    image: str
+
+
+class EvidenceOne(Evidence):
+    path: str
+    missing: bool
+    run_seq: int | None
+    ledger_seq: int
+    record: dict[str, Any]
+
+
+class EvidenceItems(BaseModel):
+    items: list[Evidence]
+    next: str | None
+
+
+class Incident(BaseModel):
+    id: Uuid
+    camera: str
+    kind: IncidentKind
+    drill: bool
+    state: IncidentState
+    first_suspect_at: Time
+    first_confirmed_at: Time | None
+    ended_at: Time | None
+    labels: list[str]
+    max_confidence: float
+    evidence_count: int
+    previous: Uuid | None
+
+
+class IncidentItems(BaseModel):
+    items: list[Incident]
+    next: str | None
+
+
+class Gap(BaseModel):
+    id: Uuid | None
+    camera: str
+    reason: GapReason
+    from_: Annotated[Time, Field(alias="from")]
+    to: Time | None
+    detail: str
+
+
+class GapItems(BaseModel):
+    items: list[Gap]
+    next: str | None
+
+
+class Covered(BaseModel):
+    camera: str
+    from_: Annotated[Time, Field(alias="from")]
+    to: Time
+    watched_share: Share | None
+    gaps: list[Gap]
+    frames: int | None
+
+
+class Coverage(BaseModel):
+    items: list[Covered]
+
+
+class Captured(BaseModel):
+    captures: list[dict[str, Any]]
+    refused: list[dict[str, Any]]
+
+
+class Thing(BaseModel):
+    """An object that docs/formats.md or docs/origin.md describes."""
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Ready(BaseModel):
+    ready: bool
