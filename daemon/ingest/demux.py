@@ -32,6 +32,7 @@ def packets_of(
 ) -> Iterator[Packet]:
     """Copies of all packets; raises what FFmpeg raises. Ends when the camera closes the connection."""
     stall_ns = round(read_timeout_s * STALL_SHARE * NS)
+    clock = _CameraClock(Fraction(stream.video.time_base or Fraction(1, 90_000)))
     held: list[Packet] = []
     before_ns = now_ns()
     arrival_ns: int | None = None
@@ -39,7 +40,7 @@ def packets_of(
         now = now_ns()
         if not packet.size:  # the end of the stream
             continue
-        copy = _copy(packet, now, arrival_ns)
+        copy = _copy(packet, now, arrival_ns, clock.of(packet))
         arrival_ns, before_ns = (now if now - before_ns < stall_ns else None), now
         if copy.pts is not None and not held:
             yield copy
@@ -50,8 +51,34 @@ def packets_of(
             held = []
 
 
-def _copy(packet: av.Packet[VideoStream], now_ns: int, arrival_ns: int | None) -> Packet:
-    clock = packet.get_sidedata("prft") if packet.has_sidedata("prft") else None
+class _CameraClock:
+    """The camera's own clock of each packet, from its sender reports; read once a second, since reading costs.
+
+    Between two reports FFmpeg goes on from the last one by the timestamps; so does this, between two readings.
+    """
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._numerator_ns, self._denominator = time_base.numerator * NS, time_base.denominator
+        self._second = self._denominator // time_base.numerator
+        self._read: tuple[int, int] | None = None
+        """PTS, and the camera's clock."""
+
+    def of(self, packet: av.Packet[VideoStream]) -> int | None:
+        """UTC in nanoseconds, as the camera has it; None where it does not say."""
+        pts = packet.pts
+        if self._read is not None and pts is not None:
+            since = pts - self._read[0]
+            if -self._second < since < self._second:
+                return self._read[1] + since * self._numerator_ns // self._denominator
+        if not packet.has_sidedata("prft"):
+            self._read = None
+            return None
+        clock_ns: int = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))[0] * 1000
+        self._read = (pts, clock_ns) if pts is not None else None
+        return clock_ns
+
+
+def _copy(packet: av.Packet[VideoStream], now_ns: int, arrival_ns: int | None, camera_clock_ns: int | None) -> Packet:
     return Packet(
         bytes(packet),
         packet.pts,
@@ -60,7 +87,7 @@ def _copy(packet: av.Packet[VideoStream], now_ns: int, arrival_ns: int | None) -
         emitted_ns=now_ns,
         arrival_ns=arrival_ns,
         corrupt=packet.is_corrupt,
-        camera_clock_ns=_PRFT.unpack_from(bytes(clock))[0] * 1000 if clock else None,
+        camera_clock_ns=camera_clock_ns,
     )
 
 

@@ -32,11 +32,14 @@ class FakePacket:
     def __bytes__(self) -> bytes:
         return b"data"
 
+    clock_us: int | None = 1_700_000_000_000_000
+    """The camera's clock at PTS 0."""
+
     def has_sidedata(self, _: str) -> bool:
-        return True
+        return self.clock_us is not None
 
     def get_sidedata(self, _: str) -> bytes:
-        return (1_700_000_000_000_000 + (self.pts or 0)).to_bytes(16, "little")
+        return ((self.clock_us or 0) + (self.pts or 0) * 100 // 9).to_bytes(16, "little")
 
 
 @dataclass
@@ -75,7 +78,7 @@ def test_a_packet_arrived_when_the_one_before_was_given_out() -> None:
     found = read([(place * 40 * MS, FakePacket(place * 3600)) for place in range(1, 5)])
     assert [each.arrival_ns for each in found] == [None, 40 * MS, 80 * MS, 120 * MS]
     assert [each.emitted_ns for each in found] == [40 * MS, 80 * MS, 120 * MS, 160 * MS]
-    assert found[2].camera_clock_ns == (1_700_000_000_000_000 + 3 * 3600) * 1000
+    assert found[2].camera_clock_ns == (1_700_000_000_000_000 + 3 * 40_000) * 1000
 
 
 def test_what_a_time_out_gave_out_tells_nothing_of_the_next() -> None:
@@ -92,6 +95,28 @@ def test_the_first_packet_without_a_time_gets_the_one_it_must_have_had() -> None
     assert found[0].key
     assert found[0].camera_clock_ns is None
     assert found[1].camera_clock_ns is not None
+
+
+def test_the_cameras_clock_is_its_own_of_every_packet() -> None:
+    """From the first report on; forwards, backwards (B-frames), and within a second after the camera has set it."""
+    order = [0, 3, 1, 2, *range(4, 80)]
+    late_us, set_us = 1_700_000_000_000_000, 1_700_000_500_000_000
+    given = [
+        (
+            place * 40 * MS,
+            FakePacket(at * 3600, at * 3600, clock_us=None if place < 3 else late_us if at < 40 else set_us),
+        )
+        for place, at in enumerate(order)
+    ]
+    said = {(each.pts or 0) // 3600: each.camera_clock_ns for each in read(given)}
+    truth = {at: (late_us + at * 40_000) * 1000 for at in order}
+    assert {at for at, clock in said.items() if clock is None} == {0, 3, 1}
+    assert all(abs(clock - truth[at]) <= 1000 for at, clock in said.items() if clock is not None and at < 40)
+    wrong = [at for at in range(40, 80) if abs((said[at] or 0) - truth[at] - 500 * NS) > 1000]
+    assert len(wrong) < 25
+    assert not wrong or max(wrong) < 65
+    none = read([(place * 40 * MS, FakePacket(place * 3600, clock_us=None)) for place in range(5)])
+    assert {each.camera_clock_ns for each in none} == {None}
 
 
 def test_the_end_of_the_stream_is_no_packet() -> None:
