@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ from daemon.clock import NS, rfc3339
 from daemon.domain import Evidence, Incident
 from daemon.ids import new_id
 from tests.api.shelf import FIRE, SMOKE, Shelf
-from tests.api.web_under_test import Site, Web
+from tests.api.web_under_test import READY, Site, Web
 
 COUNT = 12
 API = "/api/v1"
+FRESH_S = 0.6  # a little longer than daemon/api/live.py holds an answer
 
 
 @dataclass
@@ -336,3 +337,17 @@ def test_without_a_store_it_says_so(tmp_path_factory: pytest.TempPathFactory) ->
         assert web.post(json={}).json()["err_no"] == 1002
     finally:
         site.close()
+
+
+def test_a_reload_is_seen_without_a_restart(make_site: Callable[..., Site]) -> None:
+    """Cameras are those that the supervisor has now: an added one can be asked for, a removed one is none."""
+    site = make_site(cameras={"hall": {"url": "rtsp://h/1"}})
+    site.supervisor.status = {**READY, "cameras": {"hall": {"state": "streaming", "condition": "ok"}}}
+    Shelf(site.settings, []).close()
+    web = site.start()
+    assert web.get(f"{API}/evidence", params={"camera": "yard"}).status_code == 400
+    site.supervisor.status = {**READY, "cameras": {"yard": {"state": "connecting", "condition": "unreachable"}}}
+    time.sleep(FRESH_S)  # one answer of the supervisor serves all who ask within it
+    assert [item["name"] for item in web.get(f"{API}/cameras").json()["items"]] == ["yard"]
+    assert web.get(f"{API}/evidence", params={"camera": "yard"}).status_code == 200
+    assert web.get(f"{API}/gaps", params={"camera": "hall"}).status_code == 400
