@@ -17,7 +17,15 @@ Label = Literal["fire", "smoke"]
 LABELS: tuple[Label, ...] = ("fire", "smoke")
 
 EvidenceKind = Literal[
-    "first_suspect", "first_confirmed", "hit", "context", "manual", "reference", "last_clean", "first_visible"
+    "first_suspect",
+    "first_confirmed",
+    "hit",
+    "context",
+    "manual",
+    "sibling",
+    "reference",
+    "last_clean",
+    "first_visible",
 ]
 IncidentKind = Literal["detected", "manual"]
 """manual: somebody asked for it (`Incident.reason`); the detector had no part in its states."""

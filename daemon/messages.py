@@ -310,6 +310,8 @@ class Capture(Message, frozen=True):
     before_s: float
     after_s: float
     every_s: float
+    kind: str = "manual"
+    """Of the stills: manual, or sibling."""
 
 
 class CamerasChanged(Message, frozen=True):

@@ -149,6 +149,8 @@ class CameraSettings(Block):
     colour: Colour = Colour()
     thresholds: CameraThresholds = CameraThresholds()
     ignore: tuple[IgnoreZone, ...] = ()
+    site: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    """Cameras of one site keep their pictures too while a fire is confirmed on one of them."""
     components: Annotated[tuple[ComponentOutline, ...], Field(max_length=100)] = ()
     components_view: Path | None = None
     """The picture that the components were drawn on: when the camera has moved since, none is named."""

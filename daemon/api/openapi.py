@@ -63,6 +63,8 @@ OPERATIONS = {
         "Where and when fire first appeared to the camera (docs/origin.md).", answers.Thing, Origin, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/growth": Operation("Area of boxes against time.", answers.Thing, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/arrival.png": Operation("When each part first burned.", "image/png", problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/sequence": Operation(
+        "In which order the cameras of its site saw it and were lost.", answers.Thing, problems=_ONE),
     "/api/v1/captures": Operation(
         "Keep what the cameras' rings hold.", answers.Captured, body=CaptureAsked, status=202, problems=(400, 403, 409, 413, 415, 503)),
     "/api/v1/gaps": Operation("When cameras were not watched.", answers.GapItems, Page),

@@ -20,6 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.clock import NS, Clocks, rfc3339
 from daemon.domain import Gap
+from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
 from daemon.storage.coverage import HOUR_NS, hour_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
@@ -34,10 +35,11 @@ from daemon.storage.index import (
     reading_engine,
     store_error,
 )
+from daemon.storage.site_events import site_events
 
 MOST_ITEMS = 500
 REFERENCE = "reference"
-UNANALYSED = (REFERENCE, "manual")
+UNANALYSED = (REFERENCE, "manual", "sibling")
 """Kinds of stills that do not tell that their camera was watched."""
 _DAY_NS = 86_400 * NS
 _SILENCE_NS = round(2 * heartbeat.PERIOD_S * NS)  # beyond the limit: one heartbeat that came late
@@ -149,6 +151,12 @@ class Index:
             return list(
                 session.scalars(select(row.body).where(row.incident == incident).order_by(row.ledger_seq.desc()))
             )
+
+    def site_events(self, incident: str, cameras: Sequence[str], interval_s: float) -> list[Event]:
+        """First sights and losses of those cameras during an incident, in no order yet; none where there is no such incident."""
+        with self._session() as session:
+            row = session.get(IncidentRow, incident)
+            return [] if row is None else site_events(session, row, cameras, interval_s, self._clocks.wall_ns())
 
     # ---- what was not seen
 

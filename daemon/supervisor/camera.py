@@ -67,12 +67,23 @@ class CameraWatch:
             reason=wanted.reason,
             before_s=before_s,
             after_s=wanted.after_s,
-            every_s=captures.every_s(self.plan.active_fps, before_s + wanted.after_s),
+            every_s=wanted.every_s or captures.every_s(self.plan.active_fps, before_s + wanted.after_s),
+            kind=wanted.kind,
         )
         if not self.worker.send(message):
             raise FirewitnessError("its worker is being restarted; try again")
         self._captured_s = now_s
         return {"incident": message.incident, "before_s": round(before_s, 1), "every_s": round(message.every_s, 3)}
+
+    @property
+    def capturing(self) -> bool:
+        """Whether its worker keeps pictures because somebody asked."""
+        return self.beat is not None and bool(self.beat.capture)
+
+    @property
+    def burning(self) -> bool:
+        """Whether the detector's finding on it is confirmed."""
+        return self.beat is not None and self.beat.incident == "confirmed"
 
     def close(self) -> None:
         """After its worker has ended for good."""

@@ -13,6 +13,7 @@ from daemon.messages import Attach, Detach
 from daemon.supervisor.camera import CameraWatch, Fork
 from daemon.supervisor.captures import Wanted
 from daemon.supervisor.loop import Loop
+from daemon.supervisor.siblings import Siblings
 
 _SWITCHED_OFF = "it is switched off in the configuration"
 _NOT_WATCHED = "it is not watched yet; try again"
@@ -26,6 +27,7 @@ class Cameras:
     def __init__(self, loop: Loop, log: logging.Logger, fork: Fork, tell_detector: ToDetector) -> None:
         self._loop, self._log, self._fork, self._tell_detector = loop, log, fork, tell_detector
         self._watches: dict[str, CameraWatch] = {}
+        self._siblings = Siblings()
         self._leaving: list[CameraWatch] = []
         self._waiting: dict[str, WorkerPlan] = {}
         """Plans of cameras whose name is still borne by one that is leaving."""
@@ -91,6 +93,20 @@ class Cameras:
             except FirewitnessError as error:
                 refused.append({"camera": name, "why": str(error)})
         return {"captures": captures, "refused": refused}
+
+    def keep_siblings(self, now_s: float, sites: Mapping[str, str | None]) -> None:
+        """Where one camera of a site burns, the others keep their pictures; `sites` are those of the enabled cameras."""
+        watched = {name: site for name, site in sites.items() if name in self._watches}
+        burning = {name for name in watched if self._watches[name].burning}
+        capturing = {name for name in watched if self._watches[name].capturing}
+        for wanted in self._siblings.due(now_s, watched, burning, capturing):
+            (name,) = wanted.cameras
+            try:
+                kept = self._watches[name].capture(wanted)
+            except FirewitnessError:  # a worker that is being restarted: it is asked again
+                continue
+            self._siblings.began(name, watched[name] or "")
+            self._log.info("capture %s of %s: %s", kept["incident"], name, wanted.reason)
 
     def status(self, configured: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
         """By name: configured ones in their order, then a drill's."""

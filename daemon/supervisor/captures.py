@@ -24,6 +24,10 @@ class Wanted:
     reason: str
     before_s: float
     after_s: float
+    kind: str = "manual"
+    """Of the stills: manual, or sibling."""
+    every_s: float | None = None
+    """Between two stills; None: as often as an active camera is looked at."""
 
 
 def wanted(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> Wanted:

@@ -255,6 +255,9 @@ class Supervisor:
         if self._drill.is_over(now_s):
             self._end_drill()
         self._cameras.tick(now_s)
+        self._cameras.keep_siblings(
+            now_s, {name: camera.site for name, camera in self.settings.cameras.items() if camera.enabled}
+        )
         self._systemd.tick(
             now_s,
             ready=self.recorder_beat is not None,

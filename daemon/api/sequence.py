@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""In which order the cameras of a site first saw a fire and were lost in it: /api/v1/incidents/<id>/sequence."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request
+
+from daemon.api.parameters import NoParameters, parse
+from daemon.api.problems import Problem
+from daemon.clock import rfc3339
+from daemon.origin.sequence import Placed, sequence
+from daemon.settings import Settings
+from daemon.storage.queries import Index
+
+
+def blueprint(settings: Settings, index: Index) -> Blueprint:
+    """The route; sites are those of the settings."""
+    api = Blueprint("sequence_api", __name__)
+
+    @api.get("/api/v1/incidents/<uuid:incident_id>/sequence")
+    def of_incident(incident_id: UUID) -> Response:
+        parse(NoParameters, request.args)
+        incident = index.incident_one(str(incident_id))
+        if incident is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such incident.")
+        site, cameras = _site(settings, incident["camera"])
+        events = index.site_events(str(incident_id), cameras, settings.detect.max_interval)
+        answer = jsonify({
+            "incident": str(incident_id), "site": site, "cameras": cameras,
+            "items": [_item(each) for each in sequence(events)],
+        })  # fmt: skip
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return api
+
+
+def _site(settings: Settings, camera: str) -> tuple[str | None, list[str]]:
+    """The site of a camera and all cameras there; of a camera without site, itself."""
+    known = settings.cameras.get(camera)
+    if known is None or known.site is None:
+        return None, [camera]
+    return known.site, [name for name, each in settings.cameras.items() if each.site == known.site]
+
+
+def _item(placed: Placed) -> dict[str, Any]:
+    event = placed.event
+    return {
+        "what": event.what,
+        "camera": event.camera,
+        "id": event.id,
+        "at": rfc3339(event.at_ns),
+        "from": rfc3339(event.from_ns),
+        "to": rfc3339(event.to_ns),
+        "how": event.how,
+        "evidence": event.evidence,
+        "order_not_determined_with": list(placed.not_determined_with),
+    }

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What happened to a site's cameras during one incident: their first sights of a fire, and their losses, from the index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from daemon.clock import NS
+from daemon.origin.sequence import Event, first_sight, loss
+from daemon.storage.index import AnalysisRow, EvidenceRow, GapRow, IncidentRow
+
+ROUND_NS = 300 * NS  # before and after the incident: what belongs to it began by then
+LOSSES = ("unreachable", "refused", "stalled", "no_picture", "frozen", "decode")
+LAST_FRAME_NS = 60 * NS  # a still from longer before a loss says nothing about it
+
+
+def site_events(
+    session: Session, incident: IncidentRow, cameras: Sequence[str], interval_s: float, now_ns: int
+) -> list[Event]:
+    """Of those cameras; `interval_s` is how far apart watched frames may be."""
+    begin_ns = incident.first_suspect_at_ns - ROUND_NS
+    end_ns = (incident.ended_at_ns or now_ns) + ROUND_NS
+    row, gap = IncidentRow, GapRow
+    seen = session.scalars(
+        select(row).where(
+            row.camera.in_(cameras),
+            row.kind == "detected",
+            row.first_confirmed_at_ns.is_not(None),
+            row.first_suspect_at_ns <= end_ns,
+            or_(row.ended_at_ns.is_(None), row.ended_at_ns >= begin_ns),
+        )
+    ).all()
+    lost = session.scalars(
+        select(gap).where(
+            gap.camera.in_(cameras), gap.reason.in_(LOSSES), gap.from_at_ns >= begin_ns, gap.from_at_ns <= end_ns
+        )
+    ).all()
+    return [
+        *(_first_sight(session, each, interval_s) for each in seen),
+        *(_loss(session, each, interval_s) for each in lost),
+    ]
+
+
+def _first_sight(session: Session, incident: IncidentRow, interval_s: float) -> Event:
+    newest = select(AnalysisRow.body).where(AnalysisRow.incident == incident.id).order_by(AnalysisRow.ledger_seq.desc())
+    body = session.scalars(newest.limit(1)).first()
+    if body is None:
+        return first_sight(incident.id, incident.camera, incident.first_suspect_at_ns, interval_s, "suspected", None)
+    first = body["first_visible"]
+    return first_sight(
+        incident.id,
+        incident.camera,
+        int(first["at_ns"]),
+        first["relative_uncertainty_s"],
+        "gone_back" if body["last_clean"] is not None else "burning_when_record_begins",
+        first["evidence"],
+    )
+
+
+def _loss(session: Session, gap: GapRow, interval_s: float) -> Event:
+    """The last good frame is the newest still of what came before the camera fell silent."""
+    row = EvidenceRow
+    last = session.scalars(
+        select(row)
+        .where(
+            row.camera == gap.camera,
+            row.captured_at_ns <= gap.from_at_ns + round(interval_s * NS),
+            row.captured_at_ns >= gap.from_at_ns - LAST_FRAME_NS,
+        )
+        .order_by(row.captured_at_ns.desc(), row.id.desc())
+        .limit(1)
+    ).first()
+    last_ns = gap.from_at_ns if last is None else max(gap.from_at_ns, last.captured_at_ns)
+    uncertainty_s = 0.0 if last is None else float(last.record.get("relative_uncertainty_s", 0.0))
+    return loss(gap.id, gap.camera, last_ns, uncertainty_s, interval_s, gap.reason, None if last is None else last.id)
