@@ -67,7 +67,7 @@ class CameraWatch:
             reason=wanted.reason,
             before_s=before_s,
             after_s=wanted.after_s,
-            every_s=wanted.every_s or captures.every_s(self.plan.active_fps, before_s + wanted.after_s),
+            every_s=max(wanted.every_s, captures.every_s(self.plan.active_fps, before_s + wanted.after_s)),
             kind=wanted.kind,
         )
         if not self.worker.send(message):

@@ -26,8 +26,8 @@ class Wanted:
     after_s: float
     kind: str = "manual"
     """Of the stills: manual, or sibling."""
-    every_s: float | None = None
-    """Between two stills; None: as often as an active camera is looked at."""
+    every_s: float = 0.0
+    """At least so long between two stills; 0: as often as an active camera is looked at."""
 
 
 def wanted(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> Wanted:
