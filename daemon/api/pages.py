@@ -9,7 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, render_template, request
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon import __version__
 from daemon.api import day, minutes, neighbours, words
@@ -29,10 +29,22 @@ def _not_empty(value: object) -> object:
     return None if value == "" else value
 
 
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2261, 12, 31)  # whole days within the index's times
+
+
+def _within(day: date | None) -> date | None:
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError("days from 1970 to 2261 are allowed")
+    return day
+
+
+Day = Annotated[date | None, BeforeValidator(_not_empty), AfterValidator(_within)]
+
+
 class DayPage(Parameters):
     """/: `day` is a UTC date; `before` shows the incidents before this one."""
 
-    day: Annotated[date | None, BeforeValidator(_not_empty)] = None
+    day: Day = None
     camera: Annotated[CameraName | None, BeforeValidator(_not_empty)] = None
     before: Id | None = None
 
@@ -41,7 +53,7 @@ class MinutesPage(Parameters):
     """/minutes: one camera's reference stills of one hour of a UTC day."""
 
     camera: CameraName
-    day: Annotated[date | None, BeforeValidator(_not_empty)] = None
+    day: Day = None
     hour: Annotated[int | None, Field(ge=0, le=23)] = None
 
 

@@ -129,6 +129,15 @@ def test_malformed_requests_are_answered(web: Web) -> None:
     assert web.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "0184-06-15", "1969-12-31", "2262-01-01", "9999-12-31"])
+def test_days_beyond_the_times_of_the_index_are_refused(web: Web, day: str) -> None:
+    """They were a fault once: found by the 10,000."""
+    assert web.get("/", params={"day": day}).status_code == 400
+    assert web.get("/minutes", params={"camera": "hall", "day": day}).status_code == 400
+    for last in ("1970-01-01", "2261-12-31"):
+        assert web.get("/", params={"day": last}).status_code == 200
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_thousand_malformed_requests(web: Web) -> None:
