@@ -23,7 +23,7 @@ KINDS = {
     "hit": "seen",
     "context": "nothing above the threshold",
     "manual": "captured",
-    "sibling": "kept because of a fire on another camera",
+    "sibling": "kept for a fire on another camera",
     "reference": "reference picture",
 }
 REASONS = {
