@@ -28,7 +28,10 @@ _ASKED_FOR = (
     "The incident is a capture that somebody asked for: there is nothing of which a beginning could be looked for."
 )
 _UNDER_WAY = "Going back is under way: the incident was confirmed less than ten minutes ago."
-_NONE = "There is no analysis of this incident: nothing was held any more of what came before it, or the daemon ended before it was done."
+_NONE = (
+    "There is no analysis of this incident: nothing was held any more of what came before it, or going back was given up "
+    "because the detector had no time for it or the daemon ended."
+)
 
 
 def blueprint(index: Index, clocks: Clocks) -> Blueprint:
@@ -70,14 +73,20 @@ def _analyses(index: Index, clocks: Clocks, incident_id: str) -> list[dict[str, 
     found = index.analyses(incident_id)
     if found:
         return found
+    state, why = why_none(index, incident, clocks.wall_ns())
+    raise Problem(HTTPStatus.NOT_FOUND, why, state=state)
+
+
+def why_none(index: Index, incident: dict[str, Any], now_ns: int) -> tuple[str, str]:
+    """Of an incident without an analysis: how going back stands, in a word and in a sentence."""
     if incident["kind"] == "manual":
-        raise Problem(HTTPStatus.NOT_FOUND, _ASKED_FOR, state="not_confirmed")
-    confirmed_at_ns = index.confirmed_at_ns(incident_id)
+        return "not_confirmed", _ASKED_FOR
+    confirmed_at_ns = index.confirmed_at_ns(incident["id"])
     if confirmed_at_ns is None:
-        raise Problem(HTTPStatus.NOT_FOUND, _NOT_CONFIRMED, state="not_confirmed")
-    if clocks.wall_ns() - confirmed_at_ns < PATIENCE_NS:
-        raise Problem(HTTPStatus.NOT_FOUND, _UNDER_WAY, state="under_way")
-    raise Problem(HTTPStatus.NOT_FOUND, _NONE, state="none")
+        return "not_confirmed", _NOT_CONFIRMED
+    if now_ns - confirmed_at_ns < PATIENCE_NS:
+        return "under_way", _UNDER_WAY
+    return "none", _NONE
 
 
 def _origin(body: dict[str, Any]) -> dict[str, Any]:

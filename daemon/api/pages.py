@@ -12,9 +12,10 @@ from flask import Blueprint, Response, make_response, render_template, request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon import __version__
-from daemon.api import day, minutes, neighbours, words
+from daemon.api import beginning, chart, day, minutes, neighbours, words
 from daemon.api.cameras import Cameras
 from daemon.api.evidence import NO_SUCH_EVIDENCE, NO_SUCH_INCIDENT
+from daemon.api.origin import why_none
 from daemon.api.parameters import CameraName, Id, NoParameters, Parameters, parse, time_ns
 from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
@@ -71,12 +72,14 @@ def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
     pages.add_app_template_filter(words.duration, "duration")
     pages.add_app_template_filter(words.size, "size")
     pages.add_app_template_filter(lambda gap: _lasted(gap, clocks.wall_ns()), "lasted")
-    pages.record_once(lambda state: state.app.jinja_env.globals.update(words=words, version=__version__))
+    pages.record_once(
+        lambda state: state.app.jinja_env.globals.update(words=words, version=__version__, say=beginning, field=chart)
+    )
     pages.add_url_rule("/", view_func=lambda: _day(index, cameras, clocks), endpoint="day")
     pages.add_url_rule("/minutes", view_func=lambda: _minutes(index, cameras, clocks), endpoint="minutes")
     pages.add_url_rule(
         "/incidents/<uuid:incident_id>",
-        view_func=lambda incident_id: _incident(index, incident_id),
+        view_func=lambda incident_id: _incident(index, cameras, clocks, incident_id),
         endpoint="incident",
     )
     pages.add_url_rule(
@@ -128,7 +131,7 @@ def _minutes(index: Index, cameras: Cameras, clocks: Clocks) -> Response:
     return _page("minutes.html", asked=asked, span=span, minutes=minutes.of(index, asked.camera, span, asked.hour))
 
 
-def _incident(index: Index, incident_id: UUID) -> Response:
+def _incident(index: Index, cameras: Cameras, clocks: Clocks, incident_id: UUID) -> Response:
     asked = parse(IncidentPage, request.args)
     incident = index.incident_one(str(incident_id))
     if incident is None:
@@ -137,7 +140,16 @@ def _incident(index: Index, incident_id: UUID) -> Response:
         page = index.evidence_page(incident=str(incident_id), limit=PICTURES_A_PAGE, cursor=asked.cursor)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"cursor: {error}") from None
-    return _page("incident.html", incident=incident, pictures=page["items"][::-1], earlier=page["next"], asked=asked)
+    began = beginning.of(index, incident["id"], cameras.components(incident["camera"]))
+    return _page(
+        "incident.html",
+        incident=incident,
+        began=began,
+        without=None if began else why_none(index, incident, clocks.wall_ns()),
+        pictures=page["items"][::-1],
+        earlier=page["next"],
+        asked=asked,
+    )
 
 
 def _evidence(index: Index, evidence_id: UUID) -> Response:

@@ -18,10 +18,12 @@ MANUAL_STATES = {
     "interrupted": "interrupted: the capture was broken off",
 }
 KINDS = {
-    "first_suspect": "first seen by this camera",
+    "first_suspect": "first suspicion",
     "first_confirmed": "confirmed",
     "hit": "seen",
     "context": "nothing above the threshold",
+    "last_clean": "last clean picture before it",
+    "first_visible": "first visible to this camera",
     "manual": "captured",
     "sibling": "kept for a fire on another camera",
     "reference": "reference picture",
@@ -101,6 +103,14 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def relative(seconds: float) -> str:
+    """Before and after a moment, such as −2.4 s, 0 s, +1 min 5 s."""
+    away = round(abs(seconds), 1 if abs(seconds) >= 0.1 else 2)
+    if away == 0:
+        return "0 s"
+    return ("−" if seconds < 0 else "+") + (f"{away:g} s" if away < 60 else duration(away))
 
 
 def size(count: int) -> str:

@@ -82,7 +82,7 @@ def test_a_capture_is_shown_as_what_it_is(shown: Shown) -> None:
     said = shown.said(f"/incidents/{shown.capture.id}")
     for part in ("Captured on request, hall", "<b>panel</b> 3", "Asked for", "captured, not analysed"):
         assert part in said, part
-    for part in ("First seen by this camera", "Strongest", "nothing found", "confirmed"):
+    for part in ("First suspected", "Strongest", "nothing found", "confirmed"):
         assert part not in said, part
     page = shown.page(f"/?day={DAY}&camera=hall")
     assert "captured: <b>panel</b> 3 · hall" in " ".join(page.words.split())

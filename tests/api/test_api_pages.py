@@ -253,7 +253,7 @@ def test_nothing_claims_a_cause() -> None:
     said = " ".join([*texts, *words.STATES.values(), *words.KINDS.values()]).lower()
     for claim in ("caused by", "cause of", "origin", "ignited", "started at", "broke out"):
         assert claim not in said
-    assert "first seen by this camera" in said
+    assert "appeared to this camera" in said
 
 
 @pytest.mark.parametrize(
