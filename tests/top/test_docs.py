@@ -43,6 +43,7 @@ def test_every_source_file_says_its_licence_and_its_purpose() -> None:
         *(ROOT / "daemon").rglob("*.py"),
         *(ROOT / "tests").rglob("*.py"),
         *(ROOT / "benchmarks").rglob("*.py"),
+        *(ROOT / "training").rglob("*.py"),
     ]:
         first, second = path.read_text(encoding="utf-8").splitlines()[:2]
         assert first == "# SPDX-License-Identifier: AGPL-3.0-or-later", path

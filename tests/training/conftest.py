@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Made-up folders of labelled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon.detect.detector import REFERENCE_PICTURE
+from daemon.domain import Detection
+from training.folders import Pixels, Sample
+from training.seen import Seen
+
+
+def put(folder: Path, name: str, picture: Pixels, labels: str = "") -> None:
+    """One picture and its labels."""
+    for each in ("images", "labels"):
+        (folder / each).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "images" / f"{name}.png"), picture)
+    (folder / "labels" / f"{name}.txt").write_text(labels)
+
+
+def seen(*detections: tuple[str, float], sample: Sample | None = None) -> Seen:
+    """A picture of 100 × 100 in which these labels were seen with these confidences."""
+    found = tuple(Detection(label, confidence, (10.0, 10.0, 20.0, 20.0)) for label, confidence in detections)
+    return Seen(sample or Sample(Path("x.png"), "val", "made", "scene", ()), (100, 100), found)
+
+
+def flame(side: int = 60) -> Pixels:
+    """A bright warm tongue on black."""
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    inside = np.abs(columns - 0.5) < 0.35 * np.sin(np.pi * rows) * (0.4 + 0.6 * rows)
+    picture = np.zeros((side, side, 3), np.uint8)
+    picture[inside] = (40, 160, 250)
+    return picture
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Val with one burning picture (the shipped reference) and one without, and the two folders of empty pictures."""
+    reference = cv2.imread(str(REFERENCE_PICTURE))
+    assert reference is not None
+    burning = np.asarray(reference, np.uint8)
+    empty = np.full_like(burning, 90)
+    top = tmp_path / "data"
+    put(top / "val", "made_0000001_fire", burning, "0 0.5 0.5 0.5 0.5\n")
+    put(top / "val", "made_0000002_none", empty)
+    for folder in ("val_cctv_neg", "neg_hard"):
+        for number in range(3):
+            put(top / folder, f"made_000000{number}_yard{number}", empty)
+    return top
+
+
+def boxes_inside(boxes: Sequence[tuple[float, float, float, float]], width: float, height: float) -> bool:
+    """Whether all lie in a picture of that size and have an area."""
+    return all(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height for x1, y1, x2, y2 in boxes)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command as a user runs it, with the shipped weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+from training.page import BEGIN, END
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: Path, tmp_path: Path) -> None:
+    """One run: JSON, Markdown and the page's section; the shipped weights find the shipped picture's fire; no torch loaded."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nyesterday\n{END}\nafter\n")
+    out = tmp_path / "found.json"
+    code = (
+        "import sys; from training.__main__ import main; "
+        "status = main(sys.argv[1:]); assert not {'torch', 'ultralytics'} & set(sys.modules); sys.exit(status)"
+    )
+    command = ["evaluate", "--data", data, "--out", out, "--page", page, "--input-px", "320", "--at", "0.5"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert len(found["weights"]["sha256"]) == 64
+    assert found["chosen"] == {"fire": 0.05, "smoke": 0.05}  # nothing at all is seen in grey pictures
+    tables = {each["title"]: each["rows"] for each in found["tables"]}
+    recalls = [each for each in tables["Pictures"] if each["split"] == "val" and each["thresholds"] == "0.50"]
+    assert recalls[0]["recall of fire"]["value"] == 1.0
+    assert recalls[0]["recall of smoke"]["value"] is None
+    empty = [each["false positives"]["value"] for each in tables["Pictures"] if each["split"] == "neg_hard"]
+    assert empty == [0.0, 0.0, 0.0]
+    assert page.read_text().startswith(f"before\n{BEGIN}\n\nWeights firewitness-11n")
+    assert page.read_text().endswith(f"{END}\nafter\n")
+    assert "yesterday" not in page.read_text()
+    assert out.with_suffix(".md").read_text() in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
+        (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Status 2 and one line, no traceback."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--input-px", "128", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training COMMAND`: parses, and calls one module; what needs torch is imported only by its own command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from daemon.errors import FirewitnessError
+
+COMMANDS = {
+    "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
+    "small-flames": "make the seeded set of small flames, pasted into empty scenes",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(
+        prog="python -m training", description="From pictures to weights, and how good they are."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {name: commands.add_parser(name, help=text, description=text + ".") for name, text in COMMANDS.items()}
+    _evaluate(made["evaluate"])
+    small = made["small-flames"]
+    small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
+    small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
+    small.add_argument("--count", type=int, default=500, metavar="N", help="of each size (default: 500)")
+    small.add_argument("--seed", type=int, default=10, metavar="N")
+    return top
+
+
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, … and clips.csv"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="JSON; the tables go beside it as .md")
+    command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
+    command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")
+    command.add_argument(
+        "--tiles", type=int, default=0, metavar="N", help="look at the first N small flames in tiles too"
+    )
+    command.add_argument(
+        "--at", type=float, action="append", default=[], metavar="T", help="thresholds of both labels, too"
+    )
+    command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0 done, 2 it could not be done."""
+    options = parser().parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    module = importlib.import_module("training." + options.command.replace("-", "_"))
+    try:
+        status: int = module.run(options)
+    except FirewitnessError as error:
+        print(f"training {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

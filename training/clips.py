@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Plays the clips of clips.csv through the daemon's own choice of frames (eyes.py) and rules (rules.py), without network.
+
+Key frames, or one frame in each `max_interval`, while all is quiet; `active_fps` while anything is open. Time is the
+frames' own, so that a slow host measures the same. The patrol's tiles are not played. A short clip begins again until
+20 s are full.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.video.frame import VideoFrame
+
+from daemon.clock import NS
+from daemon.detect.rules import RuleSettings, RuleState, Track, observe, same_place
+from daemon.domain import Box, Detection
+from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.eyes import Eyes, Look
+from daemon.settings import DetectSettings
+from training.folders import FolderError
+from training.seen import Looker, Thresholds
+
+LEAST_S = 20.0
+_BOX = re.compile(r"(-?\.?\d[\d.]*) (-?\.?\d[\d.]*) (-?\.?\d[\d.]*) (-?\.?\d[\d.]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A line of clips.csv."""
+
+    name: str
+    kind: str
+    onset_s: float | None
+    places: tuple[Box, ...]
+    """Where it burns or smokes at the onset, normalised."""
+    path: Path
+
+    @property
+    def burns(self) -> bool:
+        """Whether it has to be confirmed; a look-alike is neither right nor wrong."""
+        return self.kind in ("fire", "smoke", "fire+smoke")
+
+
+class Timed(NamedTuple):
+    """A decoded frame on the axis of the whole playing."""
+
+    frame: VideoFrame
+    pts_ns: int
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a clip; times are seconds from its onset (of one that has none: from its beginning)."""
+
+    clip: Clip
+    seconds: float
+    analysed: int
+    suspect_s: float | None
+    confirmed_s: float | None
+    there: bool | None
+    """Whether the first confirmed incident is at the labelled place; None where none is labelled or confirmed."""
+    false: int
+    """Incidents confirmed before the onset, or at all where nothing burns."""
+
+
+def read_clips(data: Path) -> list[Clip]:
+    """The clips that are there; raises FolderError for a list that cannot be read."""
+    try:
+        with (data / "clips.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [_clip(row, data / "clips" / f"{row['name']}.mp4") for row in rows]
+    except FileNotFoundError:
+        return []
+    except (KeyError, ValueError, OSError) as error:
+        raise FolderError(f"{data}/clips.csv: not a list of clips with name, kind, onset_s, box_at_onset") from error
+
+
+def play(clip: Clip, detector: Looker, detect: DetectSettings, thresholds: Thresholds) -> Played:
+    """Raises FolderError for what is no video."""
+    settings = RuleSettings(
+        thresholds=thresholds,
+        m=detect.confirm.m,
+        n=detect.confirm.n,
+        within_s=detect.confirm.within,
+        unconfirmed_after_s=detect.unconfirmed_after,
+        ended_after_s=detect.ended_after,
+    )
+    converter, eyes, state = Converter(), Eyes(detect.max_interval, detect.active_fps), RuleState()
+    begun: list[tuple[float, Track]] = []
+    analysed, last_ns, gop = 0, 0, list[Timed]()
+    for timed, step_ns in _frames(clip.path):
+        last_ns = timed.pts_ns + step_ns
+        gop = [timed] if timed.key else [*gop, timed]
+        for wanted in _wanted(eyes, timed, gop, step_ns):
+            small = converter.small(wanted.frame, colour_of(wanted.frame), detect.input_px)
+            found: Sequence[Detection] = detector.detect([small], detect.floor)[0]
+            seen = observe(state, found, (small.shape[1], small.shape[0]), wanted.pts_ns / NS, settings)
+            state, analysed = seen.state, analysed + 1
+            begun += [(each.at_s, each.track) for each in seen.events]
+            eyes.active = state.active
+    return _played(clip, last_ns / NS, analysed, begun)
+
+
+def _wanted(eyes: Eyes, timed: Timed, gop: Sequence[Timed], step_ns: int) -> Iterator[Timed]:
+    """Which frames the daemon would show the detector when this one's packet comes."""
+    look = eyes.packet(timed.pts_ns, key=timed.key)
+    if look is Look.KEY:
+        eyes.analysing(timed.pts_ns)
+        yield timed
+    elif look in (Look.CATCH_UP, Look.FOLLOW):
+        # one by one: what the first of them shows decides how closely the next are looked at
+        for each in gop if look is Look.CATCH_UP else [timed]:
+            if eyes.wants(each.pts_ns, step_ns):
+                yield each
+
+
+def _frames(path: Path) -> Iterator[tuple[Timed, int]]:
+    """Frames and their usual distance; from the beginning again until LEAST_S are full."""
+    try:
+        begins_ns = 0
+        while begins_ns < LEAST_S * NS:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                step_ns = round(NS / stream.average_rate) if stream.average_rate else NS // 25
+                ends_ns = begins_ns
+                for frame in container.decode(stream):
+                    if frame.time is not None:
+                        ends_ns = begins_ns + round(frame.time * NS)
+                        yield Timed(frame, ends_ns, bool(frame.key_frame)), step_ns
+            if ends_ns == begins_ns:
+                raise FolderError(f"{path}: a video of a single frame or none")
+            begins_ns = ends_ns + step_ns
+    except (av.error.FFmpegError, IndexError) as error:
+        raise FolderError(f"{path}: not a video that can be played") from error
+
+
+def _played(clip: Clip, seconds: float, analysed: int, events: Sequence[tuple[float, Track]]) -> Played:
+    onset_s = clip.onset_s or 0.0
+    suspects = [at_s for at_s, track in events if track.state == "suspect" and at_s >= onset_s]
+    confirmed = [(at_s, track) for at_s, track in events if track.state == "confirmed"]
+    after = [(at_s, track) for at_s, track in confirmed if at_s >= onset_s]
+    there = any(same_place(after[0][1].place, place) for place in clip.places) if after and clip.places else None
+    false = len(confirmed) - len(after) if clip.burns else len(confirmed)
+    return Played(
+        clip,
+        seconds,
+        analysed,
+        suspects[0] - onset_s if suspects else None,
+        after[0][0] - onset_s if after else None,
+        there,
+        false,
+    )
+
+
+def _clip(row: dict[str, str], path: Path) -> Clip:
+    places = [tuple(float(value) for value in match) for match in _BOX.findall(row["box_at_onset"] or "")]
+    onset_s = float(row["onset_s"]) if row["onset_s"] else None
+    return Clip(row["name"], row["kind"], onset_s, tuple((a, b, c, d) for a, b, c, d in places), path)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training evaluate`: how good a weights file is, by the daemon's own FireDetector; needs no torch.
+
+Looks once at every picture, chooses the working thresholds on validation pictures (thresholds.py), and then makes all
+tables at those, at the ones configured now, and at any others that were asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from daemon.detect.detector import FireDetector
+from daemon.detect.model import Picture
+from daemon.domain import Detection
+from daemon.ingest.tiles import in_picture, merged, tiles_of
+from daemon.settings import DetectSettings
+from training.clips import Played, play, read_clips
+from training.folders import FolderError, Sample, read_folder, split_folders
+from training.page import write_section
+from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
+from training.seen import FLOOR, Looker, Seen, Thresholds, look
+from training.small_flames import KINDS
+from training.tables import Cell, Table
+from training.thresholds import LIMITS, Chosen, choose
+
+SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
+
+
+class InTiles:
+    """Looks at a picture whole and in tiles of its own resolution, as the patrol does, and merges what they show."""
+
+    def __init__(self, detector: Looker, tile_px: int) -> None:
+        self._detector, self._tile_px = detector, tile_px
+
+    def detect(
+        self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
+        """See FireDetector.detect."""
+        answers = []
+        for image in images:
+            size_px = (image.shape[1], image.shape[0])
+            tiles = tiles_of(size_px, self._tile_px)
+            found = self._detector.detect([tile.of(image) for tile in tiles], floor)
+            placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
+            answers.append(merged(placed, size_px))
+        return answers
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when everything could be measured."""
+    detect = DetectSettings(input_px=options.input_px)
+    detector = FireDetector(
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
+    )
+    splits = _look_at(options.data, SPLITS, detector)
+    if not splits:
+        raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
+    negatives = {name: splits.get(name, []) for name in LIMITS}
+    chosen = choose(negatives)
+    points = _points(detect, chosen, options.at)
+    tables = [_threshold_table(points, chosen), precision_table(splits), picture_table(splits, points)]
+    tables.append(flame_table(splits, points, options.input_px))
+    if options.small is not None:
+        tables.append(_small_table(options, detector, points))
+    if options.clips:
+        tables += _clip_tables(options.data, detector, detect, points)
+    _write(options, detector, tables, chosen)
+    return 0
+
+
+def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) -> dict[str, Thresholds]:
+    points: dict[str, Thresholds] = {"configured": detect.thresholds.as_dict()}
+    if chosen is not None:
+        points["chosen"] = chosen.as_dict()
+    return points | {f"{value:.2f}": {"fire": value, "smoke": value} for value in at}
+
+
+def _look_at(data: Path, names: Sequence[str], detector: Looker, most: int | None = None) -> dict[str, list[Seen]]:
+    splits: dict[str, list[Seen]] = {}
+    for name in names:
+        for folder in split_folders(data, name):
+            samples: list[Sample] = read_folder(folder, data)[:most]
+            split = samples[0].split
+            splits[split] = look(detector, samples, partial(_told, split, len(samples)))
+    return splits
+
+
+def _small_table(options: argparse.Namespace, detector: FireDetector, points: Points) -> Table:
+    """The pasted flames, scaled whole and in tiles."""
+    whole: Splits = _look_at(options.small, tuple(KINDS), detector)
+    if not whole:
+        raise FolderError(
+            f"{options.small}: make it first: python -m training small-flames --data … --out {options.small}"
+        )
+    splits = {f"{name}, whole": seen for name, seen in whole.items()}
+    if options.tiles:
+        first = _look_at(options.small, tuple(KINDS), InTiles(detector, options.input_px), options.tiles)
+        for name, seen in first.items():
+            splits[f"{name}, whole, the first {len(seen)}"] = whole[name][: len(seen)]
+            splits[f"{name}, in tiles, the first {len(seen)}"] = seen
+    table = flame_table(splits, points, options.input_px)
+    table.title = "Small flames, pasted into empty scenes"
+    return table
+
+
+def _clip_tables(data: Path, detector: FireDetector, detect: DetectSettings, points: Points) -> list[Table]:
+    clips = read_clips(data)
+    each_clip = Table(
+        "Clips",
+        [
+            "clip",
+            "kind",
+            "thresholds",
+            "seconds",
+            "frames analysed",
+            "suspect after s",
+            "confirmed after s",
+            "at its place",
+            "false",
+        ],
+        "Through the daemon's choice of frames and its rules; seconds from the onset, of what burns from the start from the "
+        "clip's beginning. False: incidents confirmed before the onset, or at all where nothing burns.",
+    )
+    sums = Table(
+        "Clips, together",
+        ["kind", "thresholds", "clips", "confirmed", "within 10 s", "hours", "false incidents an hour"],
+    )
+    for name, at in points.items():
+        played = []
+        for number, clip in enumerate(clips, 1):
+            played.append(play(clip, detector, detect, at))
+            _told(f"clips, {name}", len(clips), number)
+        for one in played:
+            row: list[Cell] = [
+                one.clip.name,
+                one.clip.kind,
+                name,
+                one.seconds,
+                one.analysed,
+                one.suspect_s,
+                one.confirmed_s,
+            ]
+            each_clip.rows.append([*row, one.there, one.false])
+        sums.rows += [_sum(kind, name, played) for kind in ("burns", "none", "lookalike")]
+    return [sums, each_clip] if clips else []
+
+
+def _sum(kind: str, point: str, played: Sequence[Played]) -> list[Any]:
+    mine = [each for each in played if (each.clip.burns if kind == "burns" else each.clip.kind == kind)]
+    hours = sum(each.seconds for each in mine) / 3600
+    times = [each.confirmed_s for each in mine if each.confirmed_s is not None]
+    false = sum(each.false for each in mine)
+    rate = f"{false / hours:.0f} ({false} in {hours * 3600:.0f} s)" if hours else None
+    return [kind, point, len(mine), len(times), sum(each <= 10 for each in times), hours, rate]
+
+
+def _threshold_table(points: Points, chosen: Chosen | None) -> Table:
+    limits = " and ".join(f"{limit:.0%} of {name}" for name, limit in LIMITS.items())
+    note = f"Chosen: for fire the lowest at which fire alone hits at most {limits}; then for smoke the lowest at which both still do."
+    table = Table("Thresholds", ["name", "fire", "smoke"], note if chosen else f"{note} There is none.")
+    table.rows += [[name, at["fire"], at["smoke"]] for name, at in points.items()]
+    return table
+
+
+def _write(options: argparse.Namespace, detector: FireDetector, tables: Sequence[Table], chosen: Chosen | None) -> None:
+    text = "\n".join(table.markdown() for table in tables)
+    print(text)
+    if options.out is not None:
+        found = {
+            "weights": {"name": detector.info.name, "sha256": detector.info.sha256},
+            "runtime": detector.info.runtime,
+            "input_px": options.input_px,
+            "floor": FLOOR,
+            "chosen": chosen.as_dict() if chosen is not None else None,
+            "tables": [table.as_dict() for table in tables],
+        }
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        options.out.with_suffix(".md").write_text(text)
+    if options.page is not None:
+        info = detector.info
+        about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px."
+        write_section(options.page, f"{about}\n\n{text}")
+
+
+def _told(what: str, of: int, done: int) -> None:
+    print(f"{what}: {done} of {of}", file=sys.stderr, flush=True)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Labelled pictures as they lie in folders: `images/NAME.jpg` beside `labels/NAME.txt`, a line `class cx cy w h` a box.
+
+A folder with a file PARTIAL has only fire labelled: whether there is smoke is not known. A picture without a labels
+file is a mistake, one with an empty file shows neither.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.domain import LABELS, Box
+from daemon.errors import FirewitnessError
+from training.scenes import scene_of, source_of
+
+Pixels = NDArray[np.uint8]
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class FolderError(FirewitnessError):
+    """A folder or file that is not as it has to be; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One box; corners normalised 0..1."""
+
+    label: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture file and what is known of it."""
+
+    path: Path
+    split: str
+    """The folder's path below the data's, such as val or val_cctv/part7."""
+    source: str
+    scene: str
+    """Pictures of one scene are alike: they stay together in every split and every resampling."""
+    boxes: tuple[Labelled, ...]
+    smoke_known: bool = True
+
+    def known(self, label: str) -> bool:
+        """Whether the absence of such a box says that there is none."""
+        return label != "smoke" or self.smoke_known
+
+    def pixels(self) -> Pixels:
+        """BGR as stored; raises FolderError for what is no picture."""
+        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is None:
+            raise FolderError(f"{self.path}: not a picture that can be read")
+        return np.asarray(picture, np.uint8)
+
+
+def split_folders(data: Path, name: str) -> list[Path]:
+    """The labelled folders of a split: `data/name` itself, or those below it; none where there is no such split."""
+    top = data / name
+    if (top / "images").is_dir():
+        return [top]
+    return sorted(each.parent for each in top.glob("*/images") if each.is_dir())
+
+
+def read_folder(folder: Path, data: Path) -> list[Sample]:
+    """Its samples, in the order of their names; raises FolderError."""
+    if not (folder / "images").is_dir():
+        raise FolderError(f"{folder}: there is no folder images in it")
+    smoke_known = not (folder / "PARTIAL").exists()
+    split = folder.relative_to(data).as_posix() if folder.is_relative_to(data) else folder.name
+    samples = []
+    for path in sorted((folder / "images").iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            boxes = read_labels(folder / "labels" / f"{path.stem}.txt")
+            scene = f"{split}/{scene_of(path.stem)}"
+            samples.append(Sample(path, split, source_of(path.stem), scene, boxes, smoke_known))
+    if not samples:
+        raise FolderError(f"{folder}/images: no pictures in it ({', '.join(SUFFIXES)})")
+    return samples
+
+
+def read_labels(path: Path) -> tuple[Labelled, ...]:
+    """A labels file's boxes; raises FolderError with the line that is none."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FolderError(
+            f"{path}: a picture's labels cannot be read; one without fire and smoke has an empty file"
+        ) from error
+    return tuple(_labelled(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def written(boxes: tuple[Labelled, ...]) -> str:
+    """The text of a labels file."""
+    lines = []
+    for each in boxes:
+        x1, y1, x2, y2 = each.box
+        place = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+        lines.append(" ".join((str(LABELS.index(each.label)), *(f"{value:.6f}" for value in place))) + "\n")
+    return "".join(lines)
+
+
+def _labelled(path: Path, number: int, line: str) -> Labelled:
+    try:
+        kind, cx, cy, width, height = (float(word) for word in line.split()[:5])
+        label = LABELS[int(kind)] if kind in (0, 1) else None
+    except ValueError:
+        label = None
+    if label is None or not all(math.isfinite(value) for value in (cx, cy, width, height)) or min(width, height) <= 0:
+        raise FolderError(
+            f"{path}, line {number}: not `class cx cy w h` with class 0 (fire) or 1 (smoke): {line[:60]!r}"
+        )
+    corners = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in corners)
+    return Labelled(label, (x1, y1, x2, y2))

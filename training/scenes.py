@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which pictures show one scene, by their names: SOURCE_HASH_NAME, where NAME is what the source called the file.
+
+Frames of a video bear its name and a number; altered copies bear the name of their picture, and those that
+a flame was pasted into the name of the empty one with +NUMBER. Where a name tells
+nothing, each picture is a scene of its own: that is then an assumption, which makes intervals too narrow rather than
+too wide.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"^(?P<source>[a-z0-9]+)_[0-9a-f]{7}_(?P<name>.+)$")
+_PASTED = re.compile(r"\+\d+$")
+_COPY = re.compile(r"^(FireDetectionImage-)?(Noise|Mirror)(?=WEB)")
+_FRAME = (
+    re.compile(r"^(?P<scene>.+-mp4)-\d+$"),  # VIDEO-mp4-FRAME
+    re.compile(r"^(?P<scene>.+)-frames-\d+$"),  # VIDEO-frames-FRAME
+    re.compile(r"^(?P<scene>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-fra.*$"),  # a video's UUID, cut off
+    re.compile(r"^(?P<scene>seq|split\d|AoF)-?\d+$"),  # one camera's frames, numbered
+)
+
+
+def source_of(stem: str) -> str:
+    """Where a picture is from: what its name begins with; "unnamed" where it says nothing."""
+    named = _NAME.match(stem)
+    return named["source"] if named else "unnamed"
+
+
+def scene_of(stem: str) -> str:
+    """The scene that a picture shows."""
+    stem = _PASTED.sub("", stem)
+    named = _NAME.match(stem)
+    if named is None:
+        return stem
+    name = _COPY.sub("", named["name"])
+    found = next((match for each in _FRAME if (match := each.match(name))), None)
+    return f"{named['source']}:{found['scene'] if found else name}"

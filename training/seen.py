@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What the daemon's own FireDetector sees in labelled pictures, and what of that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.detect.letterbox import letterbox
+from daemon.domain import LABELS, Box, Detection
+from training.folders import Pixels, Sample
+from training.matching import found_near, right
+from training.measures import Estimate, Ranked, average_precision, share
+
+FLOOR = 0.01  # for average precision: weaker ones add less than 0.001 to it
+AT_ONCE = 16
+SIZES = ((0.0, 8.0), (8.0, 16.0), (16.0, 32.0), (32.0, float("inf")))
+"""Of a box's longer side at the detector's input, in pixels."""
+Thresholds = Mapping[str, float]
+
+
+class Looker(Protocol):
+    """A FireDetector, as far as it is needed here."""
+
+    def detect(
+        self, images: Sequence[Pixels], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
+        """See FireDetector.detect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sample and what was seen in it; boxes in pixels of the picture."""
+
+    sample: Sample
+    size_px: tuple[int, int]
+    detections: tuple[Detection, ...]
+
+    def labelled(self, label: str) -> list[Box]:
+        """The labelled boxes, in pixels of the picture."""
+        width, height = self.size_px
+        return [
+            (each.box[0] * width, each.box[1] * height, each.box[2] * width, each.box[3] * height)
+            for each in self.sample.boxes
+            if each.label == label
+        ]
+
+    def found(self, label: str, threshold: float = 0.0) -> list[Detection]:
+        """Detections of that label from that confidence on, the strongest first."""
+        return [each for each in self.detections if each.label == label and each.confidence >= threshold]
+
+    def hit(self, thresholds: Thresholds) -> bool:
+        """Whether anything counts that would be false in a picture that shows nothing."""
+        return any(self.sample.known(label) and self.found(label, thresholds[label]) for label in LABELS)
+
+
+def look(detector: Looker, samples: Sequence[Sample], told: Callable[[int], None] = lambda _: None) -> list[Seen]:
+    """Looks at each picture; `told` hears how many are done."""
+    seen: list[Seen] = []
+    for at in range(0, len(samples), AT_ONCE):
+        part = samples[at : at + AT_ONCE]
+        pictures = [each.pixels() for each in part]
+        for sample, picture, found in zip(part, pictures, detector.detect(pictures, FLOOR), strict=True):
+            seen.append(Seen(sample, (picture.shape[1], picture.shape[0]), found))
+        told(len(seen))
+    return seen
+
+
+def ap(seen: Iterable[Seen], label: str, iou: float) -> Estimate:
+    """Average precision over the pictures in which that label is known."""
+    ranked = []
+    for each in seen:
+        if each.sample.known(label):
+            found, boxes = each.found(label), each.labelled(label)
+            rights = right([one.box for one in found], boxes, iou)
+            confidences = tuple(one.confidence for one in found)
+            ranked.append(Ranked(each.sample.scene, confidences, tuple(rights), len(boxes)))
+    return average_precision(ranked)
+
+
+def image_recall(seen: Iterable[Seen], label: str, threshold: float) -> Estimate:
+    """Of the pictures that show it, the share in which it is detected at all."""
+    return share([(each.sample.scene, bool(each.found(label, threshold))) for each in seen if each.labelled(label)])
+
+
+def hit_rate(seen: Iterable[Seen], thresholds: Thresholds) -> Estimate:
+    """Of the pictures that show neither, the share with any detection."""
+    return share([(each.sample.scene, each.hit(thresholds)) for each in seen if not each.sample.boxes])
+
+
+def flames_found(
+    seen: Iterable[Seen], threshold: float, input_px: int, size: tuple[float, float] = (0.0, float("inf"))
+) -> Estimate:
+    """Of the labelled flames of that size at the detector's input, the share that is found."""
+    hits = []
+    for each in seen:
+        found = [one.box for one in each.found("fire", threshold)]
+        sized = (
+            box for box in each.labelled("fire") if size[0] <= input_side_px(box, each.size_px, input_px) < size[1]
+        )
+        hits += [(each.sample.scene, found_near(found, box)) for box in sized]
+    return share(hits)
+
+
+def input_side_px(box: Box, size_px: tuple[int, int], input_px: int) -> float:
+    """A box's longer side as the detector sees it."""
+    scale = letterbox(size_px, input_px).inner_width / size_px[0]
+    return max(box[2] - box[0], box[3] - box[1]) * scale

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Flames too small for the labelled pictures to have them: a seeded set, pasted into empty scenes of real cameras.
+
+Scenes are those of val_cctv_neg, flames those of val: neither is trained with. Each picture is enlarged to 1920×1080, as a camera
+would send it (square ones are wide ones that were squeezed), and the flame is as large there as it has to be to have
+its longer side at the detector's input. Where it would not stand out from what is behind it, another place is taken:
+an invisible flame is no miss.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from daemon.domain import Box
+from training.folders import FolderError, Labelled, Pixels, Sample, read_folder, split_folders, written
+from training.pasting import Cutout, cut_outs, paste, shine
+
+COUNT = 500
+SEED = 10
+SIZE = (1920, 1080)
+INPUT_PX = 640
+KINDS = {"flames_8_16": (8.0, 16.0), "flames_under_8": (4.0, 8.0)}
+"""Folder, and from which to below which longer side at the detector's input."""
+STANDS_OUT = 25.0  # mean difference of the flame's box from what was there, in levels
+_TRIES = 200
+
+
+def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
+    """Writes `count` pictures of each kind with their labels; the same seed and data give the same pictures.
+
+    Raises FolderError.
+    """
+    scenes = [each for folder in split_folders(data, "val_cctv_neg") for each in read_folder(folder, data)]
+    burning = [each for folder in split_folders(data, "val") for each in read_folder(folder, data)]
+    if not scenes or not burning:
+        raise FolderError(f"{data}: needs the folders val (flames to cut out) and val_cctv_neg (empty scenes)")
+    flames = cut_outs(burning, np.random.default_rng(seed), most=COUNT)
+    if not flames:
+        raise FolderError(f"{data}/val: no flame in it can be cut out")
+    for place, (name, sides) in enumerate(KINDS.items()):
+        if (out / name).exists():
+            raise FolderError(f"{out / name} is there already; name another folder")
+        for folder in ("images", "labels"):
+            (out / name / folder).mkdir(parents=True)
+        for number, (stem, picture, box) in enumerate(_drawn(scenes, flames, sides, (seed, place), count)):
+            named = f"{stem}+{number:03d}"
+            cv2.imwrite(str(out / name / "images" / f"{named}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+            (out / name / "labels" / f"{named}.txt").write_text(written((Labelled("fire", box),)))
+
+
+def _drawn(
+    scenes: Sequence[Sample], flames: Sequence[Cutout], sides: tuple[float, float], seed: tuple[int, int], count: int
+) -> Iterator[tuple[str, Pixels, Box]]:
+    rng = np.random.default_rng(seed)
+    order = [int(at) for _ in range(-(-count // len(scenes))) for at in rng.permutation(len(scenes))]
+    for at in order[:count]:
+        scene = scenes[at]
+        empty: Pixels = np.asarray(cv2.resize(scene.pixels(), SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+        for _ in range(_TRIES):
+            flame = flames[int(rng.integers(len(flames)))]
+            if (made := with_flame(empty, flame, sides, rng)) is not None:
+                picture, (x1, y1, x2, y2) = made
+                yield scene.path.stem, picture, (x1 / SIZE[0], y1 / SIZE[1], x2 / SIZE[0], y2 / SIZE[1])
+                break
+        else:
+            raise FolderError(f"{scene.path}: no flame stands out anywhere in it")
+
+
+def with_flame(
+    empty: Pixels, flame: Cutout, sides: tuple[float, float], rng: np.random.Generator
+) -> tuple[Pixels, Box] | None:
+    """A copy with the flame at a random place, and its box in pixels; None where it has another size or does not stand out."""
+    height, width = empty.shape[:2]
+    scale = max(width, height) / INPUT_PX
+    longer_px = float(np.exp(rng.uniform(np.log(sides[0]), np.log(sides[1] * 1.3)))) * scale
+    shrink = longer_px / max(flame.pixels.shape[:2])
+    size = (max(2, round(flame.pixels.shape[1] * shrink)), max(2, round(flame.pixels.shape[0] * shrink)))
+    corner = (int(rng.integers(0, width - size[0])), int(rng.integers(0, height - size[1])))
+    picture = empty.copy()
+    if rng.random() < 0.5:
+        centre = (corner[0] + size[0] // 2, corner[1] + size[1] // 2)
+        shine(picture, centre, round(longer_px * rng.uniform(1.5, 4)), rng.uniform(5, 45))
+    box = paste(picture, flame, corner, size, rng.uniform(0.9, 1.25))
+    if box is None or not sides[0] <= max(box[2] - box[0], box[3] - box[1]) / scale < sides[1]:
+        return None
+    x1, y1, x2, y2 = (int(value) for value in box)
+    changed = np.abs(picture[y1:y2, x1:x2].astype(np.float32) - empty[y1:y2, x1:x2])
+    return (picture, box) if float(changed.max(axis=2).mean()) >= STANDS_OUT else None
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when they are made."""
+    make(options.data, options.out, options.count, options.seed)
+    print(f"{options.count} pictures each in {', '.join(str(options.out / name) for name in KINDS)}")
+    return 0

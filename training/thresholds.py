@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Chooses from which confidence fire and smoke count, on validation pictures that show neither.
+
+Fire first: the lowest threshold at which fire alone hits at most 1 % of the pictures of val_cctv_neg and 4 % of those
+of neg_hard. Then smoke: the lowest at which both together still do. (Letting the best mean of both recalls decide gave
+the whole allowance to smoke, and flames on cameras were no longer found.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.domain import LABELS
+from training.seen import Seen
+
+LIMITS = {"val_cctv_neg": 0.01, "neg_hard": 0.04}
+GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 to 0.99
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The working thresholds."""
+
+    fire: float
+    smoke: float
+
+    def as_dict(self) -> dict[str, float]:
+        """By label, as the daemon's settings have them."""
+        return {"fire": self.fire, "smoke": self.smoke}
+
+
+def choose(negatives: Mapping[str, Sequence[Seen]]) -> Chosen | None:
+    """None when there is no such pair on the grid of hundredths, or one of the splits has no pictures."""
+    if any(not negatives.get(name) for name in LIMITS):
+        return None
+    scores = {name: _strongest(negatives[name]) for name in LIMITS}
+    fire = next((each for each in GRID if _admissible(scores, each, np.inf)), None)
+    if fire is None:
+        return None
+    smoke = next((each for each in GRID if _admissible(scores, fire, each)), None)
+    return Chosen(fire, smoke) if smoke is not None else None
+
+
+def _strongest(seen: Sequence[Seen]) -> Scores:
+    """Each picture's strongest false confidence of fire and of smoke (0: none, or not known to be false)."""
+    rows = [
+        [
+            max((one.confidence for one in each.found(label) if each.sample.known(label)), default=0.0)
+            for label in LABELS
+        ]
+        for each in seen
+    ]
+    return np.array(rows, np.float64).reshape(-1, len(LABELS))
+
+
+def _admissible(scores: Mapping[str, Scores], fire: float, smoke: float) -> bool:
+    return all(
+        float(np.mean((each[:, 0] >= fire) | (each[:, 1] >= smoke))) <= LIMITS[name] for name, each in scores.items()
+    )
