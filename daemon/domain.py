@@ -26,7 +26,13 @@ EvidenceKind = Literal[
     "reference",
     "last_clean",
     "first_visible",
+    "clip",
 ]
+ClipCause = Literal["confirmed", "run", "hole", "recorder"]
+"""Why a clip began: an incident was confirmed; a new run; packets in between were lost; the recorder was away."""
+ClipClosed = Literal["ended", "run", "hole", "incident", "stop", "worker", "recovery"]
+"""Why it ended: its incidents had; a new run; packets were lost; it had key frames only when another incident was
+confirmed; the daemon stopped; its worker or the connection to it went away; recovery found it."""
 IncidentKind = Literal["detected", "manual"]
 """manual: somebody asked for it (`Incident.reason`); the detector had no part in its states."""
 IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]
@@ -129,6 +135,24 @@ class Evidence:
     drill: bool = False
     reduced_from_px: tuple[int, int] | None = None
     """Width and height of the camera's frame where the picture is a smaller one of it. Boxes are in pixels of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip: a stretch of one run's own bitstream. Stored as JSON in the file's beginning."""
+
+    id: str
+    camera: str
+    run: str
+    time_base: tuple[int, int]
+    codec: str
+    width_px: int
+    height_px: int
+    first_dts: int
+    """The file's time 0: a frame's time in the file is its PTS less this."""
+    cause: str
+    version: str
+    drill: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.domain import Detection, Evidence, Incident, ModelInfo, Run
+from daemon.domain import Clip, Detection, Evidence, Incident, ModelInfo, Run
 from daemon.origin.record import Analysis
 
 
@@ -53,6 +53,32 @@ class Analysed(Message, frozen=True):
     """Worker → recorder: what one going back found; after its stills. Acknowledged by `analysis.id`."""
 
     analysis: Analysis
+
+
+class ClipFragment(Message, frozen=True):
+    """Worker → recorder, with one sealed memfd: the next bytes of a clip, from `from_byte` on. Acknowledged by `id`.
+
+    The first one makes the clip. A clip lives on one connection: when that ends, so does the clip.
+    """
+
+    id: str
+    clip: Clip
+    from_byte: int
+    incidents: tuple[str, ...]
+    """All that the clip serves so far."""
+    frames: int
+    first_pts: int
+    last_pts: int
+    first_at_ns: int
+    last_at_ns: int
+
+
+class ClipEnded(Message, frozen=True):
+    """Worker → recorder: nothing more comes of this clip, because of `closed` (a ClipClosed). Acknowledged by `id`."""
+
+    id: str
+    clip: str
+    closed: str
 
 
 class Watermark(Message, frozen=True):
@@ -99,7 +125,17 @@ class RecorderState(Message, frozen=True):
     disk: str
 
 
-ToRecorder = RecorderHello | RunBegan | StillTaken | IncidentChanged | Analysed | Watermark | StillsDropped
+ToRecorder = (
+    RecorderHello
+    | RunBegan
+    | StillTaken
+    | IncidentChanged
+    | Analysed
+    | ClipFragment
+    | ClipEnded
+    | Watermark
+    | StillsDropped
+)
 ToWorkerFromRecorder = Ack | RecorderState
 
 

@@ -273,6 +273,13 @@ class StorageSettings(Block):
         return steps
 
 
+class IncidentSettings(Block):
+    """What is kept of a confirmed incident besides stills."""
+
+    clip_max: Annotated[Seconds, Field(ge=10, le=86400)] = 600
+    """Of full stream in a clip since an incident was last confirmed; then key frames only."""
+
+
 class ApiSettings(Block):
     """HTTP."""
 
@@ -300,6 +307,7 @@ class Settings(Block):
     cameras: dict[str, CameraSettings] = {}
     ingest: IngestSettings = IngestSettings()
     detect: DetectSettings = DetectSettings()
+    incident: IncidentSettings = IncidentSettings()
     storage: StorageSettings = StorageSettings()
     api: ApiSettings = ApiSettings()
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
-from daemon.domain import EvidenceKind, GapReason, IncidentKind, IncidentState, Label
+from daemon.domain import ClipCause, ClipClosed, EvidenceKind, GapReason, IncidentKind, IncidentState, Label
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
@@ -100,8 +100,61 @@ class EvidenceOne(Evidence):
     record: dict[str, Any]
 
 
+class GrowingClip(BaseModel):
+    """One that is still being written."""
+
+    id: Uuid
+    camera: str
+    kind: EvidenceKind
+    bytes: int
+    incidents: list[Uuid]
+    run: Uuid
+    to_at: Time
+    closed: None
+
+
+class Clip(BaseModel):
+    id: Uuid
+    camera: str
+    captured_at: Time
+    to_at: Time
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    kind: EvidenceKind
+    drill: bool
+    incident: Uuid | None
+    incidents: list[Uuid]
+    video: str
+    frames: int
+    first_pts: str
+    last_pts: str
+    time_base: list[int]
+    codec: str
+    cause: ClipCause
+    closed: ClipClosed
+    run: Uuid
+
+
+class ClipOne(Clip):
+    path: str
+    missing: bool
+    run_seq: int | None
+    ledger_seq: int
+    record: dict[str, Any]
+
+
+class ClipItems(BaseModel):
+    items: list[Clip | GrowingClip]
+
+
+class StillOrClip(RootModel[EvidenceOne | ClipOne]):
+    """One evidence: of kind `clip`, or a still."""
+
+
 class EvidenceItems(BaseModel):
-    items: list[Evidence]
+    items: list[Evidence | Clip]
     next: str | None
 
 

@@ -9,7 +9,20 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from daemon.api import captures, codes, evidence, guard, health, metrics, openapi, origin, pages, problems, sequence
+from daemon.api import (
+    captures,
+    clips,
+    codes,
+    evidence,
+    guard,
+    health,
+    metrics,
+    openapi,
+    origin,
+    pages,
+    problems,
+    sequence,
+)
 from daemon.api.cameras import Cameras
 from daemon.api.codes import Refusal
 from daemon.api.live import Asks, LiveStatus
@@ -50,6 +63,7 @@ def create_app(
     app.register_blueprint(captures.blueprint(control))
     app.register_blueprint(origin.blueprint(index, clocks))
     app.register_blueprint(sequence.blueprint(settings, index))
+    app.register_blueprint(clips.blueprint(index))
     app.register_blueprint(pages.blueprint(index, cameras, clocks))
     _install_errors(app)
     return app

@@ -19,6 +19,7 @@ from daemon.api.arguments import FORM_TYPE, JSON_TYPE
 from daemon.api.captures import CaptureAsked
 from daemon.api.pages import DayPage, IncidentPage, MinutesPage
 from daemon.api.parameters import (
+    ClipOf,
     EvidencePage,
     Image,
     IncidentsPage,
@@ -54,7 +55,7 @@ OPERATIONS = {
     "/fire_detector": Operation("A picture in, detections back.", answers.Envelope, problems=()),
     "/api/v1/cameras": Operation("The cameras and their state now.", answers.Cameras),
     "/api/v1/evidence": Operation("The stills, filtered, newest first.", answers.EvidenceItems, EvidencePage),
-    "/api/v1/evidence/<uuid:evidence_id>": Operation("One still with its whole record.", answers.EvidenceOne, problems=_ONE),
+    "/api/v1/evidence/<uuid:evidence_id>": Operation("One still or clip with its whole record.", answers.StillOrClip, problems=_ONE),
     "/api/v1/evidence/<uuid:evidence_id>/image": Operation(
         "Its stored bytes, or a copy for looking at.", "image/jpeg", Image, problems=(*_ONE, 410)),
     "/api/v1/incidents": Operation("The incidents, newest first.", answers.IncidentItems, IncidentsPage),
@@ -65,6 +66,12 @@ OPERATIONS = {
     "/api/v1/incidents/<uuid:incident_id>/arrival.png": Operation("When each part first burned.", "image/png", problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/sequence": Operation(
         "In which order the cameras of its site saw it and were lost.", answers.Thing, problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/clips": Operation("Its clips.", answers.ClipItems, problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/clip": Operation(
+        "A clip as it is stored.", "video/mp4", ClipOf, problems=(*_ONE, 409, 410)),
+    "/api/v1/incidents/<uuid:incident_id>/frames/<int:number>.jpg": Operation(
+        "A frame decoded from a clip.", "image/jpeg", ClipOf, problems=(*_ONE, 409, 410, 503)),
+    "/api/v1/evidence/<uuid:evidence_id>/video": Operation("A clip as it is stored.", "video/mp4", problems=(*_ONE, 410)),
     "/api/v1/captures": Operation(
         "Keep what the cameras' rings hold.", answers.Captured, body=CaptureAsked, status=202, problems=(400, 403, 409, 413, 415, 503)),
     "/api/v1/gaps": Operation("When cameras were not watched.", answers.GapItems, Page),
@@ -157,7 +164,7 @@ def _schema(model: type[BaseModel], schemas: dict[str, Schema]) -> Schema:
 
 
 def _in_path(rule: str) -> list[Schema]:
-    formats = {"uuid": {"type": "string", "format": "uuid"}}
+    formats = {"uuid": {"type": "string", "format": "uuid"}, "int": {"type": "integer", "minimum": 0}}
     return [
         {"name": name, "in": "path", "required": True, "schema": formats.get(kind, {"type": "string"})}
         for kind, name in _PATH_PARAMETER.findall(rule)

@@ -142,6 +142,12 @@ class Origin(Parameters):
     all: Literal["0", "1"] = "0"
 
 
+class ClipOf(Parameters):
+    """Which of an incident's clips; without it the first."""
+
+    clip: Id | None = None
+
+
 class NoParameters(Parameters):
     """A URL that takes none."""
 

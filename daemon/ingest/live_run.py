@@ -41,7 +41,7 @@ class LiveRun:
         packet.run = self
         if packet.pts is None:
             return None
-        packet.pts_ns = packet.pts * self._numerator_ns // self._denominator
+        packet.pts_ns = self.nanoseconds(packet.pts)
         if self.clock is None:
             mono_ns = self.clocks.monotonic_ns()
             # Where its arrival is not known, the moment it was given out is the latest it can have come.
@@ -57,6 +57,10 @@ class LiveRun:
         if packet.pts is None or self.clock is None:
             return None
         return self.clock.at_mono_ns(packet.pts_ns)
+
+    def nanoseconds(self, pts: int) -> int:
+        """A PTS of this run, which counts in its time base."""
+        return pts * self._numerator_ns // self._denominator
 
     def time_of(self, packet: Packet) -> FrameTime:
         """When the frame was seen that this packet of the run holds."""

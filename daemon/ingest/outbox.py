@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.ingest.keeping import Rank
-from daemon.messages import Analysed, IncidentChanged, RunBegan, StillsDropped, StillTaken
+from daemon.messages import Analysed, ClipEnded, ClipFragment, IncidentChanged, RunBegan, StillsDropped, StillTaken
 
 MOST_SENT = 32  # sent and unacknowledged at a time: descriptors in flight are limited (docs/seams.md)
 RECORD_BYTES = 1000  # what a record costs besides its picture, generously
@@ -19,17 +19,17 @@ RECORD_BYTES = 1000  # what a record costs besides its picture, generously
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One record that waits; `jpeg` is there where it is a still."""
+    """One record that waits; `content` is a still's JPEG, or a clip's bytes."""
 
     id: str
-    message: RunBegan | IncidentChanged | StillTaken | Analysed
-    jpeg: bytes | None = None
+    message: RunBegan | IncidentChanged | StillTaken | Analysed | ClipFragment | ClipEnded
+    content: bytes | None = None
     rank: Rank | None = None
     sent: bool = False
 
     @property
     def bytes(self) -> int:
-        return RECORD_BYTES + len(self.jpeg or b"")
+        return RECORD_BYTES + len(self.content or b"")
 
 
 class Outbox:
@@ -78,6 +78,19 @@ class Outbox:
         """A still with its file."""
         self._add(Record(message.evidence.id, message, jpeg, rank))
 
+    def clip(self, message: ClipFragment | ClipEnded, content: bytes | None = None) -> None:
+        """A part of a clip, or its end. Never let go of at the cap: what can wait waits in the ring."""
+        self._add(Record(message.id, message, content))
+
+    def withdraw_clips(self) -> None:
+        """Nothing of a clip is to be sent any more: its connection has ended, and it with it."""
+        clips = (each.id for each in self._records.values() if isinstance(each.message, ClipFragment | ClipEnded))
+        self.acknowledge(tuple(clips))
+
+    def holds(self, record: str) -> bool:
+        """Whether it is not durable yet."""
+        return record in self._records
+
     def acknowledge(self, ids: tuple[str, ...]) -> None:
         """These are durable: nothing of them is kept any longer."""
         for each in ids:
@@ -115,7 +128,11 @@ class Outbox:
 
     def _least(self) -> Record | None:
         """What goes first. What was sent is the recorder's already; the newest run is needed for what follows."""
-        there = [record for record in self._records.values() if not record.sent]
+        there = [
+            record
+            for record in self._records.values()
+            if not record.sent and not isinstance(record.message, ClipFragment | ClipEnded)
+        ]
         stills = [record for record in there if record.rank is not None]
         if stills:
             return min(stills, key=lambda record: record.rank or 0)  # of equals, min gives the first: the oldest

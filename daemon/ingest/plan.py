@@ -82,6 +82,10 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     thinning: tuple[ThinningPlan, ...] = (ThinningPlan(30, 1), ThinningPlan(300, 10), ThinningPlan(3600, 60))
     suspect_bytes_per_hour: int = 50_000_000
+    clip_max_s: float = 600.0
+    """Of full stream in a clip since an incident was last confirmed; then key frames only."""
+    clip_after_s: float = 30.0
+    """How long a clip goes on after its last incident has ended."""
 
 
 class Fork(Message, frozen=True):

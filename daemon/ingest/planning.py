@@ -63,4 +63,5 @@ def plan_for(
         colour_range=camera.colour.range,
         thinning=tuple(ThinningPlan(step.after, step.every) for step in settings.storage.thinning),
         suspect_bytes_per_hour=settings.storage.suspect_bytes_per_hour,
+        clip_max_s=settings.incident.clip_max,
     )

@@ -39,6 +39,11 @@ class RecorderLink:
         """Whether what is made now can be stored, as far as is known."""
         return self.disk == "ok" and self.outbox.dropped is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether the recorder takes what is sent now."""
+        return self._channel is not None and self._welcome and self.disk == "ok"
+
     def attempt(self) -> bool:
         """Connects, where it is not; returns whether there is a new connection."""
         if self._channel is not None:
@@ -70,12 +75,12 @@ class RecorderLink:
 
     def flush(self) -> None:
         """Sends what can be sent now, in order."""
-        if self._channel is None or not self._welcome or self.disk != "ok":
+        if not self.ready:
             return
         if self.outbox.dropped is not None and self._send(self.outbox.dropped):
             self.outbox.dropped = None
         for record in self.outbox.unsent():
-            descriptors = [sealed("still", record.jpeg)] if record.jpeg is not None else []
+            descriptors = [sealed("evidence", record.content)] if record.content is not None else []
             try:
                 sent = self._send(record.message, descriptors)
             finally:

@@ -93,6 +93,25 @@ class Ring:
         first = self.added - len(self._packets)
         return list(islice(self._packets, max(number - first, 0), None))
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest packet that is still there, a key frame."""
+        return self.added - len(self._packets)
+
+    def gop_of(self, number: int) -> int:
+        """The number of the key frame with which that packet's GOP begins, or of the oldest where it is gone."""
+        first = self.added
+        for length in reversed(self._gops):
+            first -= length
+            if first <= number:
+                break
+        return first
+
+    def packet(self, number: int) -> Packet | None:
+        """None where it is gone, or has not come yet."""
+        place = number - self.first
+        return self._packets[place] if 0 <= place < len(self._packets) else None
+
     def interrupt(self) -> None:
         """What comes next does not continue the newest GOP: another connection."""
         self._open, self._no_key_since_ns = False, None

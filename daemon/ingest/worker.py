@@ -22,6 +22,7 @@ from daemon.detect.live import LiveChannel
 from daemon.domain import Run
 from daemon.errors import PeerGone
 from daemon.ingest.capturing import Capturing
+from daemon.ingest.clipping import Clipping
 from daemon.ingest.colour import Converter
 from daemon.ingest.condition import Condition, Signs, Watch, judge
 from daemon.ingest.frames import Picture
@@ -75,6 +76,7 @@ class Worker:
         # a converter of its own: scaling to other sizes in turn would make FFmpeg's scalers anew each time
         ring, outbox = self._looking.main.frames.ring, self._link.outbox
         self._going_back = GoingBack(plan, clocks, Converter(), ring, outbox)
+        self._clipping = Clipping(plan, clocks, ring, outbox)
         self._watch = Watch(plan.max_interval_s)
         self._watched_ns = 0
         self._told_run: Run | None = None
@@ -91,11 +93,12 @@ class Worker:
         self._showing.live.hello()
         next_tick_ns = 0
         while not self._done():
-            busy = self._stop_at_ns is None and (self._looking.busy or self._capturing.busy or self._going_back.busy)
-            wait_s = 0.0 if busy else max(0.0, (next_tick_ns - self._clocks.monotonic_ns()) / NS)
+            wait_s = 0.0 if self._busy() else max(0.0, (next_tick_ns - self._clocks.monotonic_ns()) / NS)
             for key, _ in self._selector.select(min(wait_s, TICK_NS / NS)):
                 key.data()
             self._look()
+            if self._clipping.turn(ready=self._link.ready):
+                self._link.flush()
             if self._clocks.monotonic_ns() >= next_tick_ns:
                 next_tick_ns = self._clocks.monotonic_ns() + TICK_NS
                 self._tick()
@@ -104,10 +107,16 @@ class Worker:
         self._going_back.close()
         self._link.close()
 
+    def _busy(self) -> bool:
+        """Whether there is something to do without waiting for anybody."""
+        watching = self._looking.busy or self._capturing.busy or self._going_back.busy
+        return (self._stop_at_ns is None and watching) or self._clipping.busy(ready=self._link.ready)
+
     def _done(self) -> bool:
         if self._stop_at_ns is None:
             return False
-        return not self._link.outbox or self._clocks.monotonic_ns() >= self._stop_at_ns
+        told = not self._link.outbox and not self._clipping.goes_on
+        return told or self._clocks.monotonic_ns() >= self._stop_at_ns
 
     def _watch_for(self, source: Any, handler: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, handler)
@@ -122,6 +131,7 @@ class Worker:
             now_utc_ns = self._clocks.wall_ns()
             present = (*self._incidents.present(now_utc_ns), *self._capturing.present(now_utc_ns))
             self._link.outbox.restate(present)
+            self._clipping.begin_anew()
         self._link.flush()
         self._patrol.tick()
         self._going_back.take()
@@ -161,6 +171,7 @@ class Worker:
                 self._capturing.begin(received[0])
             elif self._stop_at_ns is None:
                 self._stop_at_ns = self._clocks.monotonic_ns() + FLUSH_NS
+                self._clipping.stop()
                 log.info("stopping")
 
     def _take_acknowledgements(self) -> None:
@@ -244,6 +255,7 @@ class Worker:
     def _record(self, findings: Findings, picture: Picture | None) -> None:
         for change in findings.changes:
             self._link.outbox.incident(change)
+            self._clipping.incident(change.incident)
             log.info("incident %s: %s", change.incident.id, change.incident.state)
         if findings.stills and picture is not None:
             pixels = self._converter.full(picture.frame, picture.colour)

@@ -70,22 +70,59 @@ def _stored(session: Session, line: Line, evidence: Evidence | None) -> None:
     _put(session, index.EvidenceRow, values)
     for sighting in sightings(line, evidence):
         _put(session, index.SightingRow, sighting)
+    clip_rows(session, line)
     _follow_stills(session, [line.body["incident"]], values["max_confidence"])
+
+
+def clip_rows(session: Session, line: Line) -> None:
+    """The rows of a clip's `stored` line beside that in `evidence`."""
+    body = line.body
+    if body["kind"] != "clip":
+        return
+    span = {key: int(body["clip"][key]) for key in ("frames", "first_pts", "last_pts", "from_at_ns", "to_at_ns")}
+    _put(session, index.ClipRow, {"id": body["id"], "run": body["run"], **span})
+    for incident in body["clip"]["incidents"]:
+        _put(session, index.ClipIncidentRow, {"incident": incident, "clip": body["id"]})
+    session.execute(delete(index.SegmentRow).where(index.SegmentRow.clip == body["id"]))
+
+
+def _segment(session: Session, line: Line, evidence: Evidence | None) -> None:
+    body = line.body
+    told = json.loads(record.canonical(body))  # as the ledger gives it back, so that a row made anew is the same
+    values = {key: body[key] for key in ("clip", "from_byte", "bytes", "path")}
+    _put(session, index.SegmentRow, values | {"body": told})
+
+
+def forget_clips(session: Session, ids: list[str]) -> None:
+    """Removes the rows of clips beside those in `evidence`."""
+    session.execute(delete(index.ClipRow).where(index.ClipRow.id.in_(ids)))
+    session.execute(delete(index.ClipIncidentRow).where(index.ClipIncidentRow.clip.in_(ids)))
+    session.execute(delete(index.SegmentRow).where(index.SegmentRow.clip.in_(ids)))
 
 
 def evidence_values(session: Session, line: Line, evidence: Evidence | None) -> dict[str, Any]:
     """The row of a `stored` line in `evidence`."""
-    body = line.body
+    body, is_clip = line.body, line.body["kind"] == "clip"
     run_seq = session.scalar(select(index.RunRow.run_seq).where(index.RunRow.id == body["run"]))
     return {
         "id": body["id"], "camera": body["camera"], "kind": body["kind"],
         "captured_at_ns": int(body["captured_at_ns"]), "run_seq": run_seq, "pts": int(body["pts"]),
         "incident": body["incident"],
         "max_confidence": max((found.confidence for found in evidence.detections), default=0.0) if evidence else 0.0,
-        "drill": bool(evidence and evidence.drill),
+        "drill": bool(body["clip"]["drill"] if is_clip else evidence and evidence.drill),
         "path": body["path"], "sha256": body["sha256"], "bytes": body["bytes"], "ledger_seq": line.seq,
-        "missing": False, "record": record.to_json(evidence) if evidence else {},
+        "missing": False, "record": _record(line, evidence),
     }  # fmt: skip
+
+
+def _record(line: Line, evidence: Evidence | None) -> dict[str, Any]:
+    """A clip's line holds all that there is to say of it."""
+    body = line.body
+    if body["kind"] == "clip":
+        told = {key: body[key] for key in ("id", "camera", "kind", "run", "incident", "captured_at", "captured_at_ns")}
+        whole: dict[str, Any] = json.loads(record.canonical(told | body["clip"]))
+        return whole
+    return record.to_json(evidence) if evidence else {}
 
 
 def sightings(line: Line, evidence: Evidence | None) -> list[dict[str, Any]]:
@@ -145,6 +182,7 @@ def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
     for some in batches(ids):
         incidents.update(session.scalars(select(row.incident).where(row.id.in_(some)).distinct()))
         session.execute(delete(index.SightingRow).where(index.SightingRow.evidence.in_(some)))
+        forget_clips(session, some)
         session.execute(delete(row).where(row.id.in_(some)).execution_options(synchronize_session=False))
         drop_incidents(session, some)
     _follow_stills(session, incidents, 0.0)
@@ -159,6 +197,7 @@ def drop_incidents(session: Session, ids: list[str]) -> None:
 def _missing(session: Session, line: Line, evidence: Evidence | None) -> None:
     row = index.EvidenceRow
     session.execute(update(row).where(row.id == line.body["id"]).values(missing=True))
+    session.execute(delete(index.SegmentRow).where(index.SegmentRow.clip == line.body["id"]))  # it was open still
 
 
 def _follow_stills(session: Session, incidents: Iterable[str | None], confidence: float) -> None:
@@ -194,13 +233,16 @@ def _put(session: Session, table: type[index.Row], values: dict[str, Any]) -> No
     keys = [column.name for column in inspect(table).primary_key]
     statement = insert(table).values(values)
     changed = {name: statement.excluded[name] for name in values if name not in keys}
-    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+    if changed:
+        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+    else:
+        session.execute(statement.on_conflict_do_nothing())
 
 
 _Applier = Callable[[Session, Line, Evidence | None], None]
 _APPLIERS: dict[str, _Applier] = {
-    "opened": _opened, "closed": _nothing, "settings": _settings, "run": _run, "stored": _stored,
-    "incident": _incident, "analysis": _analysis, "gap": _gap, "coverage": _coverage, "purged": _purged, "missing": _missing,
-    "repaired": _nothing, "head": _nothing,
+    "opened": _opened, "closed": _nothing, "settings": _settings, "run": _run, "stored": _stored, "segment": _segment,
+    "incident": _incident, "analysis": _analysis, "gap": _gap, "coverage": _coverage, "purged": _purged,
+    "missing": _missing, "repaired": _nothing, "head": _nothing,
 }  # fmt: skip
 KINDS = frozenset(_APPLIERS)

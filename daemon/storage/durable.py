@@ -71,6 +71,9 @@ class Disk(Protocol):
     def truncate(self, path: Path, size_bytes: int) -> None:
         """Cuts a file, durably."""
 
+    def protect(self, path: Path) -> None:
+        """Makes a file's mode say that it is never changed again, durably."""
+
     def unlink(self, path: Path) -> None:
         """Removes a file if it is there; durable only after `sync_folder`."""
 
@@ -176,6 +179,11 @@ class RealDisk:
         with _opened(path, os.O_WRONLY) as descriptor:
             os.ftruncate(descriptor, size_bytes)
             os.fdatasync(descriptor)
+
+    def protect(self, path: Path) -> None:
+        with _opened(path, os.O_RDONLY) as descriptor:
+            os.fchmod(descriptor, STILL_MODE)
+            os.fsync(descriptor)
 
     def unlink(self, path: Path) -> None:
         with _mapped(path):

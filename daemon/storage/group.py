@@ -10,6 +10,7 @@ from daemon.domain import Run
 from daemon.origin import record as origin
 from daemon.origin.record import Analysis
 from daemon.storage import bodies
+from daemon.storage.clips import Step
 from daemon.storage.incoming import Connection
 from daemon.storage.store import Entry, Store
 
@@ -24,7 +25,7 @@ class Item:
 
     connection: Connection
     id: str
-    what: Entry | Run | Analysis | None
+    what: Entry | Run | Analysis | Step | None
     """None: known already, and acknowledged with what came before it."""
     bytes: int = 0
 
@@ -51,10 +52,14 @@ class Group:
         known = store.knows([item.id for item in self.items])
         entries: list[Entry] = []
         for item in self.items:
-            if item.what is not None and item.id not in known:
+            if item.what is not None and item.id not in known and not isinstance(item.what, Step):
                 known.add(item.id)
                 entries.append(_entry(item.what, store, entries))
         return entries
+
+    def steps(self) -> list[Step]:
+        """Those of clips, which come once only."""
+        return [item.what for item in self.items if isinstance(item.what, Step)]
 
     def told(self) -> list[Entry]:
         """What was taken in that is an entry already."""

@@ -17,11 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 from daemon import memory
-from daemon.domain import Evidence, GapReason, Incident, IncidentState
+from daemon.domain import ClipCause, ClipClosed, Evidence, GapReason, Incident, IncidentState
 from daemon.errors import MessageError, PeerGone
 from daemon.messages import (
     Ack,
     Analysed,
+    ClipEnded,
+    ClipFragment,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -34,17 +36,20 @@ from daemon.messages import (
 from daemon.origin import record as origin
 from daemon.origin.record import Analysis
 from daemon.storage import record, still
+from daemon.storage.clips import Appended, Span
 from daemon.storage.record import LARGEST
 from daemon.storage.store import Entry, Store
 from daemon.wire import Channel
 
 MOST_STILL_BYTES = 32_000_000
+MOST_FRAGMENT_BYTES = 100_000_000  # one second, or one picture
 MOST_ANALYSIS_BYTES = 200_000
 _IDS_IN_ACK = 1000
 _MOST_PX = 65_535  # a JPEG has no more
 _MOST_IN_RATIO = 2**31 - 1
 
 _CONDITIONS = {"ok", *typing.get_args(GapReason)}
+_CODECS, _CAUSES, _CLOSED = {"h264", "hevc"}, set(typing.get_args(ClipCause)), set(typing.get_args(ClipClosed))
 _STATES = set(typing.get_args(IncidentState))
 
 
@@ -57,6 +62,8 @@ class Connection:
         self.worker: str | None = None
         self.owing = False
         """Something that it sent was not taken, and nothing after it may be: it has to connect and send again."""
+        self.clips: dict[str, int] = {}
+        """Clips that are open on it, and how many bytes of each have come."""
         self._unsent: deque[Message] = deque()
 
     def fileno(self) -> int:
@@ -110,7 +117,10 @@ def check(message: ToRecorder, camera: str | None, descriptors: int) -> None:
         _require(camera is None, "a second hello")
         return
     _require(camera is not None, "a message before the hello")
-    _require(descriptors == isinstance(message, StillTaken), f"{type(message).__name__} with {descriptors} descriptors")
+    _require(
+        descriptors == isinstance(message, StillTaken | ClipFragment),
+        f"{type(message).__name__} with {descriptors} descriptors",
+    )
     match message:
         case RunBegan(run=run):
             _own(run.camera, camera)
@@ -128,6 +138,13 @@ def check(message: ToRecorder, camera: str | None, descriptors: int) -> None:
         case Analysed(analysis=analysis):
             _own(analysis.camera, camera)
             _analysis(analysis)
+        case ClipFragment(clip=clip, incidents=incidents):
+            _own(clip.camera, camera)
+            _ids(message.id, clip.id, clip.run, *incidents)
+            _clip(message)
+        case ClipEnded():
+            _ids(message.id, message.clip)
+            _require(message.closed in _CLOSED, f"a clip closed as {message.closed!r}")
         case Watermark():
             _require(message.condition in _CONDITIONS, f"the condition {message.condition!r}")
             _times(message.at_ns, message.watched_at_ns, message.watched_mono_ns, message.since_at_ns)
@@ -157,6 +174,22 @@ def take_still(store: Store, evidence: Evidence, descriptors: list[int]) -> Entr
     return entry
 
 
+def take_fragment(connection: Connection, message: ClipFragment, descriptors: list[int]) -> Appended | None:
+    """The bytes of a clip, or None where they have come already; takes the descriptor over."""
+    try:
+        with memory.map_sealed(descriptors[0], MOST_FRAGMENT_BYTES) as mapped:
+            data = bytes(mapped)
+    finally:
+        close_all(descriptors)
+    has = connection.clips.get(message.clip.id, 0)
+    if message.from_byte + len(data) <= has:
+        return None
+    _require(message.from_byte == has, f"clip {message.clip.id} goes on at byte {message.from_byte}, behind {has}")
+    connection.clips[message.clip.id] = has + len(data)
+    span = Span(message.frames, message.first_pts, message.last_pts, message.first_at_ns, message.last_at_ns)
+    return Appended(message.clip, has, data, message.incidents, span)
+
+
 def close_all(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
@@ -165,6 +198,17 @@ def close_all(descriptors: Iterable[int]) -> None:
 def _without_detections(evidence: Evidence) -> Evidence:
     """The part of a record that the file has as the message has it: of too many detections the file omits some."""
     return replace(evidence, detections=(), detections_omitted=0)
+
+
+def _clip(message: ClipFragment) -> None:
+    clip = message.clip
+    _require(clip.codec in _CODECS and clip.cause in _CAUSES, f"a clip of {clip.codec!r} because of {clip.cause!r}")
+    _require(0 < clip.width_px <= _MOST_PX and 0 < clip.height_px <= _MOST_PX, "a clip without a picture's size")
+    _require(all(0 < each <= _MOST_IN_RATIO for each in clip.time_base), "a time base that is none")
+    _times(message.from_byte, message.frames, message.first_at_ns, message.last_at_ns)
+    for each in (message.first_pts, message.last_pts, clip.first_dts):
+        _require(abs(each) <= LARGEST, "a PTS of more than 64 bits")
+    _require(message.frames > 0, "a part of a clip without frames")
 
 
 def _incident(incident: Incident) -> None:

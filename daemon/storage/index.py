@@ -98,7 +98,9 @@ class IncidentRow(Row):
 
 
 class EvidenceRow(Row):
-    """One stored still. `record` is the file's XMP record; the columns are redundant with it, to search by."""
+    """One stored still, or clip. `record` is the still's XMP record, or what the clip's line says of it; the columns are
+    redundant with it, to search by.
+    """
 
     __tablename__ = "evidence"
     __table_args__ = (
@@ -130,6 +132,41 @@ class EvidenceRow(Row):
     missing: Mapped[bool] = mapped_column(default=False)
     """The file was gone without a 'purged' line; said in a 'missing' line."""
     record: Mapped[dict[str, Any]]
+
+
+class ClipRow(Row):
+    """What a closed clip holds, beside its row in `evidence` of the same id."""
+
+    __tablename__ = "clips"
+    __table_args__ = (Index("clips_run", "run", "first_pts"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run: Mapped[str]
+    frames: Mapped[int]
+    first_pts: Mapped[int]
+    last_pts: Mapped[int]
+    from_at_ns: Mapped[int]
+    to_at_ns: Mapped[int]
+
+
+class ClipIncidentRow(Row):
+    """Which clips an incident has: a clip can serve several."""
+
+    __tablename__ = "clip_incidents"
+    incident: Mapped[str] = mapped_column(primary_key=True)
+    clip: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class SegmentRow(Row):
+    """What the ledger has attested of a clip that is not closed yet."""
+
+    __tablename__ = "segments"
+    clip: Mapped[str] = mapped_column(primary_key=True)
+    from_byte: Mapped[int] = mapped_column(primary_key=True)
+    bytes: Mapped[int]
+    path: Mapped[str]
+    """Of the clip, once it is closed."""
+    body: Mapped[dict[str, Any]]
+    """The ledger line's body."""
 
 
 class SightingRow(Row):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where a still lies below the store's root, and the body of its `stored` line (docs/formats.md)."""
+"""Where a still or a clip lies below the store's root, and the body of its `stored` line (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from daemon.clock import NS, rfc3339
-from daemon.domain import Evidence
+from daemon.domain import Clip, Evidence
 from daemon.storage.durable import Disk
 
 EVIDENCE, LEDGER = "evidence", "ledger"
 STILL_NAME = re.compile(r"\d{6}\.\d{3}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jpg")
+CLIP_NAME = re.compile(STILL_NAME.pattern.removesuffix("jpg") + "mp4")
 _LEVELS = 4  # <camera>/<YYYY>/<MM>/<DD> below evidence
+
+
+def is_evidence(name: str) -> bool:
+    """Whether a file of this name is, or claims to be, a whole still or clip."""
+    return bool(STILL_NAME.fullmatch(name) or CLIP_NAME.fullmatch(name))
 
 
 def still_path(evidence: Evidence) -> str:
     """Below the root, with forward slashes; UTC of captured_at, milliseconds rounded down."""
-    at_ns = evidence.time.captured_at_ns
+    return f"{_stem(evidence.camera, evidence.id, evidence.time.captured_at_ns)}.jpg"
+
+
+def clip_path(clip: Clip, first_at_ns: int) -> str:
+    """As that of a still of its first frame."""
+    return f"{_stem(clip.camera, clip.id, first_at_ns)}.mp4"
+
+
+def _stem(camera: str, id_: str, at_ns: int) -> str:
     moment = datetime.fromtimestamp(at_ns // NS, UTC)
-    name = f"{moment:%H%M%S}.{at_ns % NS // 1_000_000:03d}-{evidence.id}.jpg"
-    return f"{EVIDENCE}/{evidence.camera}/{moment:%Y/%m/%d}/{name}"
+    name = f"{moment:%H%M%S}.{at_ns % NS // 1_000_000:03d}-{id_}"
+    return f"{EVIDENCE}/{camera}/{moment:%Y/%m/%d}/{name}"
 
 
 def folder_of(path: str) -> str:
-    """The day folder of a still's path."""
+    """The day folder of a still's or clip's path."""
     return path.rpartition("/")[0]
 
 

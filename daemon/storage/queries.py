@@ -27,10 +27,12 @@ from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import (
     AnalysisRow,
     CameraRow,
+    ClipIncidentRow,
     CoverageRow,
     EvidenceRow,
     GapRow,
     IncidentRow,
+    SegmentRow,
     SightingRow,
     reading_engine,
     store_error,
@@ -39,7 +41,8 @@ from daemon.storage.site_events import site_events
 
 MOST_ITEMS = 500
 REFERENCE = "reference"
-UNANALYSED = (REFERENCE, "manual", "sibling")
+CLIP = "clip"
+UNANALYSED = (REFERENCE, "manual", "sibling", CLIP)
 """Kinds of stills that do not tell that their camera was watched."""
 _DAY_NS = 86_400 * NS
 _SILENCE_NS = round(2 * heartbeat.PERIOD_S * NS)  # beyond the limit: one heartbeat that came late
@@ -79,7 +82,7 @@ class Index:
     ) -> Page:
         """Stills; with `label` and `min_confidence` those in which one detection has both. ValueError: a bad cursor.
 
-        Reference stills only where `kind` asks for them: they tell what a camera saw, not that anything was seen.
+        Reference stills and clips only where `kind` asks for them: they tell what a camera saw, not that anything was seen.
         """
         query = evidence_query(camera, from_ns, to_ns, label, min_confidence, incident, kind)
         key = _evidence_key(camera, label, incident)
@@ -95,6 +98,16 @@ class Index:
                 return None
             more = {"path": row.path, "missing": row.missing, "run_seq": row.run_seq, "ledger_seq": row.ledger_seq}
             return _evidence(row) | more | {"record": row.record}
+
+    def clips_of(self, incident: str) -> list[Item]:
+        """An incident's clips in the order of their runs; `closed` is None of one that is still being written."""
+        row, serves = EvidenceRow, ClipIncidentRow
+        closed = select(row).join(serves, serves.clip == row.id).where(serves.incident == incident)
+        with self._session() as session:
+            found = list(session.scalars(closed.order_by(row.run_seq, row.captured_at_ns, row.id)))
+            segments = session.scalars(select(SegmentRow).order_by(SegmentRow.clip, SegmentRow.from_byte))
+            growing = {each.clip: each.body for each in segments if incident in each.body["incidents"]}
+        return [_clip(each) for each in found] + [_growing(body) for body in growing.values()]
 
     def evidence_file(self, id: str) -> Path | None:
         """Where a still's file is, or should be; None when there is no such evidence."""
@@ -237,6 +250,8 @@ def evidence_query(
         wanted.append((row.kind if incident is camera is label is None else _aside(row.kind)) == kind)
     elif incident is None and at_ns is not sighting.captured_at_ns:  # what has either is no reference still
         wanted.append((row.kind if camera is None else _aside(row.kind)) != literal_column(f"'{REFERENCE}'"))
+    if kind is None and label is None:  # nothing was detected in a clip
+        wanted.append(_aside(row.kind) != CLIP)
     query = select(row)
     if label is not None:
         strong = [sighting.label == label, *([] if min_confidence is None else [sighting.confidence >= min_confidence])]
@@ -326,6 +341,8 @@ def _position(cursor: str) -> tuple[int, str]:
 
 def _evidence(row: EvidenceRow) -> Item:
     record = row.record  # empty where the file was gone before its row was made
+    if row.kind == CLIP:
+        return _clip(row)
     return {
         "id": row.id,
         "camera": row.camera,
@@ -344,6 +361,32 @@ def _evidence(row: EvidenceRow) -> Item:
         "incident": row.incident,
         "image": f"/api/v1/evidence/{row.id}/image",
     }
+
+
+def _clip(row: EvidenceRow) -> Item:
+    told = row.record
+    same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "incidents", "run")
+    return {
+        "id": row.id,
+        "camera": row.camera,
+        "captured_at": rfc3339(row.captured_at_ns),
+        "sha256": row.sha256,
+        "bytes": row.bytes,
+        "width": told["width_px"],
+        "height": told["height_px"],
+        "kind": row.kind,
+        "drill": row.drill,
+        "incident": row.incident,
+        "video": f"/api/v1/evidence/{row.id}/video",
+        **{key: told[key] for key in same},
+    }
+
+
+def _growing(body: dict[str, Any]) -> Item:
+    """Of a clip's newest segment."""
+    end = body["from_byte"] + body["bytes"]
+    same = {key: body[key] for key in ("camera", "run", "incidents", "to_at")}
+    return {"id": body["clip"], "kind": CLIP, "bytes": end, "closed": None, **same}
 
 
 def _incident(row: IncidentRow) -> Item:

@@ -25,6 +25,8 @@ from daemon.lifeline import watch
 from daemon.messages import (
     Analysed,
     CamerasChanged,
+    ClipEnded,
+    ClipFragment,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -36,9 +38,10 @@ from daemon.messages import (
     Watermark,
 )
 from daemon.settings import Settings
+from daemon.storage.clips import Ended
 from daemon.storage.group import Group, Item
 from daemon.storage.heartbeat import PERIOD_S
-from daemon.storage.incoming import Connection, acknowledgements, close_all, take_still
+from daemon.storage.incoming import Connection, acknowledgements, close_all, take_fragment, take_still
 from daemon.storage.retention import Retention
 from daemon.storage.store import Entry, Store
 from daemon.storage.storing import Storing
@@ -62,6 +65,8 @@ class Recorder:
         self._retention = Retention(settings.storage, clocks)
         self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._retention, self._cameras_changed)
         self._unsaid = [_settings(settings.sha256(), enabled)]
+        self._left: list[Ended] = []
+        """Clips whose connection has ended."""
         self._connections: set[Connection] = set()
         self._current: dict[str, Connection] = {}
         self._told_state = ""
@@ -167,7 +172,7 @@ class Recorder:
     def _item(
         self,
         connection: Connection,
-        message: RunBegan | StillTaken | IncidentChanged | Analysed,
+        message: RunBegan | StillTaken | IncidentChanged | Analysed | ClipFragment | ClipEnded,
         descriptors: list[int],
         store: Store,
     ) -> Item:
@@ -180,28 +185,43 @@ class Recorder:
                 return Item(connection, evidence.id, entry, entry.body["bytes"])
             case IncidentChanged():
                 return Item(connection, message.id, self._watching.incident(message.incident))
+            case ClipFragment():
+                appended = take_fragment(connection, message, descriptors)
+                return Item(connection, message.id, appended, len(appended.data) if appended else 0)
+            case ClipEnded(clip=clip, closed=closed):
+                is_open = connection.clips.pop(clip, None) is not None
+                return Item(connection, message.id, Ended(clip, closed) if is_open else None)
             case Analysed(analysis=analysis):
                 return Item(connection, analysis.id, analysis)
 
     def _store(self, group: Group) -> None:
         def step(store: Store) -> None:
-            entries = [*self._unsaid, *group.entries(store), *owed]
-            if entries:
-                store.commit(entries)
+            entries, steps = [*self._unsaid, *group.entries(store), *owed], [*self._left, *group.steps()]
+            if entries or steps:
+                store.commit(entries, steps)
                 self._supervisor.stored(entries)
 
         owed = self._watching.owed()
-        if not (group.items or owed or self._unsaid):
+        if not (group.items or owed or self._unsaid or self._left):
             return
         if durable := self._storing.usable is not None and self._storing.attempt(step):
-            self._unsaid = []
+            self._unsaid, self._left = [], []
             self._watching.settled(owed)
         else:
+            self._forget_clips()
             self._watching.failed(group.told())
         for connection, ids in group.by_connection():
             if durable:
                 self._send(connection, *acknowledgements(ids))
             connection.owing |= not durable
+
+    def _forget_clips(self) -> None:
+        """A store that failed has let go of the clips that it wrote: their workers have to begin others."""
+        if self._storing.store is None:
+            self._left = []
+            for connection in self._connections:
+                connection.owing |= bool(connection.clips)
+                connection.clips.clear()
 
     # ---- connections
 
@@ -248,6 +268,7 @@ class Recorder:
         """Ends a connection from our side: its worker connects again and sends what was not acknowledged."""
         if connection not in self._connections:
             return
+        self._left += [Ended(clip, "worker") for clip in connection.clips]
         self._connections.discard(connection)
         self._selector.unregister(connection)
         connection.channel.close()

@@ -14,18 +14,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from daemon.domain import Evidence
 from daemon.errors import StoreError
-from daemon.storage import mark, still
+from daemon.storage import closing, mark, still
 from daemon.storage.apply import KINDS, apply, batches
+from daemon.storage.clips import OPEN
 from daemon.storage.durable import Disk, make_folders, read
-from daemon.storage.index import EvidenceRow
+from daemon.storage.index import EvidenceRow, SegmentRow
 from daemon.storage.ledger import ChainBreak, Head, Ledger, Line, files, follow, last_line_hash
 from daemon.storage.mark import Mark
-from daemon.storage.paths import LEDGER, STILL_NAME, day_folders, folder_of, still_path, stored_body
+from daemon.storage.paths import CLIP_NAME, LEDGER, STILL_NAME, day_folders, folder_of, still_path, stored_body
 
 PORTION = 1000  # lines of one transaction: a kill goes on there, and memory stays small
 Bodies = list[tuple[str, dict[str, Any]]]
@@ -45,9 +46,11 @@ class Recovery:
     completed: list[str] = field(default_factory=list)
     """Ids of stills that had no line."""
     broken: list[str] = field(default_factory=list)
-    """Paths of stills without line that were removed because they were not whole."""
+    """Paths of files without line that were removed because they were not whole."""
     missing: list[str] = field(default_factory=list)
     """Ids of stills whose file was gone."""
+    closed: list[str] = field(default_factory=list)
+    """Ids of clips that a kill had left open."""
 
 
 def recover(
@@ -177,7 +180,8 @@ class _Recoverer:
             if line.body["id"] in purged:
                 self._unlink([line.body["path"]])
                 return
-            evidence = self._record_of(line.body["path"])
+            if line.body["kind"] != "clip":
+                evidence = self._record_of(line.body["path"])
         elif line.kind == "purged":
             self._unlink(_paths_of(session, line.body["ids"]))
         apply(session, line, evidence)
@@ -211,9 +215,12 @@ class _Recoverer:
         self._done.cut_bytes = sum(map(len, tail.cut.values()))
         self._remove_parts("")
         records: dict[str, Evidence] = {}
+        folders = list(folders)
+        closed, cut_lines = self._close_clips(ledger, folders, at_ns)
+        bodies += closed
         for folder in folders:
             bodies += self._look_into(folder, records)
-        lines = ledger.append(at_ns, bodies) if bodies else []
+        lines = [*cut_lines, *(ledger.append(at_ns, bodies) if bodies else [])]
         for name in tail.cut:
             self._disk.truncate(self._ledger_folder / name, ledger.sizes[name])
         self._unlink(self._done.broken)
@@ -225,10 +232,61 @@ class _Recoverer:
             mark.use_folders(session, ())
             mark.end_rebuilding(session)
 
+    def _close_clips(self, ledger: Ledger, folders: Iterable[str], at_ns: int) -> tuple[Bodies, list[Line]]:
+        """What is to be said of clips that are whole now, and the lines that say what was cut off them."""
+        found = [each for folder in folders for each in self._clips_without_line(folder)]
+        tails: Bodies = [
+            ("repaired", body)
+            for each in found
+            if (body := closing.tail_body(self._disk, self._root, each)) is not None
+        ]
+        lines = ledger.append(at_ns, tails) if tails else []  # before it is cut: what was there is told in any case
+        bodies: Bodies = []
+        for each in found:
+            if not each.end:
+                self._done.broken.append(each.now_at)
+                continue
+            body = closing.close(self._disk, self._root, each)
+            self._done.closed.append(body["id"])
+            repaired = {"what": "closed_clip", "id": body["id"], "path": each.path}
+            bodies += [("stored", body), ("repaired", repaired)]
+        return bodies + self._vanished(), lines
+
+    def _clips_without_line(self, folder: str) -> Iterator[closing.Found]:
+        rows, names = self._rows_of(folder), self._disk.names(self._root / folder) or []
+        for name in names:
+            path = f"{folder}/{name.removesuffix(OPEN)}"
+            if not CLIP_NAME.fullmatch(name.removesuffix(OPEN)):
+                continue
+            if name.endswith(OPEN) and name.removesuffix(OPEN) in names:  # a power failure in the midst of renaming
+                self._unlink([f"{folder}/{name}"])
+            elif path not in rows:
+                attested = self._attested(path)
+                yield closing.survey(self._disk, self._root, path, attested, is_open=name.endswith(OPEN))
+
+    def _attested(self, path: str) -> int:
+        """How many bytes of an open clip the ledger attests."""
+        row = SegmentRow
+        with Session(self._connection) as session:
+            return session.scalar(select(func.max(row.from_byte + row.bytes)).where(row.path == path)) or 0
+
+    def _vanished(self) -> Bodies:
+        """Clips of which a part is attested, and that are not there."""
+        row = SegmentRow
+        with Session(self._connection) as session:
+            attested = session.execute(select(row.clip, row.path).distinct().order_by(row.clip)).all()
+        gone: Bodies = []
+        for id_, path in attested:
+            if all(self._disk.size_bytes(self._root / each) is None for each in (path, path + OPEN)):
+                gone.append(("missing", {"id": id_, "path": path}))
+                self._done.missing.append(id_)
+        return gone
+
     def _look_into(self, folder: str, records: dict[str, Evidence]) -> Bodies:
         there = self._remove_parts(folder)
         rows = self._rows_of(folder)
         stills = {f"{folder}/{name}" for name in there if STILL_NAME.fullmatch(name)}
+        clips = {f"{folder}/{name}" for name in there if CLIP_NAME.fullmatch(name)}
         without_line = sorted(stills - rows.keys())
         bodies: Bodies = []
         for path in without_line:
@@ -237,7 +295,7 @@ class _Recoverer:
             make_folders(self._disk, self._root / folder, self._root)
             self._disk.sync_folder(self._root / folder)
         for path, (id_, missing) in sorted(rows.items()):
-            if path not in stills and not missing:
+            if path not in stills | clips and not missing:
                 bodies.append(("missing", {"id": id_, "path": path}))
                 self._done.missing.append(id_)
         return bodies

@@ -19,7 +19,10 @@ from daemon.storage import index
 from daemon.storage.working_set import WorkingSet, digest_of
 
 _FEW = 500
-_PLAIN = (index.CameraRow, index.RunRow, index.GapRow, index.CoverageRow, index.IncidentRow, index.AnalysisRow)
+_PLAIN = (
+    index.CameraRow, index.RunRow, index.GapRow, index.CoverageRow, index.IncidentRow, index.AnalysisRow,
+    index.ClipRow, index.ClipIncidentRow, index.SegmentRow,
+)  # fmt: skip
 _OF_STILLS = {"evidence_count", "max_confidence"}  # columns of an incident that its lines alone do not tell
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing
 from typing import Any
 
-from daemon.domain import MAX_DETECTIONS, Damage, GapReason, IncidentState, PurgeReason
+from daemon.domain import MAX_DETECTIONS, ClipCause, ClipClosed, Damage, GapReason, IncidentState, PurgeReason
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +28,7 @@ _AT: Schema = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\
 _CAMERA: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
 _PATH: Schema = {
     "type": "string",
-    "pattern": r"^evidence/[a-z0-9][a-z0-9_-]{0,62}/\d{4}/\d\d/\d\d/\d{6}\.\d{3}-[0-9a-f-]{36}\.jpg$",
+    "pattern": r"^evidence/[a-z0-9][a-z0-9_-]{0,62}/\d{4}/\d\d/\d\d/\d{6}\.\d{3}-[0-9a-f-]{36}\.(jpg|mp4)$",
 }
 
 
@@ -90,6 +90,28 @@ RECORD: Schema = _object(
     version=_TEXT,
 ) | {"$schema": DIALECT, "title": "The record of a still"}
 
+_SPAN: dict[str, Schema] = {
+    "frames": _COUNT,
+    "first_pts": _DECIMAL,
+    "last_pts": _DECIMAL,
+    **_moment("from"),
+    **_moment("to"),
+}
+
+_CLIP = _object(
+    incidents=_list(_UUID),
+    **_SPAN,
+    codec={"enum": ["h264", "hevc"]},
+    width_px=_COUNT,
+    height_px=_COUNT,
+    time_base=_tuple(_COUNT, 2),
+    first_dts=_DECIMAL,
+    cause=_one_of(ClipCause),
+    closed=_one_of(ClipClosed),
+    drill=_FLAG,
+    version=_TEXT,
+)
+
 BODIES: dict[str, Schema] = {
     "opened": _object(store=_UUID, version=_TEXT, cameras=_list(_CAMERA), boot=_TEXT, sqlite=_TEXT),
     "closed": _object(why={"enum": ["stop", "fault"]}),
@@ -117,6 +139,18 @@ BODIES: dict[str, Schema] = {
         pts=_DECIMAL,
         kind=_TEXT,
         incident=_or_null(_UUID),
+        at_times={"clip": _CLIP},
+    ),
+    "segment": _object(
+        clip=_UUID,
+        path=_PATH,
+        camera=_CAMERA,
+        run=_UUID,
+        from_byte=_COUNT,
+        bytes=_COUNT,
+        sha256=_SHA256,
+        incidents=_list(_UUID),
+        **_SPAN,
     ),
     "incident": _object(
         id=_UUID,
@@ -200,6 +234,9 @@ BODIES: dict[str, Schema] = {
             _object(what={"const": "ledger_tail"}, bytes=_COUNT, sha256=_SHA256, file=_TEXT),
             _object(what={"const": "broken_still"}, path=_TEXT, sha256=_SHA256, bytes=_COUNT),
             _object(what={"const": "completed_still"}, id=_UUID, path=_PATH),
+            _object(what={"const": "clip_tail"}, path=_PATH, sha256=_SHA256, bytes=_COUNT),
+            _object(what={"const": "broken_clip"}, path=_PATH, sha256=_SHA256, bytes=_COUNT),
+            _object(what={"const": "closed_clip"}, id=_UUID, path=_PATH),
         ]
     },
     "head": _object(of_seq={"type": "integer", "minimum": 1}, of_hash=_SHA256),

@@ -28,6 +28,7 @@ from daemon.storage import disk as disks
 from daemon.storage import index, mark, room, still
 from daemon.storage import purge as purging
 from daemon.storage.apply import KINDS, apply, batches
+from daemon.storage.clips import OpenClips, Step
 from daemon.storage.durable import Disk, Lock, RealDisk, make_folders, part_of
 from daemon.storage.held import Held
 from daemon.storage.ledger import Line
@@ -65,6 +66,7 @@ class Store:
         self.root, self.state_dir = disks.root_of(settings), disks.state_dir_of(settings)
         self.disk = disk
         self._settings, self._clocks, self._lock = settings, clocks, lock
+        self._clips = OpenClips(disk, self.root)
         self.purged: Counter[PurgeReason] = Counter()
         """Stills removed since it was opened."""
         self._failure: StoreError | None = None
@@ -140,27 +142,36 @@ class Store:
             raise ValueError(f"the JPEG holds the record of {filed.id}, not of {evidence.id}")
         return Entry("stored", stored_body(filed, hashlib.sha256(jpeg).hexdigest(), len(jpeg)), filed, jpeg)
 
-    def commit(self, entries: Sequence[Entry]) -> None:
+    def commit(self, entries: Sequence[Entry], steps: Sequence[Step] = ()) -> None:
         """Stores a group: files, folders, lines, rows, each durable before the next. Durable when it returns.
+
+        `steps` are those of clips.
 
         StoreError `full` below the reserve, with nothing written and the store usable. Any other StoreError leaves it
         refusing everything until it is opened again.
         """
-        if not entries:
+        if not entries and not steps:
             return
         self._refuse_unusable()
         self._refuse_wrong(entries)
         self._refuse_full()
         with self._writing():
-            self._write_stills([entry for entry in entries if entry.jpeg is not None])
-            self._write_lines(entries)
+            entries = [*entries, *self._write_files(entries, steps)]
+            if entries:
+                self._write_lines(entries)
         for entry in entries:
             if entry.kind == "stored":
                 self.held.add(entry.body["camera"], entry.body["bytes"])
 
-    def _write_stills(self, entries: Sequence[Entry]) -> None:
-        folders = sorted({folder_of(entry.body["path"]) for entry in entries})
-        self._use_folders(folders)
+    def _write_files(self, entries: Sequence[Entry], steps: Sequence[Step]) -> list[Entry]:
+        """Of stills and clips; what is to be said of the latter."""
+        stills = [entry for entry in entries if entry.jpeg is not None]
+        folders = sorted({folder_of(entry.body["path"]) for entry in stills})
+        self._use_folders(sorted({*folders, *self._clips.folders(steps)}))
+        self._write_stills(stills, folders)
+        return [Entry(kind, body) for kind, body in self._clips.write(steps)]
+
+    def _write_stills(self, entries: Sequence[Entry], folders: Sequence[str]) -> None:
         for entry in entries:
             target = self.root / entry.body["path"]
             assert entry.jpeg is not None
@@ -411,7 +422,11 @@ class Store:
         try:
             if self._failure is None:
                 with self._writing():
-                    (line,) = self._write_lines([Entry("closed", {"why": why})])
+                    ends = [
+                        Entry(*line)
+                        for line in self._clips.write(self._clips.end_all("stop" if why == "stop" else "worker"))
+                    ]
+                    *_, line = self._write_lines([*ends, Entry("closed", {"why": why})])
                     self._write_lines([Entry("head", {"of_seq": line.seq, "of_hash": line.hash})])
         finally:
             self._release()

@@ -126,7 +126,8 @@ def in_words(recovery: Recovery) -> str:
         (recovery.parts_removed, "half-written files removed"),
         (recovery.unlinked, "files of a purge under way removed"),
         (len(recovery.completed), "stills without a line completed"),
-        (len(recovery.broken), "broken stills removed"),
+        (len(recovery.closed), "clips closed"),
+        (len(recovery.broken), "broken stills or clips removed"),
         (len(recovery.missing), "stills missing"),
     ]
     return ", ".join(f"{count} {what}" for count, what in done if count)

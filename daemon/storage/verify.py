@@ -20,13 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from daemon.errors import StoreError
+from daemon.storage import clip_check, mark, still
 from daemon.storage import disk as disks
-from daemon.storage import mark, still
 from daemon.storage.apply import KINDS
+from daemon.storage.clips import OPEN
 from daemon.storage.durable import Disk, RealDisk, read
 from daemon.storage.ledger import ChainBreak, Head, files, follow
 from daemon.storage.mark import Mark
-from daemon.storage.paths import EVIDENCE, LEDGER, STILL_NAME
+from daemon.storage.paths import EVIDENCE, LEDGER, is_evidence
 from daemon.storage.rows import compare, read_only_index
 from daemon.storage.working_set import ABSENT, Still, WorkingSet
 
@@ -126,6 +127,7 @@ class _Verifier:
         try:
             self._check_ledger()
             self._check_stills()
+            self._check_open_clips()
             strays = list(self._strays())
             self._check_rows(strays)
         except _Stop:
@@ -218,6 +220,8 @@ class _Verifier:
 
     def _fault_of(self, each: Still) -> str | None:
         body = each.line.body
+        if body["kind"] == "clip":
+            return self._fault_of_clip(each)
         try:
             contents = read(self._disk, self._root / body["path"])
         except FileNotFoundError:
@@ -234,6 +238,35 @@ class _Verifier:
         except ValueError as error:
             return f"holds no record: {error}"
         return None
+
+    def _fault_of_clip(self, each: Still) -> str | None:
+        body = each.line.body
+        try:
+            found = clip_check.check(self._disk, self._root / body["path"], self._work.segments(body["id"]))
+        except FileNotFoundError:
+            return ABSENT
+        except StoreError as error:
+            return f"cannot be read: {error}"
+        self._bytes += found.bytes
+        if (found.bytes, found.sha256) != (body["bytes"], body["sha256"]):
+            is_, was = f"{found.bytes} bytes with SHA-256 {found.sha256}", f"{body['bytes']} with {body['sha256']}"
+            return f"was changed: it has {is_}, not {was}{found.where}"
+        self._work.set_good(each, None)
+        return None
+
+    def _check_open_clips(self) -> None:
+        """Those that are written now, or that a kill has left: what is attested of them has to be there."""
+        for id_, path in self._work.open_clips():
+            for place in (path + OPEN, path):  # it can have been closed just now
+                try:
+                    found = clip_check.check(self._disk, self._root / place, self._work.segments(id_))
+                except FileNotFoundError:
+                    continue
+                if found.where:
+                    self._find(place, f"was changed{found.where}")
+                break
+            else:
+                self._find(path + OPEN, "is not there, and a line attests a part of it")
 
     def _strays(self) -> Iterator[str]:
         """Files below evidence that no line names."""
@@ -288,7 +321,7 @@ class _Verifier:
         in_use = self._mark.folders if self._mark else frozenset()
         for path in strays:
             folder, _, name = path.rpartition("/")
-            if folder in in_use and (name.endswith(".part") or STILL_NAME.fullmatch(name)):
+            if folder in in_use and (name.endswith((".part", OPEN)) or is_evidence(name)):
                 what = "it is being written" if self._writer_runs else "the next start looks at it"
                 self._notes.append(f"{path} has no line yet; {what}")
             else:

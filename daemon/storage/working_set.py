@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from daemon.domain import Evidence
-from daemon.storage.apply import apply, batches, drop_incidents, evidence_values, sightings
+from daemon.storage.apply import apply, batches, clip_rows, drop_incidents, evidence_values, forget_clips, sightings
 from daemon.storage.index import Row
 from daemon.storage.ledger import Line
 
@@ -30,6 +30,9 @@ _STILLS = """CREATE TABLE stills (
     digest TEXT,                         -- of the row that line and file make; null where the file was not read
     fault TEXT,                          -- what is wrong with the file
     has_row INTEGER NOT NULL DEFAULT 0
+)"""
+_SEGMENTS = """CREATE TABLE segments_told (
+    clip TEXT, from_byte INTEGER, bytes INTEGER, sha256 TEXT, file TEXT, number INTEGER, PRIMARY KEY (clip, from_byte)
 )"""
 _FEW = 500
 
@@ -49,6 +52,21 @@ class Still:
         return f"ledger/{self.line.file} {number}"
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one line attests of a clip."""
+
+    from_byte: int
+    bytes: int
+    sha256: str
+    file: str
+    number: int
+
+    @property
+    def place(self) -> str:
+        return f"ledger/{self.file} line {self.number}"
+
+
 class WorkingSet:
     """The temporary database."""
 
@@ -60,6 +78,7 @@ class WorkingSet:
         self.session = Session(self._connection)
         self._run(_STILLS)
         self._run("CREATE UNIQUE INDEX stills_path ON stills (path)")
+        self._run(_SEGMENTS)
         self._run("CREATE INDEX stills_seq ON stills (seq)")
 
     def close(self) -> None:
@@ -75,10 +94,16 @@ class WorkingSet:
             self._run_many("DELETE FROM stills WHERE id = ?", [(each,) for each in line.body["ids"]])
             for some in batches(line.body["ids"]):
                 drop_incidents(self.session, some)
+                forget_clips(self.session, some)
         elif line.kind == "missing":
             self._run("UPDATE stills SET missing = 1 WHERE id = ?", (line.body["id"],))
+            apply(self.session, line)
         else:
             apply(self.session, line)
+            if line.kind == "segment":
+                body = line.body
+                values = (body["clip"], body["from_byte"], body["bytes"], body["sha256"], line.file, line.number)
+                self._run("INSERT OR REPLACE INTO segments_told VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _add_still(self, line: Line) -> None:
         body = line.body
@@ -88,6 +113,16 @@ class WorkingSet:
         values = (body["id"], body["path"], line.seq, line.file, line.number, json.dumps(body), body["incident"])
         names = "id, path, seq, file, number, body, incident"
         self._run(f"INSERT INTO stills ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        clip_rows(self.session, line)
+
+    def segments(self, clip: str) -> list[Segment]:
+        """What lines have attested of a clip, from its beginning on."""
+        query = "SELECT from_byte, bytes, sha256, file, number FROM segments_told WHERE clip = ? ORDER BY from_byte"
+        return [Segment(*row) for row in self._run(query, (clip,))]
+
+    def open_clips(self) -> list[tuple[str, str]]:
+        """(id, path when closed) of clips that lines attest and none has closed."""
+        return [tuple(row) for row in self._run("SELECT DISTINCT clip, path FROM segments ORDER BY clip").all()]
 
     def count(self) -> tuple[int, int]:
         """(stills, of these said to be missing)."""
@@ -124,7 +159,7 @@ class WorkingSet:
     def set_fault(self, still: Still, fault: str) -> None:
         self._run("UPDATE stills SET fault = ? WHERE id = ?", (fault, still.line.body["id"]))
 
-    def set_good(self, still: Still, evidence: Evidence) -> None:
+    def set_good(self, still: Still, evidence: Evidence | None) -> None:
         """The file is as the line says: keeps what its row has to be."""
         digest = digest_of(evidence_values(self.session, still.line, evidence), sightings(still.line, evidence))
         self._run("UPDATE stills SET digest = ? WHERE id = ?", (digest, still.line.body["id"]))

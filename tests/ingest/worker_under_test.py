@@ -26,6 +26,8 @@ from daemon.memory import map_sealed, map_shared
 from daemon.messages import (
     Ack,
     Analysed,
+    ClipEnded,
+    ClipFragment,
     DetectorHello,
     FrameDone,
     FrameWaiting,
@@ -72,10 +74,14 @@ class Got:
     incidents: list[IncidentChanged] = field(default_factory=list)
     stills: list[tuple[Evidence, bytes]] = field(default_factory=list)
     analyses: list[Analysis] = field(default_factory=list)
+    clips: dict[str, bytes] = field(default_factory=dict)
+    """Clip → its bytes so far."""
+    parts: list[ClipFragment] = field(default_factory=list)
+    clips_ended: list[ClipEnded] = field(default_factory=list)
     watermarks: list[Watermark] = field(default_factory=list)
     dropped: list[StillsDropped] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
-    """Ids of all records as they came, those sent again included."""
+    """Ids of all records but clips' as they came, those sent again included."""
 
 
 class FakeRecorder:
@@ -115,10 +121,18 @@ class FakeRecorder:
         while self.channel is not None and (received := self.channel.receive()) is not None:
             message, descriptors = received
             for each in descriptors:
-                with map_sealed(each, 1 << 24) as jpeg:
-                    self._got.stills.append((message.evidence, bytes(jpeg)))
+                with map_sealed(each, 1 << 24) as content:
+                    self._take(message, bytes(content))
                 os.close(each)
             self._note(message)
+
+    def _take(self, message: StillTaken | ClipFragment, content: bytes) -> None:
+        if isinstance(message, StillTaken):
+            self._got.stills.append((message.evidence, content))
+            return
+        before = self._got.clips.get(message.clip.id, b"")
+        assert message.from_byte == len(before), "a clip has no holes"
+        self._got.clips[message.clip.id] = before + content
 
     def _note(self, message: Any) -> None:
         got, ids = self._got, ()
@@ -136,12 +150,19 @@ class FakeRecorder:
             case IncidentChanged():
                 got.incidents.append(message)
                 ids = (message.id,)
+            case ClipFragment():
+                got.parts.append(message)
+                ids = (message.id,)
+            case ClipEnded():
+                got.clips_ended.append(message)
+                ids = (message.id,)
             case StillTaken():
                 ids = (message.evidence.id,)
             case Analysed():
                 got.analyses.append(message.analysis)
                 ids = (message.analysis.id,)
-        got.order.extend(ids)
+        if not isinstance(message, ClipFragment | ClipEnded):
+            got.order.extend(ids)
         if ids and self.acknowledges and self.channel is not None:
             self.channel.send(Ack(ids=ids))
 

@@ -35,6 +35,8 @@ class Folder:
 
     durable: dict[str, File | Folder] = field(default_factory=dict)
     current: dict[str, File | Folder] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """New name → durable old one, of what was renamed and not synced: renaming is atomic, so one of both is there."""
 
 
 class ModelLock:
@@ -74,7 +76,7 @@ class ModelDisk:
     def sync_folder(self, path: Path) -> None:
         self.step()
         folder = self._folder(path)
-        folder.durable = dict(folder.current)
+        folder.durable, folder.moved = dict(folder.current), {}
 
     def write_new(self, path: Path, data: bytes | memoryview, mode: int = 0) -> None:
         self.step()
@@ -88,8 +90,10 @@ class ModelDisk:
     def rename(self, source: Path, target: Path) -> None:
         self.step()
         assert source.parent == target.parent
-        names = self._folder(source.parent).current
-        names[target.name] = names.pop(source.name)
+        folder = self._folder(source.parent)
+        folder.current[target.name] = folder.current.pop(source.name)
+        if source.name in folder.durable:
+            folder.moved[target.name] = source.name
 
     def write_at(self, path: Path, offset: int, data: bytes) -> None:
         self.step()
@@ -106,6 +110,10 @@ class ModelDisk:
         file.current = file.current[:size_bytes]
         self.step()
         file.durable = file.current
+
+    def protect(self, path: Path) -> None:
+        self.step()
+        self._file(path)
 
     def unlink(self, path: Path) -> None:
         self.step()
@@ -216,6 +224,7 @@ def _open_questions(folder: Folder) -> list[str]:
 
 def _settle(folder: Folder, answers: Iterator[int], source: random.Random) -> Folder:
     names: dict[str, File | Folder] = {}
+    befores: dict[str, File | Folder] = {}
     for name in _all_names(folder):
         before, now = folder.durable.get(name), folder.current.get(name)
         chosen = now if before is now or next(answers) != LOST else before
@@ -228,6 +237,11 @@ def _settle(folder: Folder, answers: Iterator[int], source: random.Random) -> Fo
                 settled[id(node)] = File(contents, contents)
         if chosen is not None:
             names[name] = settled[id(chosen)]
+        if name in folder.durable:
+            befores[name] = settled[id(folder.durable[name])]
+    for target, source_name in folder.moved.items():
+        if target not in names and source_name not in names:
+            names[source_name] = befores[source_name]
     return Folder(dict(names), dict(names))
 
 
@@ -261,7 +275,7 @@ def _copy(folder: Folder, copies: dict[int, File | Folder] | None = None) -> Fol
         return copies[id(node)]
 
     durable, current = ({name: of(node) for name, node in names.items()} for names in (folder.durable, folder.current))
-    return Folder(durable, current)
+    return Folder(durable, current, dict(folder.moved))
 
 
 def _walk(folder: Folder, path: str) -> Iterator[tuple[str, bytes]]:

@@ -30,6 +30,8 @@ from daemon.memory import sealed
 from daemon.messages import (
     Ack,
     Answer,
+    ClipEnded,
+    ClipFragment,
     Command,
     FromRecorderControl,
     IncidentChanged,
@@ -45,6 +47,7 @@ from daemon.messages import (
 )
 from daemon.settings import Settings
 from daemon.storage import still
+from tests.storage.store_kit import ClipWriter
 
 MODEL = ModelInfo("ab" * 32, "firewitness-11n", "openvino", 640)
 PATIENCE_S = 30.0
@@ -282,8 +285,8 @@ class Worker:
                 self.states.append(message.disk)
             elif isinstance(message, Ack):
                 for id_ in message.ids:
-                    _, jpeg = self.unacknowledged.pop(id_, (None, None))
-                    if jpeg is not None:
+                    said, jpeg = self.unacknowledged.pop(id_, (None, None))
+                    if isinstance(said, StillTaken) and jpeg is not None:
                         self.acknowledged[id_] = hashlib.sha256(jpeg).hexdigest()
 
     def pump(self) -> None:
@@ -349,6 +352,20 @@ class Worker:
         evidence = self.evidence(**changes)
         self._keep(evidence.id, StillTaken(evidence=evidence), self.jpeg(evidence))
         return evidence
+
+    def film(self, writer: ClipWriter, seconds: int, closed: str = "") -> None:
+        """Parts of a clip, and its end where that is given."""
+        for _ in range(seconds):
+            step, id_ = writer.next(), new_id()
+            message = ClipFragment(
+                id=id_, clip=step.clip, from_byte=step.from_byte, incidents=step.incidents, frames=step.span.frames,
+                first_pts=step.span.first_pts, last_pts=step.span.last_pts, first_at_ns=step.span.first_at_ns,
+                last_at_ns=step.span.last_at_ns,
+            )  # fmt: skip
+            self._keep(id_, message, step.data)
+        if closed:
+            id_ = new_id()
+            self._keep(id_, ClipEnded(id=id_, clip=writer.clip.id, closed=closed))
 
     def incident(self, state: str, **changes: Any) -> Incident:
         now_ns = time.time_ns()

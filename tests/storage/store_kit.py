@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from daemon.clips.mp4 import Sample, fragment, header
 from daemon.clock import NS, Synchronisation, rfc3339
-from daemon.domain import Detection, Evidence, FrameTime, ModelInfo
+from daemon.domain import Clip, Detection, Evidence, FrameTime, ModelInfo
 from daemon.settings import StorageSettings
 from daemon.storage import still
+from daemon.storage.clips import Appended, Span
 from daemon.storage.durable import Disk
 from daemon.storage.store import Entry, Store
 
@@ -129,6 +131,41 @@ def incident_entry(state: str, at_ns: int = BEGIN_NS, incident: str = INCIDENT) 
         "reason": "",
     }  # fmt: skip
     return Entry("incident", body)
+
+
+def clip_of(number: int, *, camera: str = "hall", run: str = RUN, **more: Any) -> Clip:
+    """A clip of a 320 × 240 H.264 stream."""
+    given: dict[str, Any] = {
+        "id": numbered(number), "camera": camera, "run": run, "time_base": (1, 90000), "codec": "h264",
+        "width_px": 320, "height_px": 240, "first_dts": 0, "cause": "confirmed", "version": "0.1.0",
+    }  # fmt: skip
+    return Clip(**(given | more))
+
+
+class ClipWriter:
+    """The bytes of a clip as its worker makes them: `next()` is a fragment of a second, of two frames."""
+
+    SETS = bytes.fromhex("00000001 6742c00d d902829d a4c0 00000001 68ca8cb2")
+
+    def __init__(self, clip: Clip, at_ns: int, incidents: tuple[str, ...] = (INCIDENT,)) -> None:
+        self.clip, self.incidents, self.content = clip, incidents, b""
+        self._at_ns, self._number = at_ns, 0
+
+    def next(self, size_bytes: int = 40) -> Appended:
+        """What comes next."""
+        pts, at_ns = 90_000 * self._number, self._at_ns + NS * self._number
+        unit = b"\x00\x00\x00\x01\x65" + bytes(1 + (self._number + place) % 250 for place in range(size_bytes))
+        samples = [Sample(unit, pts + 45_000 * half, pts + 45_000 * half, 45_000, not half, False, at_ns + half * NS // 2)
+                   for half in (0, 1)]  # fmt: skip
+        self._number += 1
+        head = header(self.clip, (self.SETS,)) if self._number == 1 else b""
+        data = fragment(
+            self.clip, self._number, samples, FrameTime(at_ns, 0.05, 0.03, True, False), self.incidents, head
+        )
+        span = Span(2, pts, pts + 45_000, at_ns, at_ns + NS // 2)
+        step = Appended(self.clip, len(self.content), data, self.incidents, span)
+        self.content += data
+        return step
 
 
 def gap_entry(number: int, from_ns: int, to_ns: int | None) -> Entry:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import random
 import shutil
 import tempfile
@@ -21,7 +22,9 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
 
+from daemon.clips.reading import fragments, read_head
 from daemon.storage import index, rows, working_set
+from daemon.storage.clips import Ended
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.store import Entry, Store
 from daemon.storage.verify import verify
@@ -31,7 +34,9 @@ from tests.storage.store_kit import (
     DAY_NS,
     HOUR_NS,
     INCIDENT,
+    ClipWriter,
     FakeClocks,
+    clip_of,
     coverage_entry,
     evidence_of,
     gap_entry,
@@ -54,6 +59,8 @@ class Scene:
     clocks: FakeClocks = field(default_factory=FakeClocks)
     acked: dict[str, bytes] = field(default_factory=dict)
     acked_ledger: dict[str, bytes] = field(default_factory=dict)
+    acked_clips: dict[str, bytes] = field(default_factory=dict)
+    """Clip → what was acknowledged of it."""
     may_go: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
 
@@ -61,7 +68,8 @@ class Scene:
         """The same life as it goes on from another disk."""
         clocks = FakeClocks(self.clocks.wall, self.clocks.boot)
         return Scene(
-            self.folder, disk, clocks, dict(self.acked), self.acked_ledger, set(self.may_go), set(self.gone)
+            self.folder, disk, clocks, dict(self.acked), self.acked_ledger, dict(self.acked_clips), set(self.may_go),
+            set(self.gone),
         )  # fmt: skip
 
     @property
@@ -80,6 +88,11 @@ class Scene:
     def store(self, store: Store, *entries: Entry) -> None:
         store.commit(entries)
         self.acked |= {str(self.root / e.body["path"]): bytes(e.jpeg) for e in entries if e.jpeg is not None}
+        self.acked_ledger = self.ledger()
+
+    def grow(self, store: Store, writer: ClipWriter, seconds: int, *more: Ended) -> None:
+        store.commit([], [*(writer.next(9000) for _ in range(seconds)), *more])
+        self.acked_clips[writer.clip.id] = writer.content
         self.acked_ledger = self.ledger()
 
     def purge(self, store: Store) -> None:
@@ -108,7 +121,15 @@ def live(scene: Scene) -> None:
         run_entry(store.next_run_seq()),
         *still_entries(store, evidence_of(1, BEGIN_NS), evidence_of(2, BEGIN_NS + 1, incident=INCIDENT)),
     )
+    clip, other = (
+        ClipWriter(clip_of(40), BEGIN_NS + HOUR_NS),
+        ClipWriter(clip_of(41, camera="yard"), BEGIN_NS + HOUR_NS),
+    )
+    scene.grow(store, clip, 2)
     scene.store(store, incident_entry("suspect"), gap_entry(90, BEGIN_NS, None))
+    scene.grow(store, clip, 10)
+    scene.grow(store, clip, 1, Ended(clip.clip.id, "ended"))
+    scene.grow(store, other, 1)
     others = still_entries(store, evidence_of(3, BEGIN_NS + 2 * HOUR_NS), evidence_of(4, BEGIN_NS, camera="yard"))
     scene.store(store, *others, incident_entry("confirmed"))
     scene.clocks.run_for(30 * DAY_NS + HOUR_NS)
@@ -228,6 +249,12 @@ def check(scene: Scene, *, reopen: bool = True) -> None:
 
 def check_files(scene: Scene) -> None:
     there = scene.disk.files()
+    assert not [path for path in there if path.endswith(".open")], "recovery closes what was open"
+    for id_, content in scene.acked_clips.items():
+        (clip,) = [data for path, data in there.items() if path.endswith(f"-{id_}.mp4")]
+        assert clip.startswith(content), "acknowledged of a clip, and not there"
+        with io.BytesIO(clip) as file:
+            assert [each.end for each in fragments(file, read_head(file), checked_from=0)][-1] == len(clip)
     for path, jpeg in scene.acked.items():
         if path in there or path not in scene.may_go:
             assert there.get(path) == jpeg, f"acknowledged, and not there: {path}"
@@ -258,8 +285,11 @@ def check_rows(scene: Scene, store: Store, lines: list[Line]) -> None:
     with store._session() as session:
         rows = dict(session.execute(select(index.EvidenceRow.id, index.EvidenceRow.path)).all())
         seen = set(session.scalars(select(index.SightingRow.evidence)))
+        clips = set(session.scalars(select(index.ClipRow.id)))
+        assert session.scalars(select(index.SegmentRow)).all() == [], "attested of what is closed"
     assert rows == expected
-    assert seen == expected.keys()
+    assert clips == {id_ for id_, path in expected.items() if path.endswith(".mp4")}
+    assert seen == expected.keys() - clips
     stills = {path for path in scene.disk.files() if "/evidence/" in path}
     assert stills == {str(scene.root / path) for path in rows.values()}
 

@@ -89,7 +89,7 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         (
             "storag: 1\n",
-            "FILE, line 1: storag: there is no such key; allowed are cameras, ingest, detect, storage, api",
+            "FILE, line 1: storag: there is no such key; allowed are cameras, ingest, detect, incident, storage, api",
         ),
         (
             "api:\n  hosts: 1\n",
@@ -189,7 +189,10 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             VIEWED + 2 * "      - {name: pump, polygon: [[0, 0], [1, 0], [1, 1]]}\n",
             "FILE, line 2: cameras.hall: components: pump is drawn twice; each name may stand once",
         ),
-        ("- 1\n", "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, storage, api"),
+        (
+            "- 1\n",
+            "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, incident, storage, api",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""An incident's clips: /api/v1/incidents/<id>/clips, /clip and /frames/<n>.jpg, and each clip's own video.
+
+The stored bytes are served as they are; a frame is decoded in a process of its own, for browsers that cannot play the codec.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request, send_file
+
+from daemon.api.parameters import ClipOf, NoParameters, parse
+from daemon.api.problems import Problem
+from daemon.storage.queries import CLIP, Index
+
+DECODERS = 2  # at a time: one frame costs up to a GOP
+PATIENCE_S = 20.0
+NO_SUCH_FRAME = 3
+_FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
+_NO_INCIDENT = "There is no such incident."
+_NO_CLIP = "The incident has no such clip: it was not confirmed, or its clip was purged."
+_GROWING = "The clip is still being written: it is there 30 s after its incidents have ended."
+_GONE = (
+    "The record is there and its clip is not: it was purged, or its file is missing. `firewitness verify` tells which."
+)
+
+
+def blueprint(index: Index) -> Blueprint:
+    """Routes below incidents and evidence."""
+    api = Blueprint("clips_api", __name__, url_prefix="/api/v1")
+    decoders = threading.BoundedSemaphore(DECODERS)
+
+    @api.get("/incidents/<uuid:incident_id>/clips")
+    def clips(incident_id: UUID) -> Response:
+        parse(NoParameters, request.args)
+        answer = jsonify({"items": _clips(index, incident_id)})
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @api.get("/incidents/<uuid:incident_id>/clip")
+    def clip(incident_id: UUID) -> Response:
+        return _video(index, _chosen(index, incident_id, parse(ClipOf, request.args)))
+
+    @api.get("/incidents/<uuid:incident_id>/frames/<int:number>.jpg")
+    def frame(incident_id: UUID, number: int) -> Response:
+        chosen = _chosen(index, incident_id, parse(ClipOf, request.args))
+        answer = Response(_frame(_file(index, chosen), number, decoders), content_type="image/jpeg")
+        answer.headers["Cache-Control"] = _FOREVER if request.args.get("clip") else "no-store"
+        return answer
+
+    @api.get("/evidence/<uuid:evidence_id>/video")
+    def video(evidence_id: UUID) -> Response:
+        parse(NoParameters, request.args)
+        found = index.evidence_one(str(evidence_id))
+        if found is None or found["kind"] != CLIP:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such clip, or it was purged when its retention was over.")
+        return _video(index, found)
+
+    return api
+
+
+def _clips(index: Index, incident_id: UUID) -> list[dict[str, Any]]:
+    if index.incident_one(str(incident_id)) is None:
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_INCIDENT)
+    return index.clips_of(str(incident_id))
+
+
+def _chosen(index: Index, incident_id: UUID, asked: ClipOf) -> dict[str, Any]:
+    """The clip that was named, or the incident's first."""
+    found = [each for each in _clips(index, incident_id) if asked.clip in (None, each["id"])]
+    if not found:
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_CLIP)
+    if found[0]["closed"] is None:
+        raise Problem(HTTPStatus.CONFLICT, _GROWING)
+    return found[0]
+
+
+def _file(index: Index, clip: dict[str, Any]) -> Path:
+    path = index.evidence_file(clip["id"])
+    if path is None or not path.is_file():
+        raise Problem(HTTPStatus.GONE, _GONE)
+    return path
+
+
+def _video(index: Index, clip: dict[str, Any]) -> Response:
+    """With ETag, ranges and conditions (RFC 9110)."""
+    answer = send_file(
+        _file(index, clip),
+        "video/mp4",
+        download_name=f"{clip['camera']}-{clip['id']}.mp4",
+        conditional=True,
+        etag=clip["sha256"],
+    )
+    answer.headers["Cache-Control"] = _FOREVER
+    return answer
+
+
+def _frame(path: Path, number: int, decoders: threading.BoundedSemaphore) -> bytes:
+    if not decoders.acquire(timeout=PATIENCE_S):
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Others are having frames decoded: try again in a moment.")
+    try:
+        with path.open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-m", "daemon.clips.frame", str(number)],
+                stdin=file,
+                capture_output=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+    except subprocess.TimeoutExpired:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The frame could not be decoded in time.") from None
+    finally:
+        decoders.release()
+    if done.returncode == NO_SUCH_FRAME:
+        raise Problem(HTTPStatus.NOT_FOUND, "The clip has no such frame, or it cannot be decoded.")
+    if done.returncode:
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The frame cannot be decoded.")
+    return done.stdout

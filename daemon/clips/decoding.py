@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One frame of a stored clip as a picture: decoded from its key frame on, in right colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from daemon.clips.reading import Frame, fragments, read_head
+
+
+class NoSuchFrame(Exception):
+    """The clip has fewer frames, or this one cannot be decoded."""
+
+
+def decode(file: BinaryIO, number: int) -> VideoFrame:
+    """The frame that is shown as the `number`th, counted from 0. Raises NoSuchFrame, ValueError for what is no clip."""
+    head = read_head(file)
+    frames = [frame for part in fragments(file, head) for frame in part.frames]
+    in_order = sorted(frames, key=lambda frame: frame.pts)
+    if not 0 <= number < len(in_order):
+        raise NoSuchFrame
+    wanted = in_order[number]
+    context = av.CodecContext.create(head.clip.codec, "r")
+    assert isinstance(context, VideoCodecContext)
+    context.extradata = head.configuration
+    for decoded in _from_key_frame(file, context, frames, wanted):
+        if decoded.pts == wanted.pts:
+            return decoded
+    raise NoSuchFrame
+
+
+def _from_key_frame(
+    file: BinaryIO, context: VideoCodecContext, frames: list[Frame], wanted: Frame
+) -> Iterator[VideoFrame]:
+    place = frames.index(wanted)
+    begin = next((at for at in range(place, -1, -1) if frames[at].key), 0)
+    for frame in frames[begin:]:
+        file.seek(frame.offset)
+        packet = av.Packet(file.read(frame.bytes))
+        packet.pts = frame.pts
+        try:
+            yield from context.decode(packet)
+        except av.error.FFmpegError:  # a damaged one; those behind it may be whole
+            continue
+    yield from context.decode(None)
