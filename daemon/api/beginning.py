@@ -132,7 +132,7 @@ def _drawn(outlines: Sequence[ComponentOutline], component: Item, first: Item) -
         corners = [(x * first["width"], y * first["height"]) for x, y in outline.polygon]
         across, down = [x for x, _ in corners], [y for _, y in corners]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-        label_at = ((min(across) + max(across)) / 2, max(down))
+        label_at = ((min(across) + max(across)) / 2, min(down) + first["width"] / 40)
         drawn.append(Drawn(outline.name, points, label_at, outline.name == component["name"]))
     return drawn
 
@@ -176,7 +176,7 @@ def where(component: Item) -> str:
         return f"No component is named: {component['note'] or 'none holds the place'}."
     share = per_cent(component["share"])
     if component["name"] == UNNAMED:
-        return f"In the unnamed area ({share}): the place lies in no component that is drawn on this camera's view."
+        return f"In the unnamed area ({share}): no component is drawn there."
     return f"On {component['name']} ({share})."
 
 

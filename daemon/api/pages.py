@@ -8,11 +8,11 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon import __version__
-from daemon.api import beginning, chart, day, minutes, neighbours, words
+from daemon.api import beginning, chart, day, footage, minutes, neighbours, words
 from daemon.api.cameras import Cameras
 from daemon.api.evidence import NO_SUCH_EVIDENCE, NO_SUCH_INCIDENT
 from daemon.api.origin import why_none
@@ -20,7 +20,7 @@ from daemon.api.parameters import CameraName, Id, NoParameters, Parameters, pars
 from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
 from daemon.domain import OPEN_STATES
-from daemon.storage.queries import Index
+from daemon.storage.queries import CLIP, Index
 
 PICTURES_A_PAGE = 120
 
@@ -59,9 +59,11 @@ class MinutesPage(Parameters):
 
 
 class IncidentPage(Parameters):
-    """/incidents/<id>."""
+    """/incidents/<id>: `cursor` pages its pictures; `clip` and `frame` step through a clip."""
 
     cursor: Annotated[str, Field(max_length=200)] | None = None
+    clip: Id | None = None
+    frame: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
 
 
 def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
@@ -145,6 +147,7 @@ def _incident(index: Index, cameras: Cameras, clocks: Clocks, incident_id: UUID)
         "incident.html",
         incident=incident,
         began=began,
+        footage=footage.of(index.clips_of(incident["id"]), began.analysis if began else None, asked.clip, asked.frame),
         without=None if began else why_none(index, incident, clocks.wall_ns()),
         pictures=page["items"][::-1],
         earlier=page["next"],
@@ -157,6 +160,9 @@ def _evidence(index: Index, evidence_id: UUID) -> Response:
     evidence = index.evidence_one(str(evidence_id))
     if evidence is None:
         raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH_EVIDENCE)
+    if evidence["kind"] == CLIP:  # no picture, and shown where it is played
+        to = url_for("pages.incident", incident_id=evidence["incident"], _anchor=f"clip-{evidence['id']}")
+        return make_response(redirect(to, HTTPStatus.SEE_OTHER))
     earlier, later = neighbours.of(index, evidence)
     return _page("evidence.html", evidence=evidence, earlier=earlier, later=later)
 

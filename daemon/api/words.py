@@ -28,6 +28,22 @@ KINDS = {
     "sibling": "kept for a fire on another camera",
     "reference": "reference picture",
 }
+CODECS = {"h264": "H.264", "hevc": "H.265"}
+CLIP_CAUSES = {
+    "confirmed": "with what was held in memory when the incident was confirmed",
+    "run": "with a new run of the stream",
+    "hole": "behind packets that were lost",
+    "recorder": "when the recorder was there again",
+}
+CLIP_CLOSED = {
+    "ended": "after the incident's end",
+    "run": "with its run of the stream",
+    "hole": "before packets that were lost",
+    "incident": "when another incident was confirmed",
+    "stop": "when Firewitness was stopped",
+    "worker": "when the camera's process, or its connection to the recorder, went away",
+    "recovery": "when Firewitness was killed or lost its power; it was closed at the next start",
+}
 REASONS = {
     "unreachable": "no connection to the camera",
     "refused": "the camera refused the credentials",

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from daemon.domain import Evidence, Incident
 from daemon.origin.outline import UNNAMED
 from daemon.origin.record import Analysis, Candidate, Component, LastClean, to_json
 from daemon.storage.store import Entry
+from tests.api.page_kit import Page
 from tests.api.shelf import FIRE, Shelf, scene
 from tests.api.web_under_test import Site, Web
 from tests.storage.analysis_kit import analysis_of
@@ -27,33 +27,6 @@ COMPONENTS = [
     {"name": "pump", "polygon": [[0.1, 0.5], [0.3, 0.5], [0.3, 0.9], [0.1, 0.9]]},
     {"name": "<b>wall</b>", "polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 0.4]]},
 ]
-
-
-class _Page(HTMLParser):
-    """Tags with attributes, and the words as a reader has them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("dd", "dt", "li", "p", "span"):
-            self._words += " "
-
-    def handle_data(self, data: str) -> None:
-        self._words += data
-
-    @property
-    def said(self) -> str:
-        return " ".join(self._words.split())
-
-    def attributes(self, tag: str, name: str) -> list[str]:
-        return [value for each, attributes in self.tags if each == tag and (value := attributes.get(name)) is not None]
 
 
 @dataclass
@@ -97,10 +70,10 @@ class Shown:
             at_ns, kind=kind, incident=incident.id, detections=found, picture=scene(WIDE, HIGH), drill=incident.drill
         )
 
-    def page(self, incident: Incident, **query: object) -> _Page:
+    def page(self, incident: Incident, **query: object) -> Page:
         answer = self.web.get(f"/incidents/{incident.id}", params=query, headers={"Accept": "text/html"})
         assert answer.status_code == 200, answer.text
-        return _Page(answer.text)
+        return Page(answer.text)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +204,7 @@ def test_burning_when_the_record_begins(shown: Shown) -> None:
         ({"ended": "record_begins"}, "The record begins 3.2 s before it. In that time it was not to be seen;"),
         ({"component": Component(note="the camera has moved")}, "No component is named: the camera has moved."),
         ({"component": Component(None, 0.0, (Candidate("pump", 0.7),), "it is dark")}, "No component is named: it is dark. pump 70 %"),
-        ({"component": Component(UNNAMED, 1.0, (Candidate(UNNAMED, 1.0),))}, "In the unnamed area (100 %): the place lies in no component"),
+        ({"component": Component(UNNAMED, 1.0, (Candidate(UNNAMED, 1.0),))}, "In the unnamed area (100 %): no component is drawn there."),
         ({"times": "claimed"}, "These times are the recording's own claim."),
         ({"arrival": (), "growth": (), "chain": ()}, "Growth: area of the boxes of fire and of smoke"),
     ],

@@ -7,25 +7,19 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
-from av.bitstream import BitStreamFilterContext
 
-from daemon.clips.mp4 import Sample, fragment, header
 from daemon.clock import NS
-from daemon.domain import Clip, FrameTime
+from daemon.domain import Clip
 from daemon.ids import new_id
 from daemon.simulate.chart import Chart, make_chart
 from daemon.storage.clips import Appended, Ended, Span
+from tests.api.clip_kit import FPS, SECONDS, STEP, clip_of
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import Site, Web
-
-FPS, SECONDS = 10, 3
-STEP = 90_000 // FPS
 
 
 @dataclass
@@ -36,20 +30,6 @@ class Shown:
     content: bytes
     growing: str
     """An incident whose clip is still being written."""
-
-
-def clip_of(chart: Path, run: str) -> tuple[Clip, bytes]:
-    """The chart as a worker makes a clip of it."""
-    clip = Clip(new_id(), "hall", run, (1, 90_000), "h264", 320, 240, 0, "confirmed", "0.1.0")
-    with av.open(str(chart)) as source:
-        annexb = BitStreamFilterContext("h264_mp4toannexb", source.streams.video[0])
-        packets = (packet if packet.size else None for packet in source.demux(source.streams.video[0]))
-        coded = [out for packet in packets for out in annexb.filter(packet)]
-    samples = [
-        Sample(bytes(packet), place * STEP, place * STEP, STEP, packet.is_keyframe, False, NS * (1000 + place))
-        for place, packet in enumerate(coded)
-    ]
-    return clip, fragment(clip, 1, samples, FrameTime(1, 0.1, 0.1, True, False), [], header(clip, [samples[0].data]))
 
 
 @pytest.fixture(scope="module")
