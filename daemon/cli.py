@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "is this host fit for these settings, and what to do where it is not",
     "status": "how cameras, detector and disk are now",
     "detect": "look for fire and smoke in picture files",
+    "analyse": "go back once more for an incident, from its stored clip; the analysis before stays",
     "purge": "remove evidence older than the retention now instead of within the hour",
     "capacity": "for how long evidence will be kept, and what these settings need of a host",
     "verify": "check ledger, files and index against each other",
@@ -58,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"
     )
     made["doctor"].add_argument("--json", action="store_true", help="one JSON object a finding")
+    made["analyse"].add_argument("incident", metavar="INCIDENT", help="its id, as the page and the API have it")
+    made["analyse"].add_argument("--model", type=Path, metavar="FILE", help="other weights than the daemon's")
     made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
     made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")
     made["capacity"].add_argument("--json", action="store_true", help="one JSON object, in bytes, bits and seconds")

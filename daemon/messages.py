@@ -29,6 +29,12 @@ class RecorderHello(Message, frozen=True):
     worker: str
 
 
+class AnalystHello(Message, frozen=True):
+    """Analyst → recorder, first of all: stills and analyses of that camera's incidents follow, and nothing else."""
+
+    camera: str
+
+
 class RunBegan(Message, frozen=True):
     """Worker → recorder: a run, before anything of it. Acknowledged by `run.id`."""
 
@@ -127,6 +133,7 @@ class RecorderState(Message, frozen=True):
 
 ToRecorder = (
     RecorderHello
+    | AnalystHello
     | RunBegan
     | StillTaken
     | IncidentChanged

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from daemon.clock import NS
 from daemon.detect.rules import same_place
-from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, EvidenceKind, ModelInfo
+from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, EvidenceKind, FrameTime, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
 from daemon.ingest.decode import Decoded
+from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.rewinding import Rewinding
 from daemon.ingest.snapshot import Snapshot
@@ -160,7 +161,8 @@ class Concluding:
         Without clean frames the first sighting stands for them, and is doubted only when nothing moves in it. What is new stays, so
         that the sightings between can be halved.
         """
-        sightings = sorted(place for place, look in self._found.looks.items() if look.sighting)
+        seen = (place for place, look in self._found.looks.items() if look.sighting)
+        sightings = sorted(place for place in seen if self._snapshot.holds(place))
         sightings = sightings[sightings.index(self._found.first_visible) :]
         begin = 0
         if view is None:
@@ -304,15 +306,17 @@ class Concluding:
 
     def _first_visible(self, place: Place) -> FirstVisible:
         first, last = self._found.first_visible, self._found.last_clean
-        time, packet = self._snapshot.time_of(first), self._snapshot.packet(first)
+        time = self._time(first)
         distance_s = 0.0 if last is None else (self._at_ns(first) - self._at_ns(last)) / NS
-        is_confirmed = first == len(self._snapshot.frames) - 1
+        is_confirmed = self._is_confirmed(first)
+        told, packet = self._subject.evidence, None if is_confirmed else self._snapshot.packet(first)
+        run, pts = (told.run, told.pts) if packet is None else (_run_of(packet), packet.pts or 0)
         return FirstVisible(
             at_ns=time.captured_at_ns,
             uncertainty_s=time.uncertainty_s + distance_s,
             relative_uncertainty_s=time.relative_uncertainty_s + distance_s,
-            run=packet.run.record.id if packet.run.record else "",
-            pts=packet.pts or 0,
+            run=run,
+            pts=pts,
             label=place.label,
             confidence=self._strongest(first).confidence,
             box=place.box,
@@ -340,17 +344,28 @@ class Concluding:
         return strongest
 
     def _link(self, place: int, look: Look) -> Link:
-        strongest, at_ns = look.strongest, self._snapshot.time_of(place).captured_at_ns
+        strongest, at_ns = look.strongest, self._time(place).captured_at_ns
         if strongest is None:
             return Link(at_ns, None, 0.0, sighting=False)
         return Link(at_ns, strongest.label, strongest.confidence, look.sighting)
 
     def _extent(self, place: int, look: Look) -> Extent:
-        at_ns = self._snapshot.time_of(place).captured_at_ns
+        at_ns = self._time(place).captured_at_ns
         return extent(at_ns, _outside_zones(look), self._size_px, self._lower)
+
+    def _is_confirmed(self, place: int) -> bool:
+        return place == len(self._snapshot.frames) - 1
+
+    def _time(self, place: int) -> FrameTime:
+        """That of what confirmed it is on record already, and its packet may be lost."""
+        return self._subject.evidence.time if self._is_confirmed(place) else self._snapshot.time_of(place)
 
     def _at_ns(self, place: int) -> int:
         return self._snapshot.frames[place].at_ns
+
+
+def _run_of(packet: Packet) -> str:
+    return packet.run.record.id if packet.run.record is not None else ""
 
 
 def _outside_zones(look: Look) -> list[Detection]:

@@ -40,6 +40,9 @@ class Rewinding:
     def want(self, places: Iterable[int]) -> None:
         """Frames to be decoded; not while others are."""
         for place in places:
+            if not self._snapshot.holds(place):
+                self._out.append(Rewound(place, None))
+                continue
             gop, packet = self._snapshot.position(place)
             self._wanted.setdefault(gop, {})[packet] = place
 

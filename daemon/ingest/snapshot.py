@@ -10,6 +10,8 @@ from daemon.domain import FrameTime
 from daemon.ingest.packet import Packet
 from daemon.origin.search import Frame
 
+_NONE = -1
+
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
@@ -44,6 +46,25 @@ class Snapshot:
         made._packet_of = [place for _, place, _ in found]
         made._gop_of = [number for _, _, number in found]
         return made if found else None
+
+    @classmethod
+    def cut_before(cls, packets: Sequence[Packet], at_ns: int) -> Snapshot | None:
+        """Of packets that end before a confirming frame at that moment: it is the last one, and has none itself.
+
+        None where there is nothing before it.
+        """
+        last = next((each for each in reversed(packets) if (_at_ns(each) or at_ns) < at_ns), None)
+        run = _run_id(last) if last is not None else None
+        made = cls.until(packets, run, last.pts) if last is not None and run and last.pts is not None else None
+        if made is not None:
+            made.frames.append(Frame(at_ns, key=False))
+            made._packet_of.append(_NONE)
+            made._gop_of.append(_NONE)
+        return made
+
+    def holds(self, place: int) -> bool:
+        """Whether a frame can be decoded."""
+        return self._packet_of[place] != _NONE
 
     def packet(self, place: int) -> Packet:
         """The packet that holds a frame."""

@@ -22,6 +22,7 @@ from daemon.errors import MessageError, PeerGone
 from daemon.messages import (
     Ack,
     Analysed,
+    AnalystHello,
     ClipEnded,
     ClipFragment,
     IncidentChanged,
@@ -35,6 +36,7 @@ from daemon.messages import (
 )
 from daemon.origin import record as origin
 from daemon.origin.record import Analysis
+from daemon.settings import CAMERA_NAME
 from daemon.storage import record, still
 from daemon.storage.clips import Appended, Span
 from daemon.storage.record import LARGEST
@@ -44,6 +46,7 @@ from daemon.wire import Channel
 MOST_STILL_BYTES = 32_000_000
 MOST_FRAGMENT_BYTES = 100_000_000  # one second, or one picture
 MOST_ANALYSIS_BYTES = 200_000
+GOING_BACK_KINDS = ("last_clean", "first_visible")
 _IDS_IN_ACK = 1000
 _MOST_PX = 65_535  # a JPEG has no more
 _MOST_IN_RATIO = 2**31 - 1
@@ -60,6 +63,8 @@ class Connection:
         self.channel: Channel[ToRecorder] = Channel(sock, ToRecorder)
         self.camera: str | None = None
         self.worker: str | None = None
+        self.analyst = False
+        """Whether only what going back finds may come."""
         self.owing = False
         """Something that it sent was not taken, and nothing after it may be: it has to connect and send again."""
         self.clips: dict[str, int] = {}
@@ -86,7 +91,7 @@ class Connection:
             return None
         message, descriptors = received
         try:
-            check(message, self.camera, len(descriptors))
+            check(message, self.camera, len(descriptors), analyst=self.analyst)
         except MessageError:
             close_all(descriptors)
             raise
@@ -111,11 +116,15 @@ def acknowledgements(ids: Sequence[str]) -> Iterator[Ack]:
         yield Ack(ids=tuple(ids[start : start + _IDS_IN_ACK]))
 
 
-def check(message: ToRecorder, camera: str | None, descriptors: int) -> None:
+def check(message: ToRecorder, camera: str | None, descriptors: int, *, analyst: bool = False) -> None:
     """Raises MessageError unless the message can come now, from this camera's worker, and can be stored."""
-    if isinstance(message, RecorderHello):
+    if isinstance(message, RecorderHello | AnalystHello):
         _require(camera is None, "a second hello")
+        _require(CAMERA_NAME.match(message.camera) is not None, f"a camera called {message.camera[:80]!r}")
         return
+    if analyst:
+        found = isinstance(message, StillTaken) and message.evidence.kind in GOING_BACK_KINDS
+        _require(found or isinstance(message, Analysed), f"{type(message).__name__} from an analyst")
     _require(camera is not None, "a message before the hello")
     _require(
         descriptors == isinstance(message, StillTaken | ClipFragment),

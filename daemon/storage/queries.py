@@ -28,6 +28,7 @@ from daemon.storage.index import (
     AnalysisRow,
     CameraRow,
     ClipIncidentRow,
+    ClipRow,
     CoverageRow,
     EvidenceRow,
     GapRow,
@@ -156,6 +157,23 @@ class Index:
         """When an incident was first confirmed; None when it never was."""
         with self._session() as session:
             return session.scalar(select(IncidentRow.first_confirmed_at_ns).where(IncidentRow.id == id))
+
+    def clip_files(self, incident: str, until_ns: int) -> list[Path]:
+        """Where an incident's closed clips that begin before that moment are, in order."""
+        row, clip, of = EvidenceRow, ClipRow, ClipIncidentRow
+        wanted = (of.incident == incident, clip.from_at_ns <= until_ns, row.missing.is_(False))
+        paths = select(row.path).join(clip, clip.id == row.id).join(of, of.clip == row.id).where(*wanted)
+        with self._session() as session:
+            return [self._root / path for path in session.scalars(paths.order_by(clip.from_at_ns, row.id))]
+
+    def unanalysed(self) -> list[str]:
+        """Incidents that the detector confirmed, that are over, and that nobody has gone back for; the newest first."""
+        row = IncidentRow
+        over = and_(row.first_confirmed_at_ns.is_not(None), row.state.in_(("ended", "interrupted")))
+        wanted = (over, row.kind == "detected", row.drill.is_(False))
+        known = exists().where(AnalysisRow.incident == row.id)
+        with self._session() as session:
+            return list(session.scalars(select(row.id).where(*wanted, ~known).order_by(row.first_suspect_at_ns.desc())))
 
     def analyses(self, incident: str) -> list[Item]:
         """The bodies of an incident's analyses (docs/formats.md), the newest first."""

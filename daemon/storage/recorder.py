@@ -24,6 +24,7 @@ from daemon.errors import MessageError, PeerGone
 from daemon.lifeline import watch
 from daemon.messages import (
     Analysed,
+    AnalystHello,
     CamerasChanged,
     ClipEnded,
     ClipFragment,
@@ -156,6 +157,9 @@ class Recorder:
         match message:
             case RecorderHello(camera=camera, worker=worker):
                 self._hello(connection, camera, worker)
+            case AnalystHello(camera=camera):  # beside the camera's worker, which goes on
+                connection.camera, connection.analyst = camera, True
+                self._send(connection, RecorderState(disk=self._storing.state))
             case Watermark():
                 self._watching.watermark(str(connection.camera), message)
             case StillsDropped():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A child that is to run all the time: started, watched by its pidfd and its beats, started again when it dies."""
+"""A child process: started, watched by its pidfd and its beats, and, where it is to run all the time, started again when it dies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Service:
     """A child process and, where it has one, our end of its control channel.
 
     `start` makes both; `silent_s` is how long the channel may say nothing before the child counts as stuck; `stuck`
-    says why it is stuck otherwise, or nothing; `died` follows each end.
+    says why it is stuck otherwise, or nothing; `died` follows each end. `once`: its end is its own affair.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class Service:
         stuck: Callable[[float], str] = lambda now_s: "",
         received: Callable[[Any], None] = lambda message: None,
         died: Callable[[], None] = lambda: None,
+        once: bool = False,
     ) -> None:
         self.name = name
         self._loop, self._log, self._start = loop, log, start
         self._silent_s, self._stuck, self._received, self._died = silent_s, stuck, received, died
+        self._once = once
         self._pauses = Pauses()
         self._start_at = 0.0
         self._heard_at = 0.0
@@ -150,6 +152,10 @@ class Service:
         asked, self._kill_at = self._kill_at is not None, None
         if asked:
             self._start_at = 0.0
+        elif self._once:
+            self.stopping = True
+            if process.popen is not None and process.popen.returncode:
+                self._log.warning("%s %s", self.name, process.how_it_ended())
         elif not self.stopping:
             pause_s = self._pauses.after_death(process.lived_s)
             self._start_at = time.monotonic() + pause_s

@@ -105,6 +105,7 @@ class Supervisor:
         )  # fmt: skip
         self._web = Service("web", self._loop, self._log, self._start_web)
         self._services = [self._recorder, self._detector, self._web]
+        self._analyst: Service | None = None
         if self._simulated is not None:
             self._services.append(Service("simulated camera", self._loop, self._log, self._start_simulated))
 
@@ -144,6 +145,16 @@ class Supervisor:
     def _start_web(self) -> tuple[Process, None]:
         options = {"lifeline": self._lifeline, "settings": self._settings_fd, "listen": self._http.fileno()}
         return start_module("web", "daemon.api.server", options), None
+
+    def _look_after_incidents(self) -> None:
+        """Once, when all is ready: what was confirmed before and nobody went back for."""
+        if self._analyst is None and status.is_ready(self.detector_beat, self.recorder_beat):
+            self._analyst = Service("analyst", self._loop, self._log, self._start_analyst, once=True)
+            self._services.append(self._analyst)
+
+    def _start_analyst(self) -> tuple[Process, None]:
+        options = {"lifeline": self._lifeline, "settings": self._settings_fd}
+        return start_module("analyst", "daemon.analyst.process", options), None
 
     def _start_simulated(self) -> tuple[Process, None]:
         assert self._simulated is not None
@@ -250,6 +261,7 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         self._forks.tick(now_s)
+        self._look_after_incidents()
         for service in self._services:
             service.tick(now_s)
         if self._drill.is_over(now_s):

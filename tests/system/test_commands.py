@@ -33,6 +33,18 @@ def test_detect_without_a_daemon(daemon: Daemon) -> None:
     assert len(complaints) == 2
 
 
+def test_analyse_needs_an_id_and_a_daemon(daemon: Daemon) -> None:
+    """Each mistake is one sentence."""
+    daemon.configure(UNREACHABLE)
+    refused = daemon.command("analyse", "yesterday's")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("firewitness analyse: \"yesterday's\" is no incident's id; ")
+    alone = daemon.command("analyse", "0193a000-0000-7000-8000-000000000001")
+    assert alone.returncode == 2
+    assert alone.stderr.startswith("firewitness analyse: no daemon is running here")
+    assert len(alone.stderr.splitlines()) == 1
+
+
 @pytest.mark.timeout(120)
 def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     """status, detect, purge, clock and verify beside a running daemon whose only camera is away."""
@@ -54,6 +66,10 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     assert (asked["req_id"], asked["err_no"]) == (7, 0)
     assert asked["result"]["detections"] == found["result"]["detections"]
 
+    refused = daemon.command("analyse", "0193a000-0000-7000-8000-000000000001")
+    assert (refused.returncode, refused.stderr) == (
+        2, "firewitness analyse: there is no incident 0193a000-0000-7000-8000-000000000001\n"
+    )  # fmt: skip
     assert daemon.command("purge", "--dry-run").stdout == "Nothing is older than the retention of 30 days.\n"
     assert daemon.command("purge").returncode == 0
     room = json.loads(daemon.command("capacity", "--json").stdout)

@@ -33,6 +33,7 @@ FORBIDDEN = {
     ],
     "daemon.detect.process": ["sqlalchemy", "flask", "av", "gunicorn", "torch", "ultralytics"],
     "daemon.storage.recorder": ["torch", "ultralytics", "av", "flask", "openvino", "onnxruntime", "gunicorn"],
+    "daemon.analyst.process": ["torch", "ultralytics", "av", "flask", "openvino", "onnxruntime", "gunicorn"],
     "daemon.api.server": ["torch", "ultralytics", "av", "openvino", "onnxruntime"],
     "daemon.supervisor.supervisor": [
         "torch",

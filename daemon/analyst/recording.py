@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A stored clip as the packets of the run it holds, with the times that are written beside its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import BinaryIO
+
+from daemon.clips.reading import Fragment, Head, fragments, read_head
+from daemon.clock import NS, Clocks
+from daemon.domain import FrameTime, Run
+from daemon.errors import FirewitnessError
+from daemon.ingest.live_run import LiveRun
+from daemon.ingest.packet import Packet
+
+MOST_BYTES = 1_000_000_000  # of one incident's clips in memory; ten minutes of 8 Mbit/s have 600 MB
+
+
+@dataclass(slots=True, eq=False)
+class RecordedRun(LiveRun):
+    """A run that is over: its frames' times are known. Its axis is UTC, which all clips of an incident share."""
+
+    times: dict[int, FrameTime] = field(default_factory=dict)
+    _step_ns: int | None = None
+
+    def at_mono_ns(self, packet: Packet) -> int | None:
+        time = self.times.get(packet.pts) if packet.pts is not None else None
+        return None if time is None else time.captured_at_ns
+
+    def time_of(self, packet: Packet) -> FrameTime:
+        assert packet.pts is not None
+        return self.times[packet.pts]
+
+    def interval_ns(self) -> int:
+        if self._step_ns is None:  # asked for once all frames are there
+            moments = sorted(each.captured_at_ns for each in self.times.values())
+            self._step_ns = round(median(later - earlier for earlier, later in pairwise(moments)) if moments[1:] else 0)
+        return self._step_ns
+
+
+def read_clip(path: Path, clocks: Clocks) -> list[Packet]:
+    """Its packets in the order of decoding. Raises FirewitnessError where it cannot be read."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise FirewitnessError(f"{path} has more than {MOST_BYTES // 1_000_000} MB")
+        with path.open("rb") as file:
+            head = read_head(file)
+            run = _run_of(head, clocks)
+            return [packet for each in fragments(file, head) for packet in _packets(file, each, run)]
+    except (OSError, ValueError) as error:
+        raise FirewitnessError(f"{path} cannot be read: {error}") from error
+
+
+def _run_of(head: Head, clocks: Clocks) -> RecordedRun:
+    clip = head.clip
+    run = RecordedRun("recorded", clip.codec, Fraction(*clip.time_base), clocks, head.configuration, clip.run)
+    run.record = Run(clip.run, clip.camera, 0, 0, clip.time_base, clip.codec, clip.width_px, clip.height_px, "recorded")
+    return run
+
+
+def _packets(file: BinaryIO, fragment: Fragment, run: RecordedRun) -> list[Packet]:
+    made = []
+    for frame in fragment.frames:
+        file.seek(frame.offset)
+        packet = Packet(
+            file.read(frame.bytes), frame.pts, None,
+            key=frame.key, emitted_ns=frame.at_ns, arrival_ns=None, corrupt=frame.corrupt,
+        )  # fmt: skip
+        packet.run = run
+        packet.pts_ns = frame.pts * run.time_base.numerator * NS // run.time_base.denominator
+        run.times[frame.pts] = FrameTime(
+            frame.at_ns, fragment.uncertainty_s, fragment.relative_uncertainty_s,
+            fragment.clock_synchronised, fragment.settling,
+        )  # fmt: skip
+        made.append(packet)
+    return made

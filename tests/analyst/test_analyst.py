@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The analyst: a stored clip is searched as the ring is, and what it finds goes to the recorder, the only writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.bitstream import BitStreamFilterContext
+from numpy.typing import NDArray
+
+from daemon import wire
+from daemon.analyst.analysing import go_back
+from daemon.analyst.handing import hand_over
+from daemon.analyst.recording import read_clip
+from daemon.clips.mp4 import Sample, fragment, header
+from daemon.clock import NS, host_clocks
+from daemon.domain import Clip, Detection, Evidence, FrameTime, ModelInfo
+from daemon.errors import FirewitnessError, PeerGone
+from daemon.ids import new_id
+from daemon.ingest.concluding import Outcome, Subject, subject_of
+from daemon.ingest.plan import WorkerPlan
+from daemon.memory import sealed
+from daemon.messages import AnalystHello, IncidentChanged, Message, StillTaken, ToWorkerFromRecorder
+from daemon.simulate.chart import Chart, make_chart
+from tests.storage.recorder_under_test import Host, Worker
+
+FPS, SECONDS, ONSET = 25, 12, 137
+BEGIN_NS = 1_795_449_909 * NS
+INCIDENT = new_id()
+MODEL = ModelInfo("cd" * 32, "another", "none", 320)
+FIRE = Detection("fire", 0.6, (40.0, 40.0, 80.0, 80.0))
+PLAN = WorkerPlan(
+    camera="hall", url="", version="0.1.0", recorder_socket="", input_px=320, thresholds={"fire": 0.3, "smoke": 0.35}
+)
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """Numbered pictures, a key frame every second."""
+    path = tmp_path_factory.mktemp("chart") / "chart.mp4"
+    return make_chart(path, size=(320, 240), fps=FPS, gop_s=1, seconds=SECONDS)
+
+
+@pytest.fixture
+def clip(chart: Chart, tmp_path: Path) -> tuple[Path, Clip]:
+    """The chart as the recorder keeps a clip: a fragment a second, each with its frames' times."""
+    clip = Clip(new_id(), "hall", new_id(), (1, 90_000), "h264", 320, 240, 0, "confirmed", "0.1.0")
+    with av.open(str(chart.path)) as container:
+        stream = container.streams.video[0]
+        filters = BitStreamFilterContext("h264_mp4toannexb", stream)
+        packets = [out for each in container.demux(stream) for out in filters.filter(each if each.size else None)]
+        assert stream.time_base is not None
+        ticks = [round(Fraction(each.pts or 0) * stream.time_base * 90_000) for each in packets]
+        samples = [
+            Sample(bytes(each), pts, pts, 3600, each.is_keyframe, False, BEGIN_NS + pts * NS // 90_000)
+            for each, pts in zip(packets, ticks, strict=True)
+        ]
+    path = tmp_path / "clip.mp4"
+    time = FrameTime(0, 0.05, 0.03, True, False)
+    with path.open("wb") as file:
+        head = header(clip, [samples[0].data])
+        for number, begin in enumerate(range(0, len(samples), FPS)):
+            file.write(fragment(clip, number + 1, samples[begin : begin + FPS], time, [], b"" if number else head))
+    return path, clip
+
+
+def subject(clip: Clip, number: int = FPS * SECONDS - 1) -> Subject:
+    """Confirmed by that picture of the clip."""
+    at_ns = BEGIN_NS + number * NS // FPS
+    evidence = Evidence(
+        new_id(), "hall", "first_confirmed", clip.run, number * 3600, (1, 90_000),
+        FrameTime(at_ns, 0.05, 0.03, True, False), 320, 240, (FIRE,), INCIDENT, MODEL, {"fire": 0.3, "smoke": 0.35},
+        "no", ("bt709", "limited"), "0.1.0",
+    )  # fmt: skip
+    return subject_of(evidence, (0.125, 0.16, 0.25, 0.33), ["fire"], source="clip")
+
+
+def detect(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+    """Sees it from ONSET on."""
+    return ((Detection("fire", 0.2, FIRE.box),) if Chart.read_frame_number(pixels) >= ONSET else ()), MODEL
+
+
+def found(clip: tuple[Path, Clip]) -> Outcome:
+    return go_back(subject(clip[1]), read_clip(clip[0], host_clocks()), PLAN, detect, host_clocks())
+
+
+def test_a_stored_clip_is_searched_to_the_frame(clip: tuple[Path, Clip]) -> None:
+    """The same search as in the worker: exact frame, its stored time, by the model that was asked."""
+    analysis, stills = found(clip)
+    first = analysis.first_visible
+    assert (first.pts, first.run) == (ONSET * 3600, clip[1].run)
+    assert first.at_ns == BEGIN_NS + ONSET * NS // FPS
+    assert first.uncertainty_s == pytest.approx(0.05 + 1 / FPS, abs=1e-6)
+    assert (analysis.source, analysis.model, analysis.ended) == ("clip", MODEL, "clean")
+    shown = {
+        evidence.kind: Chart.read_frame_number(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
+        for evidence, jpeg in stills
+    }
+    assert shown == {"last_clean": ONSET - 1, "first_visible": ONSET}
+
+
+def test_a_clip_that_was_cut_is_read_as_far_as_it_goes(clip: tuple[Path, Clip]) -> None:
+    """A kill in the middle of a fragment: what is before it is searched."""
+    path, told = clip
+    path.write_bytes(path.read_bytes()[:-2000])
+    outcome = go_back(
+        subject(told, FPS * (SECONDS - 1) - 1), read_clip(path, host_clocks()), PLAN, detect, host_clocks()
+    )
+    assert outcome.analysis.first_visible.pts == ONSET * 3600
+
+
+@pytest.mark.parametrize("seconds", [10, 8, 5])
+def test_a_clip_that_a_kill_cut_before_the_confirming_frame(clip: tuple[Path, Clip], seconds: int) -> None:
+    """The confirming still stands for what is lost: exact where the beginning is held, else between the last frame and it."""
+    packets = [each for each in read_clip(clip[0], host_clocks()) if (each.pts or 0) < seconds * 90_000]
+    analysis = go_back(subject(clip[1]), packets, PLAN, detect, host_clocks()).analysis
+    first, last = analysis.first_visible, analysis.last_clean
+    assert last is not None
+    if seconds * FPS > ONSET:
+        assert (first.pts, last.pts) == (ONSET * 3600, (ONSET - 1) * 3600)
+        return
+    assert first.pts == (FPS * SECONDS - 1) * 3600
+    assert last.pts == (seconds * FPS - 1) * 3600
+    assert first.uncertainty_s == pytest.approx(0.05 + (FPS * SECONDS - seconds * FPS) / FPS, abs=1e-3)
+
+
+def test_what_is_no_clip_is_said_in_a_sentence(tmp_path: Path, clip: tuple[Path, Clip]) -> None:
+    """Of somebody else's file, an absent one, and a clip that does not hold the frame."""
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"\0" * 100)
+    for path in (other, tmp_path / "absent.mp4"):
+        with pytest.raises(FirewitnessError, match="cannot be read"):
+            read_clip(path, host_clocks())
+    with pytest.raises(FirewitnessError, match="holds nothing of before"):
+        go_back(subject(clip[1], -1), read_clip(clip[0], host_clocks()), PLAN, detect, host_clocks())
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host whose recorder is running."""
+    host = Host(tmp_path)
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    yield host
+    host.close()
+
+
+def test_the_recorder_stores_it_beside_the_camera_s_worker(host: Host, clip: tuple[Path, Clip]) -> None:
+    """Durable when it returns; twice, the second names the first; the worker keeps its connection and its incident."""
+    worker = Worker(host)
+    worker.connect()
+    worker.began()
+    worker.incident("suspect")
+    worker.settle()
+    outcome, again = found(clip), found(clip)
+    hand_over(host.runtime_dir / "recorder.sock", "hall", outcome)
+    hand_over(host.runtime_dir / "recorder.sock", "hall", again)
+    named = [(body["id"], body["previous"]) for body in host.bodies("analysis")]
+    assert named == [(outcome.analysis.id, None), (again.analysis.id, outcome.analysis.id)]
+    assert sorted(body["kind"] for body in host.bodies("stored")) == sorted(["last_clean", "first_visible"] * 2)
+    worker.take()
+    worker.settle()
+    assert not worker.ended()
+    assert host.bodies("incident")[-1]["state"] == "suspect"
+
+
+def test_an_analyst_can_store_nothing_else(host: Host) -> None:
+    """Neither an incident nor a hit: its connection ends."""
+    recorder = host.runtime_dir / "recorder.sock"
+    worker = Worker(host)  # only makes what is sent
+    incident, hit = worker.incident("suspect"), worker.evidence()
+    refused: list[tuple[Message, list[int]]] = [
+        (IncidentChanged(id=new_id(), at_ns=1, incident=incident), []),
+        (StillTaken(evidence=hit), [sealed("still", worker.jpeg(hit))]),
+    ]
+    for message, descriptors in refused:
+        channel: wire.Channel[Any] = wire.Channel(wire.connect(recorder), ToWorkerFromRecorder)
+        channel.settimeout(20)
+        channel.send(AnalystHello(camera="hall"))
+        assert channel.receive() is not None
+        channel.send(message, descriptors)
+        with pytest.raises(PeerGone):
+            channel.receive()
+        channel.close()
+        for each in descriptors:
+            os.close(each)
+    assert host.bodies("incident") == host.bodies("stored") == []

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Going back over a stored clip: after a kill by itself, and again when somebody asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from daemon.clips.reading import fragments, read_head
+from daemon.simulate.farm import Camera, FarmThread
+from daemon.simulate.library import default_cache
+from daemon.simulate.recording import recorded_scene
+from tests.system.daemon_under_test import Daemon, wait_for
+
+
+def origins(daemon: Daemon, incident: str) -> list[dict[str, Any]]:
+    """All analyses, the newest first."""
+    answer = requests.get(daemon.url(f"/api/v1/incidents/{incident}/origin"), params={"all": 1}, timeout=5)
+    return list(answer.json()["items"]) if answer.status_code == 200 else []
+
+
+def ledger(daemon: Daemon) -> str:
+    return "".join(path.read_text() for path in (daemon.root / "ledger").glob("*.jsonl"))
+
+
+def suspected_at_ns(daemon: Daemon) -> int:
+    lines = [json.loads(line) for line in ledger(daemon).splitlines() if '"kind":"incident"' in line]
+    return int(lines[0]["body"]["first_suspect_at_ns"])
+
+
+def held_until_ns(daemon: Daemon) -> int:
+    """The time of the growing clip's last frame; 0 without one."""
+    for path in daemon.root.rglob("*.open"):
+        with path.open("rb") as file:
+            try:
+                frames = [frame for each in fragments(file, read_head(file)) for frame in each.frames]
+            except ValueError:
+                return 0
+            return frames[-1].at_ns if frames else 0
+    return 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
+    """Kill -9 while going back is under way; the next start goes back over the clip; `analyse` does it once more."""
+    clip = recorded_scene(default_cache())
+    with FarmThread([Camera("hall", clip, wait_for_viewer=True)]) as farm:
+        daemon.configure({"hall": {"url": farm.url("hall")}})
+        daemon.start()
+        wait_for(lambda: "going back" in daemon.log, 90, f"a confirmed fire\n{daemon.log}")
+        wait_for(lambda: '"kind":"first_confirmed"' in ledger(daemon), 20, f"the still that confirmed it\n{daemon.log}")
+        # the clip is written from the ring's beginning on, faster than it is looked at
+        wait_for(lambda: held_until_ns(daemon) >= suspected_at_ns(daemon), 20, "the clip up to the suspicion")
+        daemon.kill()
+    assert "first visible" not in daemon.log, "this test came too late to see anything"
+    daemon.start()
+    daemon.wait_ready()
+    (incident,) = daemon.get("/api/v1/incidents")["items"]
+    assert incident["state"] == "interrupted"
+    (first,) = wait_for(lambda: origins(daemon, incident["id"]), 90, f"an analysis\n{daemon.log}")
+    assert (first["source"], first["previous"]) == ("clip", None)
+    assert first["last_clean"]["at"] < first["first_visible"]["at"] < first["confirmed_at"]
+
+    told = daemon.command("analyse", incident["id"], within_s=120)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("First visible to hall at ")
+    second, again = origins(daemon, incident["id"])
+    assert again == first, "the one before stays as it was"
+    assert second["previous"] == first["id"]
+    assert second["first_visible"]["at"] == first["first_visible"]["at"]
+    weights = Path(__file__).parents[2] / "daemon" / "detect" / "models"
+    other = next(weights.glob("*.onnx"))
+    assert daemon.command("analyse", incident["id"], "--model", str(other), within_s=200).returncode == 0
+    assert len(origins(daemon, incident["id"])) == 3
+    daemon.stop()
+    verified = daemon.command("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
