@@ -63,7 +63,7 @@ test-slow: setup  ## the long tests: kills, soak
 
 test-torch:  ## the tests of the torch path, in an environment of its own
 	$(MAKE) setup VENV=.venv-train EXTRAS=train
-	.venv-train/bin/python -m pytest -m torch -n 0 tests/detect
+	.venv-train/bin/python -m pytest -m torch -n 0 tests/detect tests/training
 
 lint: setup  ## ruff, mypy, imports
 	$(BIN)/ruff check .

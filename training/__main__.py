@@ -13,6 +13,9 @@ from daemon.errors import FirewitnessError
 
 COMMANDS = {
     "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
+    "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
+    "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
+    "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
 }
 
@@ -25,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {name: commands.add_parser(name, help=text, description=text + ".") for name, text in COMMANDS.items()}
     _evaluate(made["evaluate"])
+    _train(made["train"])
+    _export(made["export"])
+    _mine(made["mine"])
     small = made["small-flames"]
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
@@ -42,12 +48,54 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")
     command.add_argument(
-        "--tiles", type=int, default=0, metavar="N", help="look at the first N small flames in tiles too"
+        "--tiles", type=int, default=0, metavar="N", help="look at N small flames of each size in tiles too"
     )
     command.add_argument(
         "--at", type=float, action="append", default=[], metavar="T", help="thresholds of both labels, too"
     )
     command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+
+
+def _train(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folders", nargs="+", metavar="FOLDER[=WEIGHT]", help="with images and labels")
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE", help="the checkpoint to begin from, such as yolo11n.pt"
+    )
+    command.add_argument("--allow-pickle", action="store_true", help="a .pt file can execute code: this one is trusted")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the checkpoint; where it exists, go on"
+    )
+    command.add_argument("--epochs", type=float, default=10, metavar="N", help="pictures seen ÷ pictures (default: 10)")
+    command.add_argument("--batch", type=int, default=16, metavar="N")
+    command.add_argument("--side-px", type=int, default=448, metavar="PX", help="of the pictures (default: 448)")
+    command.add_argument("--last-side-px", type=int, default=640, metavar="PX", help="in the last fifth (default: 640)")
+    command.add_argument("--learning-rate", type=float, default=1e-3, metavar="R")
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes that draw pictures (default: none)"
+    )
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX; the card goes beside it as .md")
+    command.add_argument("--evaluated", type=Path, metavar="JSON", help="what evaluate wrote of these weights")
+    command.add_argument("--trained-with", nargs="*", default=[], metavar="TEXT", help="data, for the card")
+
+
+def _mine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="pictures that show neither, at any depth"
+    )
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
+    command.add_argument("--from-confidence", type=float, default=0.2, metavar="C", help="(default: 0.2)")
+    command.add_argument(
+        "--most", type=int, default=1000, metavar="N", help="pictures, the strongest first (default: 1000)"
+    )
     command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")

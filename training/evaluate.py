@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
@@ -21,7 +21,7 @@ from daemon.domain import Detection
 from daemon.ingest.tiles import in_picture, merged, tiles_of
 from daemon.settings import DetectSettings
 from training.clips import Played, play, read_clips
-from training.folders import FolderError, Sample, read_folder, split_folders
+from training.folders import FolderError, read_folder, split_folders
 from training.page import write_section
 from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
 from training.seen import FLOOR, Looker, Seen, Thresholds, look
@@ -29,6 +29,7 @@ from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import LIMITS, Chosen, choose
 
+T = TypeVar("T")
 SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
 
 
@@ -81,14 +82,21 @@ def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) 
     return points | {f"{value:.2f}": {"fire": value, "smoke": value} for value in at}
 
 
-def _look_at(data: Path, names: Sequence[str], detector: Looker, most: int | None = None) -> dict[str, list[Seen]]:
+def _look_at(data: Path, names: Sequence[str], detector: Looker, spread: int | None = None) -> dict[str, list[Seen]]:
     splits: dict[str, list[Seen]] = {}
     for name in names:
         for folder in split_folders(data, name):
-            samples: list[Sample] = read_folder(folder, data)[:most]
+            samples = spread_over(read_folder(folder, data), spread)
             split = samples[0].split
             splits[split] = look(detector, samples, partial(_told, split, len(samples)))
     return splits
+
+
+def spread_over(all_: list[T], count: int | None) -> list[T]:
+    """So many, evenly over all; the first ones would be of one source, since names begin with it."""
+    if count is None or count >= len(all_):
+        return all_
+    return [all_[at * len(all_) // count] for at in range(count)]
 
 
 def _small_table(options: argparse.Namespace, detector: FireDetector, points: Points) -> Table:
@@ -100,10 +108,10 @@ def _small_table(options: argparse.Namespace, detector: FireDetector, points: Po
         )
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
     if options.tiles:
-        first = _look_at(options.small, tuple(KINDS), InTiles(detector, options.input_px), options.tiles)
-        for name, seen in first.items():
-            splits[f"{name}, whole, the first {len(seen)}"] = whole[name][: len(seen)]
-            splits[f"{name}, in tiles, the first {len(seen)}"] = seen
+        some = _look_at(options.small, tuple(KINDS), InTiles(detector, options.input_px), options.tiles)
+        for name, seen in some.items():
+            splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(whole[name]), options.tiles)
+            splits[f"{name}, in tiles, the same {len(seen)}"] = seen
     table = flame_table(splits, points, options.input_px)
     table.title = "Small flames, pasted into empty scenes"
     return table
@@ -125,7 +133,8 @@ def _clip_tables(data: Path, detector: FireDetector, detect: DetectSettings, poi
             "false",
         ],
         "Through the daemon's choice of frames and its rules; seconds from the onset, of what burns from the start from the "
-        "clip's beginning. False: incidents confirmed before the onset, or at all where nothing burns.",
+        "clip's beginning; a short clip begins again until 20 s are full, so that a time longer than the clip was reached in a later "
+        "pass. False: incidents confirmed before the onset, or at all where nothing burns.",
     )
     sums = Table(
         "Clips, together",

@@ -106,4 +106,4 @@ def flames_found(
 def input_side_px(box: Box, size_px: tuple[int, int], input_px: int) -> float:
     """A box's longer side as the detector sees it."""
     scale = letterbox(size_px, input_px).inner_width / size_px[0]
-    return max(box[2] - box[0], box[3] - box[1]) * scale
+    return round(max(box[2] - box[0], box[3] - box[1]) * scale, 3)  # labels are written to a millionth

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
+from training.evaluate import spread_over
 from training.page import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +64,9 @@ def test_a_mistake_gets_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_some_of_many_are_spread_over_all() -> None:
+    """Pictures are sorted by source: the first ones would be of one."""
+    assert spread_over(list(range(10)), 3) == [0, 3, 6]
+    assert spread_over([1, 2], 3) == spread_over([1, 2], None) == [1, 2]

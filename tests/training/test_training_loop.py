@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Training with torch, on made-up pictures: resumed is unbroken, what is not known teaches nothing, what is exported runs."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.detect.detector import FireDetector
+from tests.training.conftest import flame, put
+from training.__main__ import main
+from training.data import Folder, Pictures
+from training.folders import FolderError
+
+if importlib.util.find_spec("torch"):  # else all of this is deselected
+    import torch
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+PLAN: dict[str, Any] = {
+    "nc": 2,
+    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]],
+                 [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]]],
+    "head": [[[2, 3, 4], 1, "Detect", ["nc"]]],
+}  # fmt: skip
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    """Four burning pictures."""
+    for number in range(4):
+        picture = np.full((64, 64, 3), 30 + number, np.uint8)
+        picture[10:40, 10:40] = flame(30)
+        put(tmp_path / "fire", f"a{number}", picture, "0 0.39 0.39 0.47 0.47\n")
+    return Pictures([Folder(tmp_path / "fire")], 1)
+
+
+def begun(steps: int = 6) -> Any:
+    """A training of a tiny network, untrained."""
+    from training.loop import Settings, Training
+    from training.network import network
+
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    return Training(network(PLAN), PLAN, Settings(steps, batch=2, side_px=64, last_side_px=96, seed=5), "cpu")
+
+
+def weights(training: Any) -> dict[str, Any]:
+    """Model and average."""
+    return {**training.model.state_dict(), **{f"mean {k}": v for k, v in training.average.state_dict().items()}}
+
+
+def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Path, pictures: Pictures) -> None:
+    """Stopped after three of six steps and gone on from its file; another process draws the pictures."""
+    from training.loop import Training
+
+    whole, said = begun(), []
+    whole.run(pictures, said.append, lambda: None)
+    assert (said[-1].step, said[-1].left_s) == (6, 0)
+    half, path = begun(), tmp_path / "half.pt"
+    for _, batch in zip(range(3), half._batches(pictures, 0), strict=False):
+        half.learn(batch)
+    half.save(path)
+    resumed = Training.resumed(path, half.settings, "cpu")
+    resumed.run(pictures, said.append, lambda: resumed.save(path), workers=1)
+    again = Training.resumed(path, None, "cpu")
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+        assert torch.equal(value, weights(again)[name]), name
+    assert not torch.equal(weights(whole)["model.0.conv.weight"], weights(begun())["model.0.conv.weight"])
+
+
+def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
+    """The seed, the sizes and the number of steps decide the weights."""
+    from training.loop import Training
+
+    begun().save(tmp_path / "a.pt")
+    with pytest.raises(FolderError, match="made with other settings"):
+        Training.resumed(tmp_path / "a.pt", begun(7).settings, "cpu")
+    (tmp_path / "b.pt").write_bytes(b"none")
+    with pytest.raises(FolderError, match="not a checkpoint"):
+        Training.resumed(tmp_path / "b.pt", None, "cpu")
+
+
+def test_where_smoke_is_not_known_it_teaches_nothing(pictures: Pictures) -> None:
+    """The gradient on the smoke scores is nothing in that picture, and something in the other; fire's is in both."""
+    training = begun()
+    batch = next(iter(training._batches(pictures, 0)))
+    batch["known"] = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    answers = training.model(batch["img"].float() / 255)
+    answers["scores"].retain_grad()
+    loss, _ = training._loss(answers, batch)
+    loss.sum().backward()
+    slope = answers["scores"].grad.abs().sum(dim=2)  # (pictures, classes)
+    assert slope[0, 1] == 0
+    assert min(slope[0, 0], slope[1, 0], slope[1, 1]) > 0
+
+
+def test_what_is_exported_runs_in_the_daemons_detector(tmp_path: Path, pictures: Pictures) -> None:
+    """ONNX with our class names, any size of picture; the card beside it bears its hash and admits that nothing was measured."""
+    training = begun()
+    training.run(pictures, lambda _: None, lambda: training.save(tmp_path / "a.pt"))
+    out = tmp_path / "site.onnx"
+    assert main(["export", str(tmp_path / "a.pt"), "--out", str(out), "--trained-with", "yard"]) == 0
+    detector = FireDetector(out, input_px=128, device="cpu")
+    assert len(detector.detect([np.zeros((72, 128, 3), np.uint8)], 0.0)) == 1
+    text = out.with_suffix(".md").read_text()
+    assert detector.info.sha256 in text
+    assert "Not measured" in text
+
+
+def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pickle is not loaded unasked, and what is no checkpoint is named."""
+    (tmp_path / "a.pt").write_bytes(b"none")
+    words = ["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "out.pt")]
+    assert main(words) == 2
+    assert "can execute code" in capsys.readouterr().err
+    assert main([*words, "--allow-pickle"]) == 2
+    assert "not an Ultralytics checkpoint" in capsys.readouterr().err

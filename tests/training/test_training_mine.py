@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Hard negatives: what the detector takes for fire becomes a folder without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon.detect.detector import REFERENCE_PICTURE
+from training.__main__ import main
+from training.folders import read_folder
+
+
+def test_what_is_taken_for_fire_is_copied_once_with_an_empty_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shipped picture, in two copies at two depths, is mined once; a grey one is not; the result can be trained with."""
+    reference = REFERENCE_PICTURE.read_bytes()
+    (tmp_path / "kept" / "deeper").mkdir(parents=True)
+    (tmp_path / "kept" / "lamp.jpg").write_bytes(reference)
+    (tmp_path / "kept" / "deeper" / "again.JPG").write_bytes(reference)
+    cv2.imwrite(str(tmp_path / "kept" / "grey.png"), np.full((90, 160, 3), 90, np.uint8))
+    words = ["mine", str(tmp_path / "kept"), "--out", str(tmp_path / "mined"), "--input-px", "320"]
+    assert main(words) == 0
+    assert "1 of 3 pictures" in capsys.readouterr().out
+    (sample,) = read_folder(tmp_path / "mined", tmp_path)
+    assert sample.boxes == ()
+    assert sample.path.read_bytes() == reference
+    assert main(words) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none_gets_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the detector is loaded."""
+    assert main(["mine", str(tmp_path / "nowhere"), "--out", str(tmp_path / "mined")]) == 2
+    assert capsys.readouterr().err == f"training mine: {tmp_path / 'nowhere'}: there is no such folder\n"

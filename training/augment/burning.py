@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Fire where there was none: tiny flames with their light on the surroundings, and plumes of smoke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from training.augment.view import LEAST_PX, View
+from training.pasting import Cutout, paste, shine
+
+SIDES_PX = (6.0, 56.0)  # of a pasted flame: what labelled pictures of fixed cameras lack
+
+
+def with_flames(view: View, flames: Sequence[Cutout], rng: np.random.Generator) -> View:
+    """One or two small flames at free places."""
+    pixels, boxes = view.pixels.copy(), view.boxes
+    for _ in range(int(rng.integers(1, 3))):
+        flame = flames[int(rng.integers(len(flames)))]
+        shrink = float(np.exp(rng.uniform(*np.log(SIDES_PX)))) / max(flame.pixels.shape[:2])
+        size = tuple(max(3, round(each * shrink)) for each in flame.pixels.shape[1::-1])
+        x, y = (int(rng.integers(0, each - part)) for each, part in zip(pixels.shape[1::-1], size, strict=True))
+        crossing = (boxes[:, 1] < x + size[0]) & (boxes[:, 3] > x) & (boxes[:, 2] < y + size[1]) & (boxes[:, 4] > y)
+        if crossing.any():
+            continue
+        if rng.random() < 0.5:
+            centre = (x + size[0] // 2, y + size[1] // 2)
+            shine(pixels, centre, round(max(size) * rng.uniform(1.5, 4)), rng.uniform(5, 45))
+        covered = paste(pixels, flame, (x, y), (size[0], size[1]), rng.uniform(0.9, 1.25))
+        if covered is not None and min(covered[2] - covered[0], covered[3] - covered[1]) >= LEAST_PX:
+            boxes = np.concatenate((boxes, np.array([[0, *covered]], np.float32)))
+    return replace(view, pixels=pixels, boxes=boxes)
+
+
+def with_smoke(view: View, rng: np.random.Generator) -> View:
+    """A plume of soft puffs that rises and widens, grey to nearly black, labelled as smoke."""
+    side = view.pixels.shape[0]
+    alpha = np.zeros(view.pixels.shape[:2], np.float32)
+    x, y, radius = rng.uniform(0.2, 0.8) * side, rng.uniform(0.4, 0.95) * side, rng.uniform(0.012, 0.03) * side
+    drift, rows, columns = rng.uniform(-0.6, 0.6), *np.ogrid[:side, :side]
+    for _ in range(int(rng.integers(8, 22))):
+        puff = np.exp(-(((columns - x) ** 2 + (rows - y) ** 2) / (2 * radius**2))) * rng.uniform(0.25, 0.6)
+        alpha = 1 - (1 - alpha) * (1 - puff.astype(np.float32))
+        y -= radius * rng.uniform(0.5, 1.0)
+        x += radius * (drift + rng.uniform(-0.5, 0.5))
+        radius *= rng.uniform(1.0, 1.15)
+    alpha = np.clip(alpha * rng.uniform(0.7, 1.0), 0, 0.95)
+    texture = cv2.resize(rng.normal(0, 12, (side // 16, side // 16)).astype(np.float32), (side, side))
+    grey = np.clip(rng.uniform(40, 215) + texture, 0, 255)[..., None]
+    mixed = view.pixels * (1 - alpha[..., None]) + grey * alpha[..., None]
+    seen = np.nonzero(alpha > 0.2)
+    if len(seen[0]) == 0:
+        return view
+    box = [1, seen[1].min(), seen[0].min(), seen[1].max() + 1, seen[0].max() + 1]
+    boxes = np.concatenate((view.boxes, np.array([box], np.float32)))
+    return replace(view, pixels=mixed.astype(np.uint8), boxes=boxes)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Light and sensor: exposure and colour, the grey of infrared at night, glare of the sun or a headlight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from training.augment.view import View
+from training.folders import Pixels
+
+
+def exposed(view: View, rng: np.random.Generator) -> View:
+    """Another white balance, saturation and exposure."""
+    hue, saturation, value = cv2.split(cv2.cvtColor(view.pixels, cv2.COLOR_BGR2HSV))
+    gains = rng.uniform(-1, 1, 3) * (0.015, 0.6, 0.45) + 1
+    levels = np.arange(256)
+    turned = cv2.LUT(hue, ((levels * gains[0]) % 180).astype(np.uint8))
+    stretched = [
+        cv2.LUT(plane, np.clip(levels * gain, 0, 255).astype(np.uint8))
+        for plane, gain in ((saturation, gains[1]), (value, gains[2]))
+    ]
+    return replace(view, pixels=_bgr(cv2.cvtColor(cv2.merge((turned, *stretched)), cv2.COLOR_HSV2BGR)))
+
+
+def infrared(view: View, rng: np.random.Generator) -> View:
+    """Grey, with the contrast of a camera that sees by its own lamps: bright in the middle, dark at the edges."""
+    grey = cv2.cvtColor(view.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    height, width = grey.shape
+    rows, columns = np.ogrid[:height, :width]
+    far = np.hypot((columns - width / 2) / width, (rows - height / 2) / height)
+    lit = grey * (1.15 - rng.uniform(0, 1.2) * far)
+    return replace(view, pixels=_bgr(np.repeat(np.clip(lit, 0, 255).astype(np.uint8)[..., None], 3, axis=2)))
+
+
+def glared(view: View, rng: np.random.Generator) -> View:
+    """A lamp or the low sun in the picture: overexposed, with a veil around; not fire, and it may hide some."""
+    height, width = view.pixels.shape[:2]
+    x, y, radius = rng.uniform(0, width), rng.uniform(0, height * 0.6), rng.uniform(0.02, 0.12) * max(height, width)
+    rows, columns = np.ogrid[:height, :width]
+    distance = np.hypot(columns - x, rows - y) / radius
+    veil = (255 * np.clip(1.6 - distance, 0, 1) + rng.uniform(30, 110) * np.exp(-distance / 3))[..., None]
+    tint = np.array((rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.0), 1.0))
+    return replace(view, pixels=_bgr(np.clip(view.pixels + veil * tint, 0, 255).astype(np.uint8)))
+
+
+def _bgr(pixels: object) -> Pixels:
+    return np.asarray(pixels, np.uint8)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What has to be known of weights, beside them: how they were made, and how good they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def card(
+    weights: Path, steps: int, settings: Mapping[str, Any], data: Sequence[str], evaluated: Mapping[str, Any] | None
+) -> str:
+    """As Markdown; `evaluated` is what `training evaluate` wrote of these very weights, else it is left out and said."""
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    lines = [
+        f"# {weights.stem}",
+        "",
+        f"SHA-256 `{sha256}`. Classes: 0 fire, 1 smoke. Input RGB 0..1, NCHW, multiples of 32; no suppression inside.",
+        "",
+        f"**Made** with `python -m training train` in {steps} steps; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
+        f"Data: {', '.join(data) or 'not said'}. What they are and under which licences has to be written here by hand.",
+        "",
+    ]
+    if evaluated is None or evaluated["weights"]["sha256"] != sha256:
+        return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
+    chosen = evaluated["chosen"]
+    thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
+    lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]
+    precision = next(each for each in evaluated["tables"] if each["title"] == "Average precision")
+    heads = ["fire, IoU 0.5", "smoke, IoU 0.5", "fire, IoU 0.3", "smoke, IoU 0.3"]
+    lines += ["| split | source | " + " | ".join(heads) + " |", "|" + " --- |" * 6]
+    for row in precision["rows"]:
+        values = [row[head]["value"] for head in heads]
+        cells = ["–" if value is None else f"{value:.3f}" for value in values]
+        lines.append(f"| {row['split']} | {row['source']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])

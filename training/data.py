@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Training pictures by number: the same seed and number give the same picture, whoever draws it and in what order.
+
+So a resumed training sees what an unbroken one would have seen, and the number of processes that draw changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from daemon.domain import LABELS
+from training.augment import burning, light, weather
+from training.augment.view import View, mirrored, mosaic, placed
+from training.folders import FolderError, Sample, read_folder
+from training.pasting import Cutout, cut_outs
+
+FLAMES = 2500
+
+Change = Callable[[View, np.random.Generator], View]
+CHANGES: tuple[tuple[float, Change], ...] = (
+    (1.0, light.exposed),
+    (0.07, light.infrared),
+    (0.05, light.glared),
+    (0.05, weather.rained),
+    (0.10, weather.blurred),
+    (0.15, weather.noisy),
+    (0.25, weather.compressed),
+)
+"""What a camera does, in this order, and how often."""
+MIRRORED, PASTED, SMOKED, MOSAIC = 0.5, 0.3, 0.05, 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A labelled folder and how much more often than by its size its pictures are drawn."""
+
+    path: Path
+    weight: float = 1.0
+
+
+def folder(text: str) -> Folder:
+    """FOLDER or FOLDER=WEIGHT; raises FolderError."""
+    path, _, weight = text.partition("=")
+    try:
+        made = Folder(Path(path), float(weight or 1))
+    except ValueError as error:
+        raise FolderError(f"{text}: after = stands how often its pictures are drawn, such as 2 or 0.5") from error
+    if not 0 < made.weight < float("inf"):
+        raise FolderError(f"{text}: a weight is more than 0")
+    return made
+
+
+class Pictures:
+    """All pictures' coded bytes in memory (a few hundred MB for 17,000), to be drawn from by weight."""
+
+    def __init__(self, folders: Sequence[Folder], seed: int) -> None:
+        self._samples: list[Sample] = []
+        weights: list[float] = []
+        for each in folders:
+            samples = read_folder(each.path, each.path.parent)
+            self._samples += samples
+            weights += [each.weight] * len(samples)
+        self._coded = [sample.path.read_bytes() for sample in self._samples]
+        self._chances = np.array(weights) / sum(weights)
+        self.flames: list[Cutout] = cut_outs(self._samples, np.random.default_rng(seed), FLAMES)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def pick(self, rng: np.random.Generator) -> View:
+        """One of them."""
+        at = int(rng.choice(len(self._samples), p=self._chances))
+        sample = self._samples[at]
+        pixels = cv2.imdecode(np.frombuffer(self._coded[at], np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise FolderError(f"{sample.path}: not a picture that can be read")
+        height, width = pixels.shape[:2]
+        rows = [
+            (LABELS.index(each.label), x1 * width, y1 * height, x2 * width, y2 * height)
+            for each in sample.boxes
+            for x1, y1, x2, y2 in [each.box]
+        ]
+        boxes = np.array(rows, np.float32).reshape(-1, 5)
+        return View(np.asarray(pixels, np.uint8), boxes, sample.smoke_known)
+
+
+def drawn(pictures: Pictures, seed: int, number: int, side: int, *, mosaics: bool) -> View:
+    """Training picture `number`."""
+    rng = np.random.default_rng((seed, number))
+    if mosaics and rng.random() < MOSAIC:
+        view = mosaic(lambda: pictures.pick(rng), side, rng)
+    else:
+        view = placed(pictures.pick(rng), side, float(np.exp(rng.uniform(-0.51, 0.53))), rng)
+    if view.smoke_known and rng.random() < SMOKED:
+        view = burning.with_smoke(view, rng)
+    if pictures.flames and rng.random() < PASTED:
+        view = burning.with_flames(view, pictures.flames, rng)
+    if rng.random() < MIRRORED:
+        view = mirrored(view)
+    for chance, change in CHANGES:
+        if rng.random() < chance:
+            view = change(view, rng)
+    return view

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The training itself: draws, steps, averages; goes on from a checkpoint as if it had never stopped; needs torch.
+
+Step s is the pictures s × batch to (s + 1) × batch, whoever draws them. Nothing in a step is random but those pictures,
+so that on one host, with the same number of threads, the same seed gives the same weights to the last bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training import checkpoint
+from training.data import Pictures, drawn
+from training.folders import FolderError
+from training.loss import MaskedLoss
+from training.network import averaged_into, network
+
+WARM_STEPS = 100
+WEIGHT_DECAY = 0.01
+MOST_GRADIENT = 10.0
+LATE = 0.8  # of the steps: from here on without mosaics, and at the last size
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides the weights, besides the pictures and where it began."""
+
+    steps: int
+    batch: int = 16
+    side_px: int = 448
+    last_side_px: int = 640
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def late(self, step: int) -> bool:
+        """Whether it is among the last, which see whole pictures at their final size."""
+        return step >= LATE * self.steps
+
+    def side(self, step: int) -> int:
+        """Of its pictures."""
+        return self.last_side_px if self.late(step) else self.side_px
+
+    def rate(self, step: int) -> float:
+        """A warm beginning, then half a cosine down to a fiftieth."""
+        warm = min(1.0, (step + 1) / min(WARM_STEPS, max(1, self.steps // 5)))
+        return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self.steps)))
+
+
+class Progress:
+    """How far it is."""
+
+    def __init__(self, step: int, of: int, loss: float, pictures_s: float, left_s: float) -> None:
+        self.step, self.of, self.loss, self.pictures_s, self.left_s = step, of, loss, pictures_s, left_s
+
+    def __str__(self) -> str:
+        left = f"{self.left_s / 3600:.1f} h" if self.left_s >= 5400 else f"{self.left_s / 60:.0f} min"
+        return f"step {self.step} of {self.of}, loss {self.loss:.3f}, {self.pictures_s:.1f} pictures/s, {left} left"
+
+
+class _Drawn(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Training pictures as tensors; also in other processes."""
+
+    def __init__(self, pictures: Pictures, settings: Settings) -> None:
+        self._pictures, self._settings = pictures, settings
+
+    def __len__(self) -> int:
+        return self._settings.steps * self._settings.batch
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        settings, step = self._settings, number // self._settings.batch
+        side = settings.side(step)
+        view = drawn(self._pictures, settings.seed, number, side, mosaics=not settings.late(step))
+        corners = view.boxes[:, 1:] / side
+        places = np.concatenate(((corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]), axis=1)
+        return {
+            "img": torch.from_numpy(np.ascontiguousarray(view.pixels[:, :, ::-1].transpose(2, 0, 1))),
+            "cls": torch.from_numpy(view.boxes[:, :1].copy()),
+            "bboxes": torch.from_numpy(places.astype(np.float32)),
+            "known": torch.tensor([1.0, 1.0 if view.smoke_known else 0.0]),
+        }
+
+
+def together(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch as Ultralytics' loss takes it."""
+    return {
+        "img": torch.stack([each["img"] for each in parts]),
+        "cls": torch.cat([each["cls"] for each in parts]),
+        "bboxes": torch.cat([each["bboxes"] for each in parts]),
+        "known": torch.stack([each["known"] for each in parts]),
+        "batch_idx": torch.cat([torch.full((len(each["cls"]),), float(at)) for at, each in enumerate(parts)]),
+    }
+
+
+class Training:
+    """One training, in memory; `step` of `settings.steps` are done."""
+
+    def __init__(self, model: torch.nn.Module, plan: dict[str, Any], settings: Settings, device: str) -> None:
+        self.plan, self.settings, self.step, self._device = plan, settings, 0, device
+        self.model = model.to(device).to(memory_format=torch.channels_last).train()
+        self.average = copy.deepcopy(self.model).eval()
+        for parameter in self.average.parameters():
+            parameter.requires_grad_(False)
+        named = [each for _, each in self.model.named_parameters()]
+        groups = [
+            {"params": [each for each in named if each.ndim > 1], "weight_decay": WEIGHT_DECAY},
+            {"params": [each for each in named if each.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self._loss = MaskedLoss(self.model)
+        self._bf16 = has_bf16(device)
+
+    @classmethod
+    def resumed(cls, path: Path, settings: Settings | None, device: str) -> Training:
+        """From a checkpoint; raises FolderError when it was made with other settings than these."""
+        content = checkpoint.load(path)
+        made_with = Settings(**content["settings"])
+        if settings is not None and settings != made_with:
+            raise FolderError(
+                f"{path}: made with other settings ({asdict(made_with)}); give the same, or another --out"
+            )
+        made = cls(network(content["plan"]), content["plan"], made_with, device)
+        made.model.load_state_dict(content["model"])
+        made.average.load_state_dict(content["average"])
+        made._optimizer.load_state_dict(content["optimizer"])
+        made.step = content["step"]
+        return made
+
+    def save(self, path: Path) -> None:
+        """As a checkpoint."""
+        content = {"plan": self.plan, "settings": asdict(self.settings), "step": self.step}
+        states = {"model": self.model, "average": self.average, "optimizer": self._optimizer}
+        checkpoint.save(path, content | {name: each.state_dict() for name, each in states.items()})
+
+    def run(
+        self, pictures: Pictures, told: Callable[[Progress], None], keep: Callable[[], None], workers: int = 0
+    ) -> None:
+        """To the end; `told` hears every 20 steps, `keep` is called every 5 minutes and at the end."""
+        began_s = kept_s = time.monotonic()
+        first, losses = self.step, list[float]()
+        for batch in self._batches(pictures, workers):
+            losses.append(self.learn(batch))
+            now_s = time.monotonic()
+            if self.step % 20 == 0 or self.step == self.settings.steps:
+                each_s = (now_s - began_s) / (self.step - first)
+                left_s = each_s * (self.settings.steps - self.step)
+                told(
+                    Progress(
+                        self.step,
+                        self.settings.steps,
+                        float(np.mean(losses[-60:])),
+                        self.settings.batch / each_s,
+                        left_s,
+                    )
+                )
+            if now_s - kept_s >= 300:
+                keep()
+                kept_s = now_s
+        keep()
+
+    def learn(self, batch: dict[str, torch.Tensor]) -> float:
+        """One step; returns its loss a picture."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        images = batch["img"].to(self._device).to(memory_format=torch.channels_last).float() / 255
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._bf16):
+            answers = self.model(images)
+        loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
+        total = loss.sum()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        averaged_into(self.average, self.model, 1 - 0.999 * (1 - math.exp(-self.step / 300)))
+        return float(total.detach()) / len(images)
+
+    def _batches(self, pictures: Pictures, workers: int) -> Iterator[dict[str, torch.Tensor]]:
+        size = self.settings.batch
+        loader = torch.utils.data.DataLoader(
+            _Drawn(pictures, self.settings),
+            size,
+            sampler=range(self.step * size, self.settings.steps * size),
+            num_workers=workers,
+            collate_fn=together,
+        )
+        return iter(loader)
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device computes in bf16 by itself; where it is emulated, it is slower than f32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _float(value: Any) -> Any:
+    return [each.float() for each in value] if isinstance(value, (list, tuple)) else value.float()

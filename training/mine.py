@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training mine`: pictures that show neither, in which the detector sees something, as a folder to train with."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon.detect.detector import FireDetector
+from training.folders import SUFFIXES, FolderError, Sample
+from training.seen import Looker, Seen, look
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is done, also where nothing was found."""
+    if options.out.exists():
+        raise FolderError(f"{options.out} is there already; name another folder")
+    samples = pictures_below(options.folders)
+    detector = FireDetector(
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
+    )
+    mined = hardest(samples, detector, options.from_confidence, options.most)
+    copy(mined, options.out)
+    print(f"{len(mined)} of {len(samples)} pictures in {options.out}: look through them before they are trained with")
+    return 0
+
+
+def pictures_below(folders: Sequence[Path]) -> list[Sample]:
+    """All pictures of the folders, at any depth, as such that show neither; raises FolderError."""
+    samples = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise FolderError(f"{folder}: there is no such folder")
+        paths = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+        samples += [Sample(each, folder.name, folder.name, str(each.parent), ()) for each in paths]
+    if not samples:
+        raise FolderError(f"{', '.join(map(str, folders))}: no pictures below ({', '.join(SUFFIXES)})")
+    return samples
+
+
+def hardest(samples: Sequence[Sample], detector: Looker, from_confidence: float, most: int) -> list[Seen]:
+    """Those in which something is seen with that confidence, the strongest first, each content once."""
+    found: dict[bytes, Seen] = {}
+    told = lambda done: print(f"{done} of {len(samples)}", file=sys.stderr, flush=True)  # noqa: E731
+    for each in look(detector, samples, told):
+        if _strongest(each) >= from_confidence:
+            found.setdefault(hashlib.sha256(each.sample.path.read_bytes()).digest(), each)
+    return sorted(found.values(), key=lambda each: -_strongest(each))[:most]
+
+
+def copy(mined: Sequence[Seen], out: Path) -> None:
+    """As a labelled folder; the names begin with their rank."""
+    for name in ("images", "labels"):
+        (out / name).mkdir(parents=True)
+    for rank, each in enumerate(mined):
+        stem = f"{rank:04d}-{each.sample.path.stem}"
+        shutil.copyfile(each.sample.path, out / "images" / f"{stem}{each.sample.path.suffix.lower()}")
+        (out / "labels" / f"{stem}.txt").write_text("")
+
+
+def _strongest(seen: Seen) -> float:
+    return max((each.confidence for each in seen.detections), default=0.0)

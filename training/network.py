@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The network: Ultralytics' YOLO with two classes, begun from weights of another training; needs torch."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint
+from ultralytics.utils import DEFAULT_CFG_DICT
+
+from daemon.domain import LABELS
+from training.folders import FolderError
+
+
+def network(plan: dict[str, Any]) -> DetectionModel:
+    """As its plan says (Ultralytics' YAML as a dict), with our two classes, untrained."""
+    made = DetectionModel(dict(plan), nc=len(LABELS), verbose=False)
+    made.args = SimpleNamespace(**DEFAULT_CFG_DICT)
+    made.names = dict(enumerate(LABELS))
+    return made
+
+
+def begun_from(path: Path) -> tuple[DetectionModel, dict[str, Any], int]:
+    """From an Ultralytics checkpoint, which can execute code; its plan, and how many tensors fitted.
+
+    Raises FolderError for what is none.
+    """
+    try:
+        source, _ = load_checkpoint(str(path))
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise FolderError(f"{path}: not an Ultralytics checkpoint that can be loaded") from error
+    plan = dict(source.yaml)
+    made = network(plan)
+    wanted = made.state_dict()
+    fitting = {
+        name: value
+        for name, value in source.float().state_dict().items()
+        if name in wanted and value.shape == wanted[name].shape
+    }
+    made.load_state_dict(fitting, strict=False)
+    for parameter in made.parameters():
+        parameter.requires_grad_(True)
+    return made, plan, len(fitting)
+
+
+def averaged_into(average: torch.nn.Module, model: torch.nn.Module, share: float) -> None:
+    """Moves the average a `share` of the way to the model."""
+    with torch.no_grad():
+        for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value.detach(), share)
+            else:
+                mean.copy_(value)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training train`: folders in, a checkpoint out; run again with the same words it goes on; needs torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from training.data import Pictures, folder
+from training.folders import FolderError
+from training.loop import Settings, Training
+from training.network import begun_from
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is done."""
+    cv2.setNumThreads(0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    pictures = Pictures([folder(each) for each in options.folders], options.seed)
+    steps = max(1, round(options.epochs * len(pictures) / options.batch))
+    settings = Settings(
+        steps, options.batch, options.side_px, options.last_side_px, options.learning_rate, options.seed
+    )
+    out: Path = options.out
+    if out.exists():
+        training = Training.resumed(out, settings, device)
+        print(f"going on from step {training.step} of {steps}", file=sys.stderr)
+    else:
+        training = _begun(options, settings, device)
+    print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
+    training.run(
+        pictures,
+        lambda progress: print(progress, file=sys.stderr, flush=True),
+        lambda: training.save(out),
+        options.workers,
+    )
+    print(f"done: {out}; next: python -m training export {out} --out FILE.onnx")
+    return 0
+
+
+def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Training:
+    if options.weights is None:
+        raise FolderError("--weights: name the checkpoint to begin from")
+    if not options.allow_pickle:
+        raise FolderError(f"{options.weights}: a .pt file can execute code; for one that you trust, add --allow-pickle")
+    torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
+    model, plan, fitting = begun_from(options.weights)
+    print(f"{fitting} tensors from {options.weights}", file=sys.stderr)
+    return Training(model, plan, settings, device)
