@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,6 +83,8 @@ def load(choice: Choice, weights: Weights) -> Runtime:
 
 
 def _openvino(weights: Weights) -> Runtime:
+    # OpenVINO reports its import to Google Analytics, and writes to the home folder, wherever it finds this package
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     from daemon.detect.runtime_openvino import OpenVinoRuntime
 
     return OpenVinoRuntime(weights)

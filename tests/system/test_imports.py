@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,21 @@ FORBIDDEN = {
     ],
     "daemon.cli": ["torch", "av", "cv2", "sqlalchemy", "flask", "openvino", "onnxruntime", "pydantic"],
 }
+
+
+def test_the_detector_tells_nobody_that_it_runs(tmp_path: Path) -> None:
+    """OpenVINO's own telemetry, which would report to Google Analytics from its import on, is never loaded."""
+    script = (
+        "import sys; from daemon.detect.runtimes import Choice, load; from daemon.detect.weights import read_weights\n"
+        "from daemon.settings import SHIPPED_WEIGHTS; load(Choice('openvino', ''), read_weights(SHIPPED_WEIGHTS, None, False))\n"
+        "print([each for each in sys.modules if each.startswith('openvino_telemetry.')])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60, env=environment
+    )
+    assert answer.stdout == "[]\n"
+    assert list(tmp_path.iterdir()) == [], "nothing is written to the home folder"
 
 
 @pytest.mark.parametrize(("module", "forbidden"), FORBIDDEN.items())
