@@ -280,6 +280,10 @@ class IncidentSettings(Block):
     """Of full stream in a clip since an incident was last confirmed; then key frames only."""
 
 
+LARGEST_PICTURES, LARGEST_BODIES = 8, 16
+"""So many of api.max_pixels and of twice api.max_upload (base64 and its surroundings) may be in memory at once."""
+
+
 class ApiSettings(Block):
     """HTTP."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.settings import CameraSettings, Settings
+from daemon.settings import LARGEST_BODIES, LARGEST_PICTURES, CameraSettings, Settings
 
 How = Literal["measured", "seen", "configured", "assumed"]
 """measured: by us, once, elsewhere; seen: here, of late; configured: a cap in the settings; assumed: by nobody yet."""
@@ -24,7 +24,8 @@ GPU_BYTES = 2_000_000_000
 # CPU-seconds a minute
 MAIN_CPU, SUB_CPU, BURNING_CPU, RECORDER_CPU = 0.78, 1.00, 11.0, 0.09
 BYTES_A_PIXEL = 3
-QUEUE_SHARE = 0.25  # of the ring, at most, waits to be taken (docs/ingest.md, Caps)
+# Of ring_bytes, at most, beside the ring (docs/ingest.md, Caps): not taken yet; held on for a capture; for going back
+QUEUE_SHARE, CAPTURE_SHARE, GOING_BACK_SHARE = 0.25, 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,18 @@ def memory_at_most_bytes(settings: Settings, sent: Mapping[str, Stream]) -> list
             "rings and what waits beside them", count * ingest.ring_bytes * (1 + QUEUE_SHARE),
             Basis("configured", "ingest.ring_bytes"),
         ),
+        Figure(
+            "packets held on for captures and going back", count * ingest.ring_bytes * (CAPTURE_SHARE + GOING_BACK_SHARE),
+            Basis("configured", "ingest.ring_bytes"),
+        ),
         Figure("unacknowledged stills", count * ingest.unacked_bytes, Basis("configured", "ingest.unacked_bytes")),
         Figure(
-            "uploads as pixels", api.max_decoding * api.max_pixels * BYTES_A_PIXEL,
-            Basis("configured", "api.max_decoding × api.max_pixels"),
+            "uploads as pixels", LARGEST_PICTURES * api.max_pixels * BYTES_A_PIXEL,
+            Basis("configured", f"{LARGEST_PICTURES} × api.max_pixels"),
+        ),
+        Figure(
+            "uploads as they came", LARGEST_BODIES * 2 * api.max_upload,
+            Basis("configured", f"{LARGEST_BODIES} × 2 × api.max_upload"),
         ),
         *(Figure(name, size, Basis("measured", CAPACITY)) for name, size in SERVICES_BYTES.items()),
     ]  # fmt: skip

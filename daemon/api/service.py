@@ -19,12 +19,10 @@ from daemon.api.codes import NO_REQ_ID, Refusal
 from daemon.api.orientation import Picture
 from daemon.api.response import ResponseArgument
 from daemon.messages import WorkAnswer
-from daemon.settings import Settings
+from daemon.settings import LARGEST_BODIES, LARGEST_PICTURES, Settings
 
 _READ_BYTES = 256 * 1024
 _BESIDES_BYTES = 64 * 1024  # req_id, field names and the like
-_LARGEST_AT_ONCE = 8  # pictures of api.max_pixels
-_LARGEST_BODIES = 16
 _LEAST_S = 0.05  # with less left there is no answering in time
 _log = logging.getLogger("firewitness.api")
 
@@ -50,10 +48,10 @@ class FireDetectorService:
         self._thresholds = settings.detect.thresholds.as_dict()
         self._detector = detector
         self._places = Places(settings.api.max_decoding)
-        self._pixels = Budget(_LARGEST_AT_ONCE * settings.api.max_pixels)
+        self._pixels = Budget(LARGEST_PICTURES * settings.api.max_pixels)
         # base64 makes 4 of 3; line breaks, JSON's \/ and a form's %2B make it more, but never twice in practice
         self._most_body_bytes = 2 * settings.api.max_upload + _BESIDES_BYTES
-        self._bytes = Budget(_LARGEST_BODIES * self._most_body_bytes)
+        self._bytes = Budget(LARGEST_BODIES * self._most_body_bytes)
 
     def answer(self, content_type: str, content_length: int | None, stream: BinaryIO) -> ResponseArgument:
         """The envelope for one POST; never raises."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
 
+from daemon import sizing
 from daemon.clock import Clocks, Synchronisation, host_clocks
 from daemon.detect import runtimes
 from daemon.detect.weights import read_weights
@@ -20,8 +21,6 @@ from daemon.storage.index import OLDEST_SQLITE
 CAMERAS_A_CORE = (
     8  # beside inference; benchmarks/README.md: a quiet camera takes about a hundredth, a burning one far more
 )
-WORKER_BYTES = 25_000_000  # design, Cost
-REST_BYTES = 1_500_000_000  # detector, recorder, web, supervisor
 REINSTALL = "install the requirements again: make setup, or make install"
 
 
@@ -31,7 +30,8 @@ def look(settings: Settings, clocks: Clocks | None = None) -> Iterator[Finding]:
     yield of_clock((clocks or host_clocks()).synchronisation())
     count = sum(camera.enabled for camera in settings.cameras.values())
     yield of_cores(len(os.sched_getaffinity(0)), count)
-    yield of_memory(memory_bytes(), needed_bytes(settings, count), count)
+    at_most = sizing.memory_at_most_bytes(settings, sizing.streams(settings, {}))
+    yield of_memory(memory_bytes(), round(sizing.total(at_most)), count)
     yield from of_detector(settings, runtimes.look(), Path("/dev/nvidiactl").exists())
 
 
@@ -59,12 +59,6 @@ def of_cores(cores: int, cameras: int) -> Finding:
             "cores", f"{what}: several burning at once may be too much", "give it more cores, or cameras a detect_url"
         )
     return ok("cores", what)
-
-
-def needed_bytes(settings: Settings, cameras: int) -> int:
-    """What the settings allow the daemon to hold, at worst."""
-    ingest = settings.ingest
-    return REST_BYTES + cameras * (WORKER_BYTES + ingest.ring_bytes + ingest.unacked_bytes)
 
 
 def memory_bytes() -> int:

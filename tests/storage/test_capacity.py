@@ -112,6 +112,8 @@ def test_sizing_follows_the_settings() -> None:
     worst = {each.what: each.value for each in sizing.memory_at_most_bytes(settings, sent)}
     assert worst["unacknowledged stills"] == 12_000_000
     assert worst["uploads as pixels"] == 8 * 50_000_000 * 3
+    assert worst["uploads as they came"] == 16 * 2 * 20_000_000
+    assert worst["packets held on for captures and going back"] == 3 * 3 * 16_000_000
     assert sizing.gpu_memory_bytes(sized(detect={"device": "cpu"})) == []
 
 
