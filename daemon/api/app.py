@@ -62,7 +62,7 @@ def create_app(
     app.register_blueprint(evidence.blueprint(index, cameras, clocks))
     app.register_blueprint(captures.blueprint(control))
     app.register_blueprint(origin.blueprint(index, clocks))
-    app.register_blueprint(sequence.blueprint(settings, index))
+    app.register_blueprint(sequence.blueprint(settings, index, live))
     app.register_blueprint(clips.blueprint(index))
     app.register_blueprint(pages.blueprint(index, cameras, clocks))
     _install_errors(app)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
+from daemon.api.live import LiveStatus
 from daemon.api.parameters import NoParameters, parse
 from daemon.api.problems import Problem
 from daemon.clock import rfc3339
@@ -17,8 +19,9 @@ from daemon.settings import Settings
 from daemon.storage.queries import Index
 
 
-def blueprint(settings: Settings, index: Index) -> Blueprint:
-    """The route; sites are those of the settings."""
+def blueprint(settings: Settings, index: Index, live: LiveStatus) -> Blueprint:
+    """The route; sites are those of now, and of this process's start while the daemon is silent: a reload can change them."""
+    started_with = {name: camera.site for name, camera in settings.cameras.items()}
     api = Blueprint("sequence_api", __name__)
 
     @api.get("/api/v1/incidents/<uuid:incident_id>/sequence")
@@ -27,7 +30,7 @@ def blueprint(settings: Settings, index: Index) -> Blueprint:
         incident = index.incident_one(str(incident_id))
         if incident is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such incident.")
-        site, cameras = _site(settings, incident["camera"])
+        site, cameras = _site(live.now().status.get("sites", started_with), incident["camera"])
         events = index.site_events(str(incident_id), cameras, settings.detect.max_interval)
         answer = jsonify({
             "incident": str(incident_id), "site": site, "cameras": cameras,
@@ -39,12 +42,12 @@ def blueprint(settings: Settings, index: Index) -> Blueprint:
     return api
 
 
-def _site(settings: Settings, camera: str) -> tuple[str | None, list[str]]:
+def _site(sites: Mapping[str, str | None], camera: str) -> tuple[str | None, list[str]]:
     """The site of a camera and all cameras there; of a camera without site, itself."""
-    known = settings.cameras.get(camera)
-    if known is None or known.site is None:
+    site = sites.get(camera)
+    if site is None:
         return None, [camera]
-    return known.site, [name for name, each in settings.cameras.items() if each.site == known.site]
+    return site, [name for name, each in sites.items() if each == site]
 
 
 def _item(placed: Placed) -> dict[str, Any]:

@@ -168,16 +168,22 @@ class Supervisor:
 
     def _plans(self, settings: Settings) -> dict[str, WorkerPlan]:
         """Of all cameras that are to be watched; raises SettingsError where a password cannot be read."""
-        where = Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
+        where = self._where()
         plans = {
             name: plan_for(settings, name, password_of(camera, f"{name}: password_file"), where)
             for name, camera in settings.cameras.items()
             if camera.enabled
         }
         if self._drill.url:
-            drilling = settings.model_copy(update={"cameras": {DRILL_CAMERA: CameraSettings(url=self._drill.url)}})
-            plans[DRILL_CAMERA] = plan_for(drilling, DRILL_CAMERA, None, where, drill=True)
+            plans[DRILL_CAMERA] = self._drill_plan(settings, where)
         return plans
+
+    def _drill_plan(self, settings: Settings, where: Sockets) -> WorkerPlan:
+        drilling = settings.model_copy(update={"cameras": {DRILL_CAMERA: CameraSettings(url=self._drill.url)}})
+        return plan_for(drilling, DRILL_CAMERA, None, where, drill=True)
+
+    def _where(self) -> Sockets:
+        return Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
 
     def reload(self) -> dict[str, Any]:
         """Takes over the cameras of the file as it is now; raises SettingsError, and then all stays as it was."""
@@ -229,7 +235,7 @@ class Supervisor:
 
     def _begin_drill(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._drill.begin(arguments, time.monotonic())
-        self._cameras.join(self._plans(self.settings)[DRILL_CAMERA])
+        self._cameras.join(self._drill_plan(self.settings, self._where()))
         self._log.info("drill: began")
         return {"camera": DRILL_CAMERA}
 
@@ -324,6 +330,7 @@ class Supervisor:
         return {
             **status.head(ready=status.is_ready(self.detector_beat, self.recorder_beat)),
             "cameras": self._cameras.status(configured),
+            "sites": {name: camera.site for name, camera in self.settings.cameras.items()},
             "detector": status.of_detector(self.detector_beat, self._detector),
             "recorder": status.of_recorder(self.recorder_beat, self._recorder, self.settings.storage.retention),
             "web": status.of_service(self._web),

@@ -15,7 +15,7 @@ from daemon.ids import new_id
 from daemon.origin.record import to_json
 from daemon.storage.store import Entry
 from tests.api.shelf import Shelf
-from tests.api.web_under_test import Site, Web
+from tests.api.web_under_test import READY, Site, Web
 from tests.storage.analysis_kit import analysis_of
 
 CAMERAS = ("hall", "yard", "gate", "shop")
@@ -23,6 +23,7 @@ CAMERAS = ("hall", "yard", "gate", "shop")
 
 @dataclass
 class Stored:
+    site: Site
     web: Web
     hall: Incident
     yard: Incident
@@ -51,7 +52,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     lost = shelf.gap(at_ns + 20 * NS, None, camera="hall", reason="unreachable")
     shelf.gap(at_ns + 21 * NS, at_ns + 30 * NS, camera="gate", reason="overload")  # slow is not lost
     shelf.gap(at_ns + 20 * NS, None, camera="shop", reason="stalled")
-    yield Stored(site.start(), *(made[name] for name in CAMERAS), lost, last, at_ns)
+    yield Stored(site, site.start(), *(made[name] for name in CAMERAS), lost, last, at_ns)
     shelf.close()
     site.close()
 
@@ -92,3 +93,14 @@ def test_an_unknown_incident_and_a_parameter_are_refused(stored: Stored) -> None
     """404 and 400, each with its sentence."""
     assert stored.web.get(f"/api/v1/incidents/{new_id()}/sequence").status_code == 404
     assert stored.web.get(f"/api/v1/incidents/{stored.hall.id}/sequence", params={"x": 1}).status_code == 400
+
+
+def test_sites_are_those_of_now(stored: Stored) -> None:
+    """A reload has moved gate to another site: the daemon says so, and this process's settings are older."""
+    sites = {"hall": "mill", "yard": "mill", "gate": "town", "shop": "town"}
+    stored.site.supervisor.status = {**READY, "sites": sites}
+    until_s = time.monotonic() + 10
+    while (told := stored.web.get(f"/api/v1/incidents/{stored.shop.id}/sequence").json())["site"] is None:
+        assert time.monotonic() < until_s, "the sites of now are never told"
+        time.sleep(0.05)
+    assert (told["site"], told["cameras"]) == ("town", ["gate", "shop"])
