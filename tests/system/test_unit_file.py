@@ -56,7 +56,7 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
     text = UNIT.read_text()
     for line in (
         "Type=notify",
-        "WatchdogSec=30",
+        "WatchdogSec=60",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "StateDirectory=firewitness",
         "RuntimeDirectory=firewitness",
