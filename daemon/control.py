@@ -26,13 +26,19 @@ class Control:
         try:
             connection = wire.connect(self._path)
         except PeerGone as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise NotRunning(
+                    f"{self._path} is closed to this user: ask as the user that the daemon runs as"
+                ) from error
             raise NotRunning(f"no daemon is running here (nobody listens at {self._path})") from error
         channel: wire.Channel[Answer] = wire.Channel(connection, Answer)
         channel.settimeout(timeout_s)
         try:
             channel.send(Command(id=new_id(), name=name, arguments=arguments or {}))
             received = channel.receive()
-        except (PeerGone, TimeoutError) as error:
+        except PeerGone as error:
+            raise NotRunning(f"the daemon ended before it answered {name!r}") from error
+        except TimeoutError as error:
             raise NotRunning(f"the daemon did not answer {name!r} within {timeout_s:g} s") from error
         finally:
             channel.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from daemon import sizing, sockets
 from daemon.commands import settings as settings_of
+from daemon.commands.folders import nearest
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.errors import FirewitnessError, SettingsError
@@ -59,16 +60,19 @@ def _facts(settings: Settings) -> Facts:
 
 def _space(storage: StorageSettings) -> room.Space:
     root = disk.root_of(storage)
-    there = next(each for each in (root, *root.parents) if each.exists())
-    free, total = RealDisk().space_bytes(there)
+    free, total = RealDisk().space_bytes(nearest(root))
     return room.Space(free, total, disk.reserve_bytes(storage, total))
 
 
 def _of_index(storage: StorageSettings) -> tuple[rates.Seen | None, int]:
     """Nothing where there is no store yet."""
     root = disk.root_of(storage)
-    if not index.path_of(root).exists():
+    try:
+        index.path_of(root).stat()
+    except (FileNotFoundError, NotADirectoryError):
         return None, 0
+    except OSError as error:
+        raise FirewitnessError(f"{index.path_of(root)}: cannot be read ({error.strerror})") from error
     with index.reading(root) as session:
         held = room.held_by_camera(session)
         return rates.seen(session), sum(size for _, size in held.values())

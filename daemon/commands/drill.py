@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     """0 when every step was seen; 1 with the step that was not."""
     settings = settings_of.of(options.config)
     control = Control(sockets.control(runtime_dir(settings.storage)))
-    if options.clip is not None and not options.clip.is_file():
+    if options.clip is not None and not os.path.isfile(options.clip):
         raise FirewitnessError(f"{options.clip}: there is no such file; give a video of a fire")
     if why := _not_ready(control.ask("status")):
         print(f"failed before it began: {why}")

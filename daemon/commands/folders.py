@@ -25,7 +25,7 @@ def check(file: ConfigFile) -> None:
         _check_writable(file.place("storage", name), folder)
     wire.check_path(sockets.recorder(runtime_dir(storage)))
     for place, folder in enumerate(file.settings.api.image_roots):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # Path.is_dir raises in a closed folder
             where = file.place("api", "image_roots", place)
             raise SettingsError(f"{where}: {folder} is no folder; name folders that are there")
     for name, camera in file.settings.cameras.items():
@@ -45,11 +45,15 @@ def prepare(file: ConfigFile) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or the first above it that this user can find: of what lies in a closed one nobody tells more."""
+    return next(each for each in (folder, *folder.parents) if os.path.exists(each))  # Path.exists raises there
+
+
 def _check_writable(where: str, folder: Path) -> None:
     """A full or read-only disk is no mistake in the settings: the recorder says so and waits for it."""
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=nearest(folder)):
             pass
     except OSError as error:
         if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO):

@@ -11,9 +11,9 @@ from typing import Any
 from daemon import __version__, sockets
 from daemon.clock import host_clocks
 from daemon.commands import settings as settings_of
-from daemon.config_file import runtime_dir
+from daemon.config_file import runtime_dir, state_dir
 from daemon.control import Control
-from daemon.errors import NotRunning
+from daemon.errors import FirewitnessError, NotRunning
 from daemon.settings import Settings, StorageSettings
 
 TIMEOUT_S = 600
@@ -55,8 +55,12 @@ def _purge(settings: Settings, *, dry_run: bool, all_due: bool) -> dict[str, Any
         control = Control(sockets.control(runtime_dir(settings.storage)))
         return control.ask("purge", {"dry_run": dry_run, "all_due": all_due}, TIMEOUT_S)
     except NotRunning:
+        from daemon.storage import disk as disks
+        from daemon.storage.durable import RealDisk
         from daemon.storage.store import Store
 
+        if disks.standing(RealDisk(), disks.root_of(settings.storage), state_dir(settings.storage)) is None:
+            raise FirewitnessError(f"{settings.storage.root} holds no store yet: there is nothing to purge") from None
         store = Store.open(settings.storage, host_clocks(), version=__version__, cameras=tuple(settings.cameras))
         try:
             return dataclasses.asdict(store.purge(dry_run=dry_run, all_due=all_due))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.commands.folders import nearest
 from daemon.config_file import state_dir
 from daemon.doctor.finding import Finding, ok, problem, warning
 from daemon.errors import StoreError
@@ -33,15 +34,17 @@ def look(settings: Settings) -> Iterator[Finding]:
     """All findings about the disk; the root's nearest folder stands for one that is not there yet."""
     storage = settings.storage
     yield of_store(settings)
-    there = _nearest(storage.root)
+    there = nearest(storage.root)
     mount = mount_of(there, Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
     yield of_mount(mount)
     yield of_owner(storage.root, there, os.access(there, os.W_OK | os.X_OK), os.geteuid())
     free, total = RealDisk().space_bytes(there)
     yield of_space(free, total, disks.reserve_bytes(storage, total))
-    parts = {name: (storage.root / name).stat().st_dev for name in (EVIDENCE, LEDGER) if (storage.root / name).is_dir()}
+    parts = {
+        name: (storage.root / name).stat().st_dev for name in (EVIDENCE, LEDGER) if os.path.isdir(storage.root / name)
+    }
     yield of_one_disk(there.stat().st_dev, parts)
-    state = _nearest(state_dir(storage))
+    state = nearest(state_dir(storage))
     yield of_state(state.stat().st_dev, there.stat().st_dev, Path("/").stat().st_dev, state_dir(storage))
 
 
@@ -129,7 +132,3 @@ def mount_of(folder: Path, mountinfo: str) -> Mount:
         if resolved.is_relative_to(point) and len(point) >= len(best.point):
             best = Mount(point, kind, frozenset([*fields[5].split(","), *over.split(",")]))
     return best
-
-
-def _nearest(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """One ledger line → its rows: the only place where rows of the index are made, changed or removed.
 
-Used alike when storing, recovering, verifying and (later) reindexing, so that the index is a function of ledger and
+Used alike when storing, recovering, verifying and reindexing, so that the index is a function of ledger and
 stills. Applying a line twice leaves what applying it once does.
 """
 

@@ -54,7 +54,7 @@ def standing(disk: Disk, root: Path, state_dir: Path) -> str | None:
     """The id of the store that is at `root`, None where a start would make one; StoreError as a start would. Makes nothing."""
     known = _known_stores(disk, state_dir / STORES).get(str(root))
     if known is not None and disk.names(root) is None:
-        raise StoreError("gone", f"{root} is gone: its store may be on a disk that is not mounted")
+        raise _gone(root)
     found = marker_of(disk, root)
     _refuse_wrong_disk(root, known, found)
     if found is None:
@@ -82,8 +82,7 @@ def make_root(disk: Disk, root: Path, state_dir: Path, *, new_store: bool = Fals
     if disk.names(root) is not None:
         return
     if not new_store and str(root) in _known_stores(disk, state_dir / STORES):
-        advice = "mount it, or begin anew with `firewitness init --new-store`"
-        raise StoreError("gone", f"{root} is gone: its store may be on a disk that is not mounted; {advice}")
+        raise _gone(root)
     make_folders(disk, root, _existing(disk, root))
 
 
@@ -92,6 +91,11 @@ def reserve_bytes(settings: StorageSettings, total_bytes: int) -> int:
     if settings.reserve is not None:
         return settings.reserve
     return min(round(total_bytes * SHARE_RESERVED), MOST_RESERVED_BYTES)
+
+
+def _gone(root: Path) -> StoreError:
+    advice = "mount it, or begin anew with `firewitness init --new-store`"
+    return StoreError("gone", f"{root} is gone: its store may be on a disk that is not mounted; {advice}")
 
 
 def _refuse_wrong_disk(root: Path, known: str | None, found: str | None) -> None:

@@ -99,7 +99,7 @@ class Daemon:
         """Another `firewitness` command beside it."""
         program = str(Path(sys.executable).with_name("firewitness"))
         return subprocess.run(
-            [program, arguments[0], "--config", str(self.config), *arguments[1:]],
+            [*self.prefix, program, arguments[0], "--config", str(self.config), *arguments[1:]],
             capture_output=True,
             text=True,
             timeout=within_s,

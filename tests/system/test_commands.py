@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
+from daemon import sockets
 from daemon.api.metrics import ALL as ALL_METRICS
+from daemon.control import Control
 from daemon.detect.detector import REFERENCE_PICTURE
 from tests.system.daemon_under_test import Daemon, wait_for
 
+FOLDERS = {"root": "store", "state_dir": "state", "runtime_dir": "run"}
 UNREACHABLE = {"yard": {"url": "rtsp://127.0.0.1:9/none"}}
 
 
@@ -211,6 +215,66 @@ def test_without_a_daemon_it_is_said_so(daemon: Daemon, command: tuple[str, ...]
         f"firewitness {command[0]}: no daemon is running here (nobody listens at {daemon.folder}"
     )
     assert len(answer.stderr.splitlines()) == 1
+
+
+COMMANDS_OF_A_STRANGER = {
+    "check-config": "storage.root: {closed}/store cannot be written by uid ",
+    "doctor": "problem   writable: not {closed} by uid ",
+    "status": "{closed}/run/control.sock is closed to this user",
+    "drill": "{closed}/run/control.sock is closed to this user",
+    "purge": "{closed}/state/stores.json is closed to this user",
+    "capacity": "{closed}/store/index.sqlite: cannot be read (Permission denied)",
+    "verify": "{closed}/store/.firewitness is closed to this user",
+    "run": "storage.root: {closed}/store cannot be written by uid ",
+}
+
+
+@pytest.mark.parametrize(("command", "sentence"), COMMANDS_OF_A_STRANGER.items())
+def test_without_rights_it_is_said_so(daemon: Daemon, command: str, sentence: str) -> None:
+    """Who asks without sudo, of a service's folders that are closed to others: what is closed, and no traceback."""
+    closed = daemon.folder / "closed"
+    closed.mkdir()
+    paths = {name: str(closed / folder) for name, folder in FOLDERS.items()}
+    daemon.configure(UNREACHABLE, storage=paths)
+    daemon.folder.chmod(0o755)
+    daemon.config.chmod(0o644)
+    closed.chmod(0)
+    if os.geteuid() == 0:
+        daemon.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    answer = daemon.command(command)
+    closed.chmod(0o700)
+    assert answer.returncode in (1, 2)
+    assert sentence.format(closed=closed) in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_dry_purge_makes_no_store(daemon: Daemon) -> None:
+    """Where there is none yet there is nothing to purge, and asking changes nothing."""
+    daemon.configure(UNREACHABLE)
+    refused = daemon.command("purge", "--dry-run")
+    assert refused.returncode == 2
+    assert refused.stderr == f"firewitness purge: {daemon.root} holds no store yet: there is nothing to purge\n"
+    assert not daemon.root.exists()
+
+
+@pytest.mark.timeout(120)
+def test_a_lost_password_spoils_no_drill(daemon: Daemon) -> None:
+    """Of another camera, whose worker has it already: the drill's camera joins and leaves, and the daemon lives on."""
+    secret = daemon.folder / "secret"
+    secret.write_text("s3cret\n")
+    daemon.configure({"yard": {"url": "rtsp://127.0.0.1:9/none", "username": "viewer", "password_file": "secret"}})
+    daemon.start()
+    wait_for(daemon.status, 45, "the daemon answers")
+    secret.unlink()
+    control = Control(sockets.control(daemon.folder / "run"))
+    assert control.ask("drill_begin", {"url": "rtsp://127.0.0.1:9/drill"}) == {"camera": "drill"}
+    assert "drill" in (daemon.status() or {})["cameras"]
+    control.ask("drill_end")
+    assert set((daemon.status() or {})["cameras"]) == {"yard"}
+    refused = daemon.command("reload")
+    assert refused.returncode == 2
+    assert "password_file" in refused.stderr
+    daemon.stop()
 
 
 @pytest.mark.timeout(120)
