@@ -45,9 +45,11 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 
 def held_bytes(web: Web) -> int:
-    """What the web's processes hold for themselves."""
+    """What the web's processes hold together. Not USS: what master and worker share since the fork would be counted anew
+    as each comes to write to it, and that is no growth.
+    """
     master = psutil.Process(web.process.pid)
-    return sum(each.memory_full_info().uss for each in (master, *master.children(recursive=True)))
+    return sum(each.memory_full_info().pss for each in (master, *master.children(recursive=True)))
 
 
 Json = st.recursive(
