@@ -64,7 +64,7 @@ def create_app(
     app.register_blueprint(origin.blueprint(index, clocks))
     app.register_blueprint(sequence.blueprint(settings, index, live))
     app.register_blueprint(clips.blueprint(index))
-    app.register_blueprint(pages.blueprint(index, cameras, clocks))
+    app.register_blueprint(pages.blueprint(settings, index, live, cameras, clocks))
     _install_errors(app)
     return app
 

@@ -194,4 +194,5 @@ def seconds(at: str, from_at: str) -> float:
 
 def source(analysis: Item) -> str:
     """What was searched."""
-    return {"ring": "what was held in memory", "clip": "the stored clip"}[analysis["source"]]
+    name = str(analysis["source"])
+    return {"ring": "what was held in memory", "clip": "the stored clip"}.get(name, name)

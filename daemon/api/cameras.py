@@ -10,7 +10,7 @@ from daemon.api.live import Live, LiveStatus
 from daemon.api.problems import Problem
 from daemon.clock import rfc3339
 from daemon.domain import DRILL_CAMERA
-from daemon.settings import ComponentOutline, Settings
+from daemon.settings import Settings
 from daemon.storage.queries import Index
 
 
@@ -19,7 +19,6 @@ class Cameras:
 
     def __init__(self, settings: Settings, index: Index, live: LiveStatus) -> None:
         self._configured = tuple(settings.cameras)
-        self._settings = settings
         self._index = index
         self._live = live
 
@@ -35,11 +34,6 @@ class Cameras:
     def _of_now(self, live: Live) -> tuple[str, ...]:
         """The daemon knows what a reload has changed; while it is silent, what this process was started with."""
         return tuple(live.status.get("cameras", self._configured))
-
-    def components(self, name: str) -> tuple[ComponentOutline, ...]:
-        """As they were configured when this process was started; a reload does not reach it."""
-        camera = self._settings.cameras.get(name)
-        return camera.components if camera is not None else ()
 
     def check(self, name: str | None) -> None:
         """Raises Problem 400 for a name that is no camera's: an empty list would look like "nothing was seen"."""

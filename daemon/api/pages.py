@@ -12,14 +12,16 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon import __version__
-from daemon.api import beginning, chart, day, footage, minutes, neighbours, words
+from daemon.api import beginning, chart, day, footage, minutes, neighbours, sequence, words
 from daemon.api.cameras import Cameras
 from daemon.api.evidence import NO_SUCH_EVIDENCE, NO_SUCH_INCIDENT
+from daemon.api.live import LiveStatus
 from daemon.api.origin import why_none
 from daemon.api.parameters import CameraName, Id, NoParameters, Parameters, parse, time_ns
 from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
 from daemon.domain import OPEN_STATES
+from daemon.settings import Settings
 from daemon.storage.queries import CLIP, Index
 
 PICTURES_A_PAGE = 120
@@ -66,8 +68,8 @@ class IncidentPage(Parameters):
     frame: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
 
 
-def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
-    """What they show is asked of the index and the supervisor anew each time."""
+def blueprint(settings: Settings, index: Index, live: LiveStatus, cameras: Cameras, clocks: Clocks) -> Blueprint:
+    """What they show is asked of the index and the supervisor anew each time; sites and components are those of the settings."""
     pages = Blueprint("pages", __name__)
     pages.add_app_template_filter(lambda at: at[11:23] if at else "", "clock")
     pages.add_app_template_filter(lambda at: f"{at[:10]} {at[11:23]} UTC" if at else "", "moment")
@@ -81,7 +83,7 @@ def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
     pages.add_url_rule("/minutes", view_func=lambda: _minutes(index, cameras, clocks), endpoint="minutes")
     pages.add_url_rule(
         "/incidents/<uuid:incident_id>",
-        view_func=lambda incident_id: _incident(index, cameras, clocks, incident_id),
+        view_func=lambda incident_id: _incident(settings, index, live, clocks, incident_id),
         endpoint="incident",
     )
     pages.add_url_rule(
@@ -133,7 +135,7 @@ def _minutes(index: Index, cameras: Cameras, clocks: Clocks) -> Response:
     return _page("minutes.html", asked=asked, span=span, minutes=minutes.of(index, asked.camera, span, asked.hour))
 
 
-def _incident(index: Index, cameras: Cameras, clocks: Clocks, incident_id: UUID) -> Response:
+def _incident(settings: Settings, index: Index, live: LiveStatus, clocks: Clocks, incident_id: UUID) -> Response:
     asked = parse(IncidentPage, request.args)
     incident = index.incident_one(str(incident_id))
     if incident is None:
@@ -142,13 +144,15 @@ def _incident(index: Index, cameras: Cameras, clocks: Clocks, incident_id: UUID)
         page = index.evidence_page(incident=str(incident_id), limit=PICTURES_A_PAGE, cursor=asked.cursor)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"cursor: {error}") from None
-    began = beginning.of(index, incident["id"], cameras.components(incident["camera"]))
+    camera = settings.cameras.get(incident["camera"])
+    began = beginning.of(index, incident["id"], camera.components if camera else ())
     return _page(
         "incident.html",
         incident=incident,
         began=began,
         footage=footage.of(index.clips_of(incident["id"]), began.analysis if began else None, asked.clip, asked.frame),
         without=None if began else why_none(index, incident, clocks.wall_ns()),
+        sequence=None if incident["kind"] == "manual" else sequence.of(settings, index, live, incident),
         pictures=page["items"][::-1],
         earlier=page["next"],
         asked=asked,

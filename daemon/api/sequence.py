@@ -20,8 +20,7 @@ from daemon.storage.queries import Index
 
 
 def blueprint(settings: Settings, index: Index, live: LiveStatus) -> Blueprint:
-    """The route; sites are those of now, and of this process's start while the daemon is silent: a reload can change them."""
-    started_with = {name: camera.site for name, camera in settings.cameras.items()}
+    """The route."""
     api = Blueprint("sequence_api", __name__)
 
     @api.get("/api/v1/incidents/<uuid:incident_id>/sequence")
@@ -30,16 +29,22 @@ def blueprint(settings: Settings, index: Index, live: LiveStatus) -> Blueprint:
         incident = index.incident_one(str(incident_id))
         if incident is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such incident.")
-        site, cameras = _site(live.now().status.get("sites", started_with), incident["camera"])
-        events = index.site_events(str(incident_id), cameras, settings.detect.max_interval)
-        answer = jsonify({
-            "incident": str(incident_id), "site": site, "cameras": cameras,
-            "items": [_item(each) for each in sequence(events)],
-        })  # fmt: skip
+        answer = jsonify({"incident": str(incident_id), **of(settings, index, live, incident)})
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
     return api
+
+
+def of(settings: Settings, index: Index, live: LiveStatus, incident: dict[str, Any]) -> dict[str, Any]:
+    """The site of an incident's camera (None: it stands alone), the cameras there, and what befell them, in order.
+
+    Sites are those of now, and of this process's start while the daemon is silent: a reload can change them.
+    """
+    started_with = {name: camera.site for name, camera in settings.cameras.items()}
+    site, cameras = _site(live.now().status.get("sites", started_with), incident["camera"])
+    events = index.site_events(incident["id"], cameras, settings.detect.max_interval)
+    return {"site": site, "cameras": cameras, "items": [_item(each) for each in sequence(events)]}
 
 
 def _site(sites: Mapping[str, str | None], camera: str) -> tuple[str | None, list[str]]:

@@ -28,6 +28,11 @@ KINDS = {
     "sibling": "kept for a fire on another camera",
     "reference": "reference picture",
 }
+SIGHTS = {
+    "gone_back": "first visible",
+    "burning_when_record_begins": "already burning when its record begins",
+    "suspected": "first suspected, and not gone back from",
+}
 CODECS = {"h264": "H.264", "hevc": "H.265"}
 CLIP_CAUSES = {
     "confirmed": "with what was held in memory when the incident was confirmed",

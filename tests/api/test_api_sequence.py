@@ -14,6 +14,7 @@ from daemon.domain import Evidence, Gap, Incident
 from daemon.ids import new_id
 from daemon.origin.record import to_json
 from daemon.storage.store import Entry
+from tests.api.page_kit import Page
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import READY, Site, Web
 from tests.storage.analysis_kit import analysis_of
@@ -93,6 +94,24 @@ def test_an_unknown_incident_and_a_parameter_are_refused(stored: Stored) -> None
     """404 and 400, each with its sentence."""
     assert stored.web.get(f"/api/v1/incidents/{new_id()}/sequence").status_code == 404
     assert stored.web.get(f"/api/v1/incidents/{stored.hall.id}/sequence", params={"x": 1}).status_code == 400
+
+
+def test_the_page_tells_the_order(stored: Stored) -> None:
+    """The same on the incident's page: links to the others' incidents and pictures, and pairs whose order is not determined."""
+    page = Page(stored.web.get(f"/incidents/{stored.yard.id}").text)
+    said = page.said
+    assert "The cameras of mill, in order" in said
+    assert said.index("hall first visible (its incident)") < said.index("yard first visible (this incident)")
+    assert "gate first suspected, and not gone back from" in said
+    assert "hall was lost: no connection to the camera · last good picture" in said
+    assert "order not determined with hall" in said
+    links = set(page.attributes("a", "href"))
+    assert {f"/incidents/{stored.hall.id}", f"/evidence/{stored.last.id}"} <= links
+
+
+def test_a_camera_without_site_has_no_order_on_its_page(stored: Stored) -> None:
+    """There is nobody to compare it with."""
+    assert "in order" not in Page(stored.web.get(f"/incidents/{stored.shop.id}").text).said
 
 
 def test_sites_are_those_of_now(stored: Stored) -> None:
