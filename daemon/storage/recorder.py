@@ -203,7 +203,7 @@ class Recorder:
             entries, steps = [*self._unsaid, *group.entries(store), *owed], [*self._left, *group.steps()]
             if entries or steps:
                 store.commit(entries, steps)
-                self._supervisor.stored(entries)
+                self._supervisor.stored(entries, steps)
 
         owed = self._watching.owed()
         if not (group.items or owed or self._unsaid or self._left):

@@ -16,6 +16,7 @@ from typing import Any
 from daemon.clock import rfc3339
 from daemon.errors import MessageError, PeerGone
 from daemon.messages import Answer, CamerasChanged, Command, RecorderBeat, Stop, ToRecorderControl
+from daemon.storage.clips import Appended, Step
 from daemon.storage.purge import PurgeResult
 from daemon.storage.retention import Retention
 from daemon.storage.store import Entry, Store
@@ -97,12 +98,12 @@ class SupervisorEnd:
             self._purges.popleft()
             self._send(purge.answer)
 
-    def stored(self, entries: Sequence[Entry]) -> None:
-        """These became durable."""
+    def stored(self, entries: Sequence[Entry], steps: Sequence[Step]) -> None:
+        """These became durable; `steps` are those of clips, which take room as they grow."""
         sizes = [len(entry.jpeg) for entry in entries if entry.jpeg is not None]
         self._stored += len(sizes)
         self._stored_bytes += sum(sizes)
-        self._retention.stored(sum(sizes))
+        self._retention.stored(sum(sizes) + sum(len(step.data) for step in steps if isinstance(step, Appended)))
 
     def took(self, seconds: float) -> None:
         """A group took so long from its first message to its acknowledgement."""

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon import wire
 from daemon.clock import NS
 from daemon.domain import Evidence
 from daemon.storage.durable import RealDisk
@@ -18,12 +19,15 @@ from daemon.storage.purge import Due
 from daemon.storage.retention import Retention
 from daemon.storage.room import HOUR_NS, Hourly, Space, excess, take
 from daemon.storage.store import Store
+from daemon.storage.supervisor_end import SupervisorEnd
 from daemon.storage.verify import verify
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
     INCIDENT,
+    ClipWriter,
     FakeClocks,
+    clip_of,
     evidence_of,
     incident_entry,
     numbered,
@@ -174,6 +178,27 @@ def test_other_peoples_files_cost_a_tenth_an_hour(tmp_path: Path) -> None:
         clocks.run_for(HOUR_NS)
         retention.keep(store)
         assert 17 <= 100 - len(left(store)) <= 21
+
+
+def test_a_growing_clip_is_stored_too(tmp_path: Path) -> None:
+    """What a fire writes as clips may go for space in the same hour, as what it writes as stills may."""
+    clocks, disk = FakeClocks(), SmallDisk(10**9)
+    given = settings_of(tmp_path, reserve=10**8)
+    with opened(given, clocks, disk) as store:
+        size = store_all(store, *(evidence_of(n, BEGIN_NS + n) for n in range(100)))
+        retention = Retention(given, clocks)
+        ours, theirs = wire.pair()
+        unused: Any = None
+        grown = ClipWriter(clip_of(1), BEGIN_NS).next(10 * size)
+        SupervisorEnd(ours, unused, unused, retention, unused).stored([], [grown])
+        ours.close()
+        theirs.close()
+        disk.others = 950_000_000
+        for _ in range(5):
+            retention.keep(store)
+        gone, may_go = 100 - len(left(store)), 10 + len(grown.data) / size
+        assert may_go > 30
+        assert abs(gone - may_go) <= 1
 
 
 def test_hourly() -> None:
