@@ -161,7 +161,8 @@ def how_far(analysis: Item) -> str:
     """Why it was not looked for further back, and what that leaves open."""
     clean_s = words.duration(analysis["clean_s"])
     if analysis["last_clean"] is None and analysis["ended"] != "bound":
-        return "It was already burning when the record begins: when it first appeared is not known, only that it was earlier than this."
+        was = "burning" if analysis["first_visible"]["label"] == "fire" else "there"
+        return f"It was already {was} when the record begins: when it first appeared is not known, only that it was earlier than this."
     if analysis["ended"] == "clean":
         return f"In the {clean_s} before it, every frame that was looked at was clean."
     if analysis["ended"] == "record_begins":

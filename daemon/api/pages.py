@@ -152,11 +152,18 @@ def _incident(settings: Settings, index: Index, live: LiveStatus, clocks: Clocks
         began=began,
         footage=footage.of(index.clips_of(incident["id"]), began.analysis if began else None, asked.clip, asked.frame),
         without=None if began else why_none(index, incident, clocks.wall_ns()),
-        sequence=None if incident["kind"] == "manual" else sequence.of(settings, index, live, incident),
+        sequence=_in_order(settings, index, live, incident),
         pictures=page["items"][::-1],
         earlier=page["next"],
         asked=asked,
     )
+
+
+def _in_order(settings: Settings, index: Index, live: LiveStatus, incident: day.Item) -> day.Item | None:
+    """The sequence that an incident is part of; None where nothing else is in it."""
+    told = sequence.of(settings, index, live, incident)
+    ids = [each["id"] for each in told["items"]]
+    return told if incident["id"] in ids and len(ids) > 1 and told["site"] is not None else None
 
 
 def _evidence(index: Index, evidence_id: UUID) -> Response:

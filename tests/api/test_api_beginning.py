@@ -14,6 +14,7 @@ import pytest
 from daemon.api import beginning, chart, words
 from daemon.clock import NS, rfc3339
 from daemon.domain import Evidence, Incident
+from daemon.ids import new_id
 from daemon.origin.outline import UNNAMED
 from daemon.origin.record import Analysis, Candidate, Component, LastClean, to_json
 from daemon.storage.store import Entry
@@ -194,6 +195,10 @@ def test_burning_when_the_record_begins(shown: Shown) -> None:
     assert "There is no clean picture before it" in said
     assert "first appeared to this camera at" not in said
     assert "Last clean" not in said
+    fire = shown.fire(19, last_clean=None, ended="record_begins", clean_s=0.0)
+    smoke = replace(fire.analysis, id=new_id(), first_visible=replace(fire.analysis.first_visible, label="smoke"))
+    shown.shelf.store.commit([Entry("analysis", to_json(smoke))])
+    assert "It was already there when the record begins" in shown.page(fire.incident).said
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ class Stored:
     yard: Incident
     gate: Incident
     shop: Incident
+    capture: Incident
     lost: Gap
     last: Evidence
     at_ns: int
@@ -44,7 +45,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     at_ns = time.time_ns() // NS * NS - 600 * NS
     made = {name: shelf.incident(at_ns + 2 * NS, camera=name) for name in CAMERAS}
     shelf.incident(at_ns - 4000 * NS, camera="yard")  # another fire, long before
-    shelf.incident(at_ns, camera="gate", kind="manual", reason="sibling", labels=())
+    capture = shelf.incident(at_ns, camera="gate", kind="manual", reason="sibling", labels=())
     for name, after_s, uncertainty_s in (("hall", 0.0, 0.1), ("yard", 0.3, 0.1)):
         analysis = analysis_of(made[name].id, at_ns + round(after_s * NS), camera=name)
         first = replace(analysis.first_visible, relative_uncertainty_s=uncertainty_s)
@@ -53,7 +54,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     lost = shelf.gap(at_ns + 20 * NS, None, camera="hall", reason="unreachable")
     shelf.gap(at_ns + 21 * NS, at_ns + 30 * NS, camera="gate", reason="overload")  # slow is not lost
     shelf.gap(at_ns + 20 * NS, None, camera="shop", reason="stalled")
-    yield Stored(site, site.start(), *(made[name] for name in CAMERAS), lost, last, at_ns)
+    yield Stored(site, site.start(), *(made[name] for name in CAMERAS), capture, lost, last, at_ns)
     shelf.close()
     site.close()
 
@@ -110,8 +111,9 @@ def test_the_page_tells_the_order(stored: Stored) -> None:
 
 
 def test_a_camera_without_site_has_no_order_on_its_page(stored: Stored) -> None:
-    """There is nobody to compare it with."""
-    assert "in order" not in Page(stored.web.get(f"/incidents/{stored.shop.id}").text).said
+    """There is nobody to compare it with; nor has a capture, which is no sight."""
+    for incident in (stored.shop, stored.capture):
+        assert "in order" not in Page(stored.web.get(f"/incidents/{incident.id}").text).said
 
 
 def test_sites_are_those_of_now(stored: Stored) -> None:
