@@ -73,7 +73,12 @@ class CameraWatch:
         if not self.worker.send(message):
             raise FirewitnessError("its worker is being restarted; try again")
         self._captured_s = now_s
-        return {"incident": message.incident, "before_s": round(before_s, 1), "every_s": round(message.every_s, 3)}
+        return {
+            "incident": message.incident,
+            "before_s": round(before_s, 1),
+            "every_s": round(message.every_s, 3),
+            "condition": self.beat.condition if self.beat is not None else "worker",
+        }
 
     @property
     def capturing(self) -> bool:

@@ -76,6 +76,7 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     )  # fmt: skip
     assert daemon.command("purge", "--dry-run").stdout == "Nothing is older than the retention of 30 days.\n"
     assert daemon.command("purge").returncode == 0
+    check_captures(daemon)
     room = json.loads(daemon.command("capacity", "--json").stdout)
     assert room["storage"]["cameras"][0]["basis"]["how"] == "assumed"
     assert daemon.command("clock", "accept").stdout.startswith("The purge now goes by 20")
@@ -85,6 +86,21 @@ def test_a_daemon_answers_the_commands(daemon: Daemon) -> None:
     check_metrics(daemon)
     daemon.stop()
     assert daemon.command("verify").stdout.splitlines()[-1] == "verified: nothing is wrong"
+
+
+def check_captures(daemon: Daemon) -> None:
+    """Whoever pushes the button for a camera that is away hears so at once; mistakes are told in the command's own words."""
+    begun = daemon.command("capture", "--camera", "yard", "panel")
+    assert begun.returncode == 0
+    assert "yard: not watched now: unreachable; " in begun.stdout
+    for arguments, sentence in (
+        (("--camera", "roof", "panel"), "there is no camera 'roof'; there are yard"),
+        (("--site", "--before", "20min", "panel"), "--before 20min: from 0 s to 10 min are allowed"),
+        (("--site", "--after", "soon", "panel"), "--after soon: write a number with one of the units"),
+    ):
+        refused = daemon.command("capture", *arguments)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"firewitness capture: {sentence}")
 
 
 def check_metrics(daemon: Daemon) -> None:

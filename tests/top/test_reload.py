@@ -109,7 +109,7 @@ def test_a_capture_is_refused_camera_by_camera(site: Site) -> None:
     asked = Wanted(("hall", "yard", "shed"), "panel 3", 30.0, 5.0)
     configured = {"hall": True, "yard": False, "shed": True}
     done = site.cameras.capture(asked, configured)
-    assert [each["camera"] for each in done["captures"]] == ["hall"]
+    assert [(each["camera"], each["condition"]) for each in done["captures"]] == [("hall", "worker")]
     assert done["refused"] == [
         {"camera": "yard", "why": "it is switched off in the configuration"},
         {"camera": "shed", "why": "it is not watched yet; try again"},
