@@ -124,7 +124,7 @@ def view_of(index: Index, incident: Item) -> IncidentView:
     if latest["next"] is not None:
         firsts = [
             item
-            for kind in ("first_confirmed", "first_suspect")
+            for kind in ("first_confirmed", "first_suspect", "first_visible")
             for item in index.evidence_page(incident=name, kind=kind, limit=1)["items"]
         ]
         shown = {item["id"] for item in firsts}

@@ -173,6 +173,19 @@ def test_a_long_film_keeps_what_matters(shown: Shown) -> None:
         assert any(fire.stills[kind].id in each for each in sources), kind
 
 
+def test_the_day_begins_an_incident_with_first_visible(shown: Shown) -> None:
+    """However many pictures came after it."""
+    fire = shown.fire(20)
+    for step in range(12):
+        shown.still(fire.incident, fire.analysis.first_visible.at_ns + (5 + step) * NS, "hit")
+    day = rfc3339(fire.incident.first_suspect_at_ns)[:10]
+    text = shown.web.get("/", params={"day": day}).text
+    article = text[text.index(f'id="i-{fire.incident.id}"') :].partition("</article>")[0]
+    links = [link for link in Page(article).attributes("a", "href") if link.startswith("/evidence/")]
+    assert links[0] == f"/evidence/{fire.stills['first_visible'].id}"
+    assert len(links) == 8
+
+
 def test_earlier_analyses_stay(shown: Shown) -> None:
     """The newest is shown; those before it are listed with what they said."""
     fire = shown.fire(10, last_clean=None, ended="record_begins")
