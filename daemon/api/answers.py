@@ -75,6 +75,19 @@ class Cameras(BaseModel):
     daemon: DaemonNow
 
 
+class InClip(BaseModel):
+    """Where a clip shows a still's frame."""
+
+    id: Uuid
+    video: str
+    pts: str
+    at_s: float
+
+
+class FrameInClip(InClip):
+    frame: Annotated[int, Field(ge=0)] | None
+
+
 class Evidence(BaseModel):
     id: Uuid
     camera: str
@@ -90,9 +103,11 @@ class Evidence(BaseModel):
     detections: list[dict[str, Any]]
     incident: Uuid | None
     image: str
+    clip: InClip | None
 
 
 class EvidenceOne(Evidence):
+    clip: FrameInClip | None
     path: str
     missing: bool
     run_seq: int | None

@@ -18,6 +18,7 @@ from flask import Blueprint, Response, jsonify, request, send_file
 
 from daemon.api.parameters import ClipOf, NoParameters, parse
 from daemon.api.problems import Problem
+from daemon.clips.reading import number_of
 from daemon.storage.queries import CLIP, Index
 
 DECODERS = 2  # at a time: one frame costs up to a GOP
@@ -64,6 +65,20 @@ def blueprint(index: Index) -> Blueprint:
         return _video(index, found)
 
     return api
+
+
+def with_frame(index: Index, item: dict[str, Any]) -> dict[str, Any]:
+    """A still with the number of its frame in its clip. Only the file tells: after `incident.clip_max` it has key frames alone."""
+    if item.get("clip") is None:
+        return item
+    path, number = index.evidence_file(item["clip"]["id"]), None
+    try:
+        if path is not None:
+            with path.open("rb") as file:
+                number = number_of(file, int(item["clip"]["pts"]))
+    except (OSError, ValueError):  # `firewitness verify` tells what is wrong with it
+        pass
+    return item | {"clip": item["clip"] | {"frame": number}}
 
 
 def _clips(index: Index, incident_id: UUID) -> list[dict[str, Any]]:

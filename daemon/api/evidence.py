@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import Blueprint, Response, jsonify, request
 
 from daemon.api.cameras import Cameras
+from daemon.api.clips import with_frame
 from daemon.api.image import image_response
 from daemon.api.parameters import (
     EvidencePage,
@@ -46,7 +47,7 @@ def blueprint(index: Index, cameras: Cameras, clocks: Clocks) -> Blueprint:
     @api.get("/evidence/<uuid:evidence_id>")
     def one_evidence(evidence_id: UUID) -> Response:
         parse(NoParameters, request.args)
-        return _fresh(_found(index.evidence_one(str(evidence_id)), NO_SUCH_EVIDENCE))
+        return _fresh(with_frame(index, _found(index.evidence_one(str(evidence_id)), NO_SUCH_EVIDENCE)))
 
     @api.get("/evidence/<uuid:evidence_id>/image")
     def evidence_image(evidence_id: UUID) -> Response:

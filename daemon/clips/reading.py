@@ -100,6 +100,12 @@ def fragments(file: BinaryIO, head: Head, *, checked_from: int | None = None) ->
             return
 
 
+def number_of(file: BinaryIO, pts: int) -> int | None:
+    """The number, counted from 0 as they are shown, of the frame of that PTS; None where the clip has no such frame."""
+    shown = [frame.pts for part in fragments(file, read_head(file)) for frame in part.frames]
+    return sum(each < pts for each in shown) if pts in shown else None
+
+
 def boxes(file: BinaryIO, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Type, beginning and end of each whole box from there on."""
     size = file.seek(0, 2)

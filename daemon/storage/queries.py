@@ -23,6 +23,7 @@ from daemon.domain import Gap
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
 from daemon.storage.coverage import HOUR_NS, hour_of
+from daemon.storage.filmed import filmed
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import (
     AnalysisRow,
@@ -89,7 +90,9 @@ class Index:
         key = _evidence_key(camera, label, incident)
         with self._session() as session:
             rows = session.scalars(_page(query, key, limit, cursor)).all()
-            return _paged([_evidence(row) for row in rows], [(row.captured_at_ns, row.id) for row in rows], limit)
+            clips = filmed(session, rows)
+            items = [_evidence(row, clips.get(row.id)) for row in rows]
+            return _paged(items, [(row.captured_at_ns, row.id) for row in rows], limit)
 
     def evidence_one(self, id: str) -> Item | None:
         """One still with its whole record; None when there is none (or no more)."""
@@ -98,7 +101,7 @@ class Index:
             if row is None:
                 return None
             more = {"path": row.path, "missing": row.missing, "run_seq": row.run_seq, "ledger_seq": row.ledger_seq}
-            return _evidence(row) | more | {"record": row.record}
+            return _evidence(row, filmed(session, [row]).get(id)) | more | {"record": row.record}
 
     def clips_of(self, incident: str) -> list[Item]:
         """An incident's clips in the order of their runs; `closed` is None of one that is still being written."""
@@ -357,7 +360,7 @@ def _position(cursor: str) -> tuple[int, str]:
 # ------------------------------------------------------------------ rows as items
 
 
-def _evidence(row: EvidenceRow) -> Item:
+def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
     record = row.record  # empty where the file was gone before its row was made
     if row.kind == CLIP:
         return _clip(row)
@@ -378,6 +381,7 @@ def _evidence(row: EvidenceRow) -> Item:
         "detections": record.get("detections", []),
         "incident": row.incident,
         "image": f"/api/v1/evidence/{row.id}/image",
+        "clip": clip,
     }
 
 

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ class Shown:
     incident: str
     clip: Clip
     content: bytes
+    stills: list[str]
+    """Of its 18th frame, of one that the clip has not, of one before it, and of another run's."""
     growing: str
     """An incident whose clip is still being written."""
 
@@ -40,14 +43,21 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     shelf = Shelf(site.settings)
     at_ns = time.time_ns() - 600 * NS
     incident, other = shelf.incident(at_ns), shelf.incident(at_ns, state="confirmed")
-    clip, content = clip_of(chart.path, shelf.still(at_ns, incident=incident.id).run)
+    places: list[dict[str, Any]] = [
+        {"pts": 17 * STEP},
+        {"pts": 17 * STEP + 1},
+        {"pts": -1},
+        {"pts": 0, "run": new_id()},
+    ]
+    stills = [shelf.still(at_ns, incident=incident.id, **place) for place in places]
+    clip, content = clip_of(chart.path, stills[0].run)
     frames = FPS * SECONDS
     span = Span(frames, 0, (frames - 1) * STEP, at_ns, at_ns + SECONDS * NS)
     shelf.store.commit([], [Appended(clip, 0, content, (incident.id,), span), Ended(clip.id, "ended")])
     second, growing = clip_of(chart.path, clip.run)
     long = Span(frames, 0, (frames - 1) * STEP, at_ns, at_ns + 20 * NS)
     shelf.store.commit([], [Appended(second, 0, growing, (other.id,), long)])
-    yield Shown(site.start(), incident.id, clip, content, other.id)
+    yield Shown(site.start(), incident.id, clip, content, [each.id for each in stills], other.id)
     shelf.close()
     site.close()
 
@@ -80,6 +90,24 @@ def test_a_clip_is_served_in_ranges(shown: Shown) -> None:
     assert shown.web.get(f"/api/v1/incidents/{new_id()}/clip").status_code == 404
     assert shown.web.get(f"/api/v1/incidents/{shown.incident}/clip", params={"clip": new_id()}).status_code == 404
     assert shown.web.get(f"/api/v1/evidence/{shown.clip.id}/image").status_code == 404
+
+
+def test_a_still_names_its_frame_in_the_clip(shown: Shown) -> None:
+    """Clip, PTS and place in the file, in lists too; of one still also the frame's number, where the clip has that frame."""
+    place = {
+        "id": shown.clip.id,
+        "video": f"/api/v1/evidence/{shown.clip.id}/video",
+        "pts": str(17 * STEP),
+        "at_s": 1.7,
+    }
+    listed = shown.web.get("/api/v1/evidence", params={"incident": shown.incident}).json()["items"]
+    named = {item["id"]: item["clip"] for item in listed}
+    held, missed, before, others = shown.stills
+    assert named[held] == place
+    assert (named[missed]["pts"], named[before], named[others]) == (str(17 * STEP + 1), None, None)
+    one = {id_: shown.web.get(f"/api/v1/evidence/{id_}").json()["clip"] for id_ in shown.stills}
+    assert one == {held: place | {"frame": 17}, missed: named[missed] | {"frame": None}, before: None, others: None}
+    assert f"{place['video']}#t=1.7" in shown.web.get(f"/evidence/{held}").text
 
 
 @pytest.mark.parametrize("number", [0, 17, FPS * SECONDS - 1])

@@ -19,19 +19,23 @@ from daemon.clock import NS, HostClocks
 from daemon.control import Control
 from daemon.detect.work import WorkClient
 from daemon.settings import Settings
+from daemon.storage.clips import Ended
 from daemon.storage.queries import Index
 from tests.api.conftest import png
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import Site, Web
+from tests.storage.store_kit import ClipWriter, clip_of
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A site with an incident of one still, and a gap."""
+    """A site with an incident of one still with its clip, and a gap."""
     site = Site(tmp_path_factory.mktemp("site"), cameras={"hall": {"url": "rtsp://h/1"}})
     shelf = Shelf(site.settings)
     incident = shelf.incident(time.time_ns() - 60 * NS)
-    shelf.still(time.time_ns() - 60 * NS, incident=incident.id)
+    still = shelf.still(time.time_ns() - 60 * NS, incident=incident.id, pts=0)
+    writer = ClipWriter(clip_of(5, run=still.run), time.time_ns() - 60 * NS, (incident.id,))
+    shelf.store.commit([], [writer.next(), Ended(writer.clip.id, "ended")])
     shelf.gap(time.time_ns() - 100 * NS, time.time_ns() - 90 * NS)
     yield site.start()
     shelf.close()
@@ -67,6 +71,7 @@ def test_true_answers_are_as_it_says(web: Web, document: dict[str, Any]) -> None
     """Each list and each item, envelopes and problems."""
     items = {name: web.get(f"/api/v1/{name}").json()["items"] for name in ("evidence", "incidents", "gaps")}
     assert all(items.values())
+    assert items["evidence"][0]["clip"]
     ids = {"evidence_id": items["evidence"][0]["id"], "incident_id": items["incidents"][0]["id"]}
     checked = 0
     for path, operations in document["paths"].items():

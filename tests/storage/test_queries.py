@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Select
+from sqlalchemy import Select, event
 from sqlalchemy.dialects import sqlite
 
 from daemon.clock import NS, rfc3339
 from daemon.domain import Detection, Gap, Incident
 from daemon.errors import StoreError
 from daemon.storage import bodies, heartbeat, queries
+from daemon.storage.clips import Appended, Ended, Span
+from daemon.storage.filmed import filmed_query
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import GapRow, IncidentRow
 from daemon.storage.queries import Index
@@ -27,6 +29,7 @@ from tests.storage.store_kit import (
     HOUR_NS,
     INCIDENT,
     FakeClocks,
+    clip_of,
     coverage_entry,
     evidence_of,
     numbered,
@@ -112,6 +115,7 @@ def test_item_has_the_fields_of_the_api(store: Store, index: Index) -> None:
         ],
         "incident": evidence.incident,
         "image": f"/api/v1/evidence/{evidence.id}/image",
+        "clip": None,
     }
     one = index.evidence_one(evidence.id)
     assert one is not None
@@ -446,6 +450,28 @@ def test_gaps_take_their_index(store: Store, asked: tuple[Any, ...], taken: str)
     """As the evidence; the gaps of one moment may be sorted among themselves."""
     plan = _plan(store, queries._page(queries.gaps_query(*asked), (GapRow.from_at_ns, GapRow.id), 50, None))
     _check_plan(plan.replace("USE TEMP B-TREE FOR LAST TERM OF ORDER BY", ""), taken)
+
+
+def test_clips_of_stills_take_their_index(store: Store) -> None:
+    """One step into the index for each still of a page, however many clips its run has."""
+    plan = _plan(store, filmed_query([("still", "run", 7)]))
+    _check_plan(plan.replace("SCAN wanted VIRTUAL TABLE INDEX 1:", ""), "clips_run (run=? AND first_pts<?)")
+
+
+def test_a_page_s_clips_are_one_query(store: Store, index: Index) -> None:
+    """Not one for each still; of two clips that hold a frame it is the one that began last."""
+    stills = [evidence_of(number, BEGIN_NS + number) for number in range(4)]
+    store.commit([run_entry(1), *still_entries(store, *stills)])
+    clips = {number: clip_of(900 + number) for number in range(2)}
+    for number, clip in clips.items():
+        span = Span(50, stills[number].pts, stills[number + 1].pts, BEGIN_NS, BEGIN_NS + NS)
+        store.commit([], [Appended(clip, 0, b"moof", (INCIDENT,), span), Ended(clip.id, "ended")])
+    asked: list[str] = []
+    event.listen(index._engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    items = index.evidence_page()["items"]
+    named = [item["clip"] and item["clip"]["id"] for item in items]
+    assert named == [None, clips[1].id, clips[1].id, clips[0].id]
+    assert len(asked) == 2
 
 
 def _check_plan(plan: str, taken: str) -> None:
