@@ -17,7 +17,7 @@ from typing import Any
 from daemon import sockets, wire
 from daemon.config_file import runtime_dir, state_dir
 from daemon.domain import DRILL_CAMERA
-from daemon.errors import PeerGone, SettingsError
+from daemon.errors import FirewitnessError, PeerGone
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.memory import sealed
@@ -186,7 +186,7 @@ class Supervisor:
         return Sockets(sockets.recorder(self._run_dir), sockets.work(self._run_dir))
 
     def reload(self) -> dict[str, Any]:
-        """Takes over the cameras of the file as it is now; raises SettingsError, and then all stays as it was."""
+        """Takes over the cameras of the file as it is now; raises FirewitnessError, and then all stays as it was."""
         file = self._reread()
         settings = self.settings.model_copy(update={"cameras": file.cameras})
         plans = self._plans(settings)
@@ -223,7 +223,7 @@ class Supervisor:
         notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
         try:
             self.reload()
-        except SettingsError as error:
+        except FirewitnessError as error:
             self._log.error("reload refused, all stays as it was: %s", str(error).replace("\n", "; "))
         notify(READY="1")
 

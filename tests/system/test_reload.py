@@ -104,6 +104,10 @@ def test_a_bad_file_keeps_all_as_it_was(daemon: Daemon, farm: FarmThread, tmp_pa
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "all stays as it was" in daemon.log and "cameras.hall.url" in daemon.log, 10, daemon.log)
 
+    daemon.config.write_text(good.replace("runtime_dir: run", f"runtime_dir: {'run/' * 40}"))
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "a socket's path may have" in daemon.log, 10, daemon.log)
+
     daemon.config.write_text(
         good.replace(farm.url("hall"), farm.url("hall") + "\n    username: u\n    password_file: /none")
     )
