@@ -50,7 +50,9 @@ def _camera(options: argparse.Namespace) -> CameraSettings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{place}{': ' * bool(place)}{first['msg'].removeprefix('Value error, ')}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        what = what.replace("the keys username and password or password_file", "--username and --password-file")
+        raise SettingsError(f"{place}{': ' * bool(place)}{what}") from None
 
 
 def _asked(username: str) -> str:

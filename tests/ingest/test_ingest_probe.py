@@ -185,7 +185,10 @@ def test_failures_are_one_sentence(chart: Chart, probe: Probe, tmp_path: Path) -
             ((url, "--username", "viewer"), "there is no terminal to ask for the password"),
             ((url, "--username", "viewer", "--password-file", "none"), "none cannot be read"),
             ((url, "--password-file", str(wrong)), "a password needs a username"),
-            ((url.replace("//", "//viewer:right@"),), "an address must not hold credentials"),
+            (
+                (url.replace("//", "//viewer:right@"),),
+                "an address must not hold credentials: give them as --username and --password-file",
+            ),
             (("http://127.0.0.1/",), "write an RTSP address"),
             ((url, "--seconds", "0"), "--seconds: from 1 to 300"),
         ]
