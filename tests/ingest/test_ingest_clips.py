@@ -21,6 +21,7 @@ from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.encoder import Encoding
 from daemon.simulate.farm import Camera, FarmThread
 from daemon.simulate.library import prepare
+from daemon.simulate.truth import read_truth
 from tests.ingest.worker_under_test import FIRE, FPS, WorkerUnderTest
 
 Start = Callable[..., WorkerUnderTest]
@@ -29,6 +30,9 @@ QUICK = {
     "ring_s": 3.0, "clip_after_s": 1.5, "ended_after_s": 1.5, "unconfirmed_after_s": 1.5, "reference_s": 0.0,
     "patrol_s": 0.0,
 }  # fmt: skip
+
+
+SENDING_S = 0.02
 
 
 def parts_of(content: bytes) -> tuple[Head, list[Fragment]]:
@@ -130,6 +134,36 @@ def units_in(sample: bytes) -> Iterator[bytes]:
         size = int.from_bytes(sample[at : at + 4], "big")
         yield sample[at + 4 : at + 4 + size]
         at += 4 + size
+
+
+@pytest.mark.parametrize("length_s", [3, pytest.param(15, marks=pytest.mark.slow)])
+def test_each_frame_has_the_time_at_which_it_was_sent(
+    start: Start, chart: Chart, tmp_path: Path, length_s: int
+) -> None:
+    """In UTC, within its own uncertainty (of one host: the farm's clock is the worker's) and 20 ms, beside what the farm's
+    log says it was late itself; while the run's clock settles, and after.
+    """
+    with FarmThread([Camera("hall", chart.path)], truth=tmp_path / "truth.jsonl") as farm:
+        worker = start(farm.url("hall"), **QUICK)
+        burns(worker)(True)
+        worker.until(lambda: sum(part.frames for part in worker.got.parts) >= length_s * FPS, "a clip", 60)
+    (content,) = worker.got.clips.values()
+    frames = [(frame, part.relative_uncertainty_s) for part in parts_of(content)[1] for frame in part.frames]
+    sent = {
+        line["frame"]: line for line in read_truth(tmp_path / "truth.jsonl") if "frame" in line and not line["loop"]
+    }
+    late_s = lateness_of(list(sent.values()))
+    for number, (frame, uncertainty_s) in zip(numbers_in(content), frames, strict=True):
+        error_s = abs(frame.at_ns / NS - sent[number]["time"])
+        assert 0 < uncertainty_s < 0.2
+        assert error_s <= uncertainty_s + SENDING_S + late_s[number], number
+
+
+def lateness_of(sent: list[dict[str, Any]]) -> dict[int, float]:
+    """By how much later than its RTP time says each picture was sent, against the one that was sent the most in time."""
+    ticks = {line["frame"]: (line["rtp"] - sent[0]["rtp"]) % 2**32 for line in sent}
+    behind_s = {line["frame"]: line["monotonic_ns"] / NS - ticks[line["frame"]] / 90_000 for line in sent}
+    return {number: each - min(behind_s.values()) for number, each in behind_s.items()}
 
 
 def test_the_recorders_death_begins_another_clip_without_a_missing_picture(start: Start, chart: Chart) -> None:
