@@ -17,6 +17,7 @@ CALLS = "openat,write,pwrite64,fdatasync,fsync,rename,renameat,renameat2,unlink,
 SCRIPT = """
 import os, sys
 from pathlib import Path
+from daemon.storage.clips import Ended
 from tests.storage.store_kit import *
 
 def say(what):
@@ -32,9 +33,18 @@ more = still_entries(store, evidence_of(3, BEGIN_NS + 2), evidence_of(4, BEGIN_N
 say("again")
 store.commit(more)
 say("acknowledged")
+writer = ClipWriter(clip_of(9), BEGIN_NS)
+for phase, seconds in (("film", 1), ("film_on", 1), ("attest", 10)):
+    steps = [writer.next() for _ in range(seconds)]
+    say(phase)
+    store.commit([], steps)
+    say("acknowledged")
+say("end")
+store.commit([], [Ended(writer.clip.id, "ended")])
+say("acknowledged")
 clocks.run_for(31 * DAY_NS)
 say("purge")
-assert store.purge(dry_run=False, all_due=True).removed == 4
+assert store.purge(dry_run=False, all_due=True).removed == 5
 say("purged")
 os._exit(0)
 """
@@ -140,6 +150,33 @@ def test_a_group_costs_one_sync_of_each_kind(calls: dict[str, list[str]]) -> Non
     made = calls["again"]
     assert made.count("fsync /evidence/hall/2026/11/23") == 1
     assert len([call for call in made if call.startswith("fdatasync /ledger/")]) == 1
+
+
+def test_a_clip_grows(calls: dict[str, list[str]]) -> None:
+    """Written and synced before anything is acknowledged, its folder too when it is new; nothing else for a fragment."""
+    growing = rf"{STILLS_FOLDER}/\d{{6}}\.\d{{3}}-[0-9a-f-]{{36}}\.mp4\.open"
+    written = [f"{call} {growing}" for call in ("pwrite64", "fdatasync")]
+    for phase, expected in (("film", [*written, f"fsync {STILLS_FOLDER}"]), ("film_on", written)):
+        made = [call for call in calls[phase] if "index.sqlite" not in call]
+        assert len(made) == len(expected), made
+        assert all(re.fullmatch(wanted, call) for wanted, call in zip(expected, made, strict=True)), made
+
+
+def test_a_clip_is_attested_when_durable(calls: dict[str, list[str]]) -> None:
+    """A segment's line follows the sync of its bytes; at the end the file's protection, name and folder come before its line."""
+    names = {"attest": ["pwrite64", "fdatasync"], "end": ["fsync", "rename", "fsync"]}
+    for phase, before in names.items():
+        made = calls[phase]
+        line = first(made, lambda call: re.match(r"pwrite64 /ledger/", call))
+        of_file = [call for call in made[:line] if "index.sqlite" not in call]
+        assert [call.split()[0] for call in of_file] == before
+        assert made[line + 1].startswith("fdatasync /ledger/")
+        assert not [call for call in made[line:] if ".mp4" in call]
+        wal = [at for at, call in enumerate(made) if "index.sqlite-wal" in call and at > line]
+        assert made[wal[-1]].startswith(("fsync", "fdatasync"))
+    protected, renamed, synced = (call.split()[1] for call in calls["end"][:3])
+    assert protected == f"{renamed}.open"
+    assert synced == renamed.rpartition("/")[0]
 
 
 def test_purging(calls: dict[str, list[str]]) -> None:
