@@ -30,8 +30,6 @@ QUICK = {
     "ring_s": 3.0, "clip_after_s": 1.5, "ended_after_s": 1.5, "unconfirmed_after_s": 1.5, "reference_s": 0.0,
     "patrol_s": 0.0,
 }  # fmt: skip
-
-
 SENDING_S = 0.02
 
 

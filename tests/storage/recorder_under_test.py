@@ -353,10 +353,10 @@ class Worker:
         self._keep(evidence.id, StillTaken(evidence=evidence), self.jpeg(evidence))
         return evidence
 
-    def film(self, writer: ClipWriter, seconds: int, closed: str = "") -> None:
+    def film(self, writer: ClipWriter, seconds: int, closed: str = "", size_bytes: int = 40) -> None:
         """Parts of a clip, and its end where that is given."""
         for _ in range(seconds):
-            step, id_ = writer.next(), new_id()
+            step, id_ = writer.next(size_bytes), new_id()
             message = ClipFragment(
                 id=id_, clip=step.clip, from_byte=step.from_byte, incidents=step.incidents, frames=step.span.frames,
                 first_pts=step.span.first_pts, last_pts=step.span.last_pts, first_at_ns=step.span.first_at_ns,

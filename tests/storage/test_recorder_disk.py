@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from daemon.clock import NS
+from daemon.ids import new_id
+from daemon.messages import ClipFragment
 from daemon.storage.verify import verify
 from tests.mounts import Ext4, Tmpfs, run
 from tests.storage.recorder_under_test import Host, Worker, wait_for
+from tests.storage.store_kit import ClipWriter, clip_of
 
 SIZE = 24 * 2**20
 RESUMED_S = 60.0
@@ -90,6 +94,56 @@ def test_full_and_free_again(host: Host, disk: Tmpfs) -> None:
     assert host.stop() == 0
     assert host.parts() == []
     assert verify(host.root).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("reserve", "leave_bytes", "closed"),
+    [
+        pytest.param(0, 600_000, "recovery", id="in mid-write"),
+        pytest.param(SIZE // 2, SIZE // 3, "worker", id="at the reserve", marks=pytest.mark.slow),
+    ],
+)
+def test_a_clip_on_a_full_disk(tmp_path: Path, disk: Tmpfs, reserve: int, leave_bytes: int, closed: str) -> None:
+    """It ends with what is durable, whole and never less than was acknowledged; the next one goes on once there is space."""
+    host = _host(tmp_path, disk.folder, reserve=reserve)
+    try:
+        host.beat(lambda beat: beat.disk == "ok", "an open store")
+        worker = Worker(host)
+        worker.began()
+        first, second = (
+            ClipWriter(clip_of(number, run=worker.run), time.time_ns() + number * NS, (new_id(),)) for number in (5, 60)
+        )
+        worker.film(first, 12)
+        worker.settle()
+        filler = disk.fill(leave_bytes)
+        if reserve:
+            host.beat(lambda beat: beat.disk == "full", "a beat that says so")
+        worker.film(first, 6, size_bytes=100_000)
+
+        def refused() -> bool:
+            worker.pump()
+            return "full" in worker.states
+
+        wait_for(refused, "the worker to be told")
+        waiting = [said for said, _ in worker.unacknowledged.values() if isinstance(said, ClipFragment)]
+        acknowledged = min(said.from_byte for said in waiting)
+        filler.unlink()
+        worker.unacknowledged.clear()  # a worker begins another clip
+        worker.film(second, 3, "ended")
+        worker.settle(RESUMED_S)
+        assert (host.running(), host.stop()) == (True, 0)
+        stored = {body["id"]: body for body in host.bodies("stored")}
+        assert [body["clip"]["closed"] for body in stored.values()] == [closed, "ended"]
+        kept, after = ((host.root / body["path"]).read_bytes() for body in stored.values())
+        assert len(kept) in [said.from_byte for said in waiting]
+        assert (kept, after) == (first.content[: len(kept)], second.content)
+        assert len(kept) >= acknowledged
+        torn = [body["what"] for body in host.bodies("repaired")]
+        assert torn == (["clip_tail", "closed_clip"] if closed == "recovery" else [])
+        assert len([path for path in (host.root / "evidence").rglob("*") if path.is_file()]) == 2
+        assert verify(host.root).findings == ()
+    finally:
+        host.close()
 
 
 def test_gap_of_a_full_disk(host: Host, disk: Tmpfs) -> None:
