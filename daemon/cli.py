@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
     )
     which = made["capture"].add_mutually_exclusive_group(required=True)
     which.add_argument("--camera", action="append", dest="cameras", metavar="NAME", help="may be given several times")
-    which.add_argument("--site", action="store_true", help="all enabled cameras, whatever site they name")
+    which.add_argument("--site", metavar="NAME", help="the enabled cameras of that site")
+    which.add_argument("--all", action="store_true", help="all enabled cameras")
     made["capture"].add_argument("--before", default="30 s", metavar="TIME", help="how far back, such as 30s (default)")
     made["capture"].add_argument("--after", default="30 s", metavar="TIME", help="how long from now on (default: 30s)")
     made["capture"].add_argument(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import Field, model_validator
@@ -15,22 +15,23 @@ from daemon.api.problems import Problem
 from daemon.errors import FirewitnessError, NotRunning
 
 MOST_BODY_BYTES = 100_000
+_SiteName = Annotated[str, Field(strict=True, min_length=1, max_length=60)]
 _Seconds = Annotated[float, Field(strict=True, ge=0, le=600, allow_inf_nan=False)]
 
 
 class CaptureAsked(Parameters):
-    """The body: some cameras or all of the site; why; and how much of what was and what comes."""
+    """The body: some cameras, those of a site, or all; why; and how much of what was and what comes."""
 
     cameras: Annotated[list[CameraName] | None, Field(min_length=1)] = None
-    site: Annotated[bool, Field(strict=True)] = False
+    site: Annotated[Literal[True] | _SiteName | None, Field(union_mode="left_to_right")] = None
     reason: Annotated[str, Field(strict=True, min_length=1, max_length=200)]
     before_s: _Seconds = 30.0
     after_s: _Seconds = 30.0
 
     @model_validator(mode="after")
     def _cameras_or_site(self) -> CaptureAsked:
-        if (self.cameras is not None) == self.site:
-            raise ValueError("give cameras, a list of names, or site: true, and not both")
+        if (self.cameras is None) == (self.site is None):
+            raise ValueError("give cameras, a list of names, or site, its name or true for all, and not both")
         return self
 
 

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         "reason": " ".join(options.reason),
         "before_s": _seconds("--before", options.before),
         "after_s": _seconds("--after", options.after),
-        **({"site": True} if options.site else {"cameras": options.cameras}),
+        **({"cameras": options.cameras} if options.cameras else {"site": options.site or True}),
     }
     done = _ask(Control(sockets.control(runtime_dir(settings.storage))), arguments)
     for each in done["captures"]:

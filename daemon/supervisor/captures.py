@@ -47,21 +47,29 @@ def every_s(active_fps: float, seconds: float) -> float:
 
 
 def _cameras(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> tuple[str, ...]:
-    names = arguments.get("cameras")
-    if arguments.get("site") is True:
+    names, site = arguments.get("cameras"), arguments.get("site")
+    if site is True or isinstance(site, str):
         if names:
             raise FirewitnessError("capture: give cameras or site, not both")
-        enabled = tuple(name for name, camera in configured.items() if camera.enabled)
-        if not enabled:
-            raise FirewitnessError("capture: no camera is configured and enabled")
-        return enabled
+        return _of_site(site, configured)
     if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
-        raise FirewitnessError("capture: give cameras, a list of names, or site: true")
+        raise FirewitnessError("capture: give cameras, a list of names, or site, its name or true for all")
     if unknown := [each for each in names if each not in configured]:
         raise FirewitnessError(
             f"capture: there is no camera {unknown[0][:63]!r}; there are {', '.join(configured) or 'none yet'}"
         )
     return tuple(dict.fromkeys(names))
+
+
+def _of_site(site: str | bool, configured: Mapping[str, CameraSettings]) -> tuple[str, ...]:
+    enabled = {name: camera.site for name, camera in configured.items() if camera.enabled}
+    if not enabled:
+        raise FirewitnessError("capture: no camera is configured and enabled")
+    found = tuple(name for name, its in enabled.items() if site is True or its == site)
+    if not found:
+        sites = ", ".join(sorted({its for its in enabled.values() if its is not None})) or "none"
+        raise FirewitnessError(f"capture: no enabled camera has the site {str(site)[:60]!r}; there are {sites}")
+    return found
 
 
 def _seconds(arguments: Mapping[str, Any], name: str) -> float:

@@ -63,7 +63,7 @@ def test_a_capture_keeps_what_was_and_what_comes(daemon: Daemon, farm: FarmThrea
     assert "still under way" in again.json()["detail"]
     check(daemon, "hall", begun["incident"], "fire panel, loop 3")
 
-    done = daemon.command("capture", "--site", "--before", "1s", "--after", "1 s", "by", "hand")
+    done = daemon.command("capture", "--all", "--before", "1s", "--after", "1 s", "by", "hand")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line.partition(": from 1 s ago to 1 s from now, a picture every 0.2 s; http://")[0] for line in lines] == [
@@ -108,7 +108,7 @@ def test_a_capture_that_cannot_be_is_one_sentence(daemon: Daemon) -> None:
     """Without a daemon, or with a time that is none."""
     daemon.configure({"yard": {"url": "rtsp://127.0.0.1:9/none"}})
     for arguments, sentence in (
-        (["--site", "reason"], "no daemon is running here"),
+        (["--site", "mill", "reason"], "no daemon is running here"),
         (["--camera", "yard", "--before", "soon", "reason"], "--before soon: write a number with one of the units"),
     ):
         answer = daemon.command("capture", *arguments)

@@ -95,8 +95,8 @@ def check_captures(daemon: Daemon) -> None:
     assert "yard: not watched now: unreachable; " in begun.stdout
     for arguments, sentence in (
         (("--camera", "roof", "panel"), "there is no camera 'roof'; there are yard"),
-        (("--site", "--before", "20min", "panel"), "--before 20min: from 0 s to 10 min are allowed"),
-        (("--site", "--after", "soon", "panel"), "--after soon: write a number with one of the units"),
+        (("--all", "--before", "20min", "panel"), "--before 20min: from 0 s to 10 min are allowed"),
+        (("--all", "--after", "soon", "panel"), "--after soon: write a number with one of the units"),
     ):
         refused = daemon.command("capture", *arguments)
         assert (refused.returncode, refused.stdout) == (2, "")

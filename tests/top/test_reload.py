@@ -68,7 +68,8 @@ def test_what_waits_for_a_restart_is_named_by_key() -> None:
         ({"cameras": ["hall"], "reason": " "}, "reason must be one line of text"),
         ({"cameras": ["hall"], "reason": "a\nb"}, "reason must be one line of text"),
         ({"cameras": ["hall"], "reason": "x" * 201}, "of 1 to 200 characters"),
-        ({"reason": "panel"}, "give cameras, a list of names, or site: true"),
+        ({"reason": "panel"}, "give cameras, a list of names, or site, its name or true for all"),
+        ({"reason": "panel", "site": "mill"}, "no enabled camera has the site 'mill'; there are none"),
         ({"reason": "panel", "cameras": "hall"}, "give cameras, a list of names"),
         ({"reason": "panel", "cameras": ["hall"], "site": True}, "cameras or site, not both"),
         ({"reason": "panel", "cameras": ["roof"]}, "there is no camera 'roof'; there are hall, yard"),
@@ -88,6 +89,11 @@ def test_a_capture_of_the_site_is_of_all_that_are_watched() -> None:
     configured = settings(cameras=cameras("hall", "yard", yard={"enabled": False})).cameras
     found = wanted({"site": True, "reason": " panel 3 ", "after_s": 5}, configured)
     assert (found.cameras, found.reason, found.before_s, found.after_s) == (("hall",), "panel 3", 30.0, 5.0)
+    sites = {"hall": {"site": "mill"}, "yard": {"site": "mill", "enabled": False}, "shed": {"site": "farm"}}
+    configured = settings(cameras=cameras("hall", "yard", "shed", **sites)).cameras
+    assert wanted({"site": "mill", "reason": "panel 3"}, configured).cameras == ("hall",)
+    with pytest.raises(FirewitnessError, match="no enabled camera has the site 'mil'; there are farm, mill"):
+        wanted({"site": "mil", "reason": "panel 3"}, configured)
     none = settings(cameras=cameras("hall", hall={"enabled": False})).cameras
     with pytest.raises(FirewitnessError, match="no camera is configured and enabled"):
         wanted({"site": True, "reason": "panel 3"}, none)
