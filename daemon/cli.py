@@ -59,7 +59,14 @@ def parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"
     )
     made["doctor"].add_argument("--json", action="store_true", help="one JSON object a finding")
-    made["analyse"].add_argument("incident", metavar="INCIDENT", help="its id, as the page and the API have it")
+    made["analyse"].add_argument(
+        "incident", nargs="?", metavar="INCIDENT", help="its id, as the page and the API have it"
+    )
+    made["analyse"].add_argument("--video", type=Path, metavar="FILE", help="import a recording from elsewhere instead")
+    made["analyse"].add_argument(
+        "--start", metavar="TIME", help="when it begins, such as 2026-11-23T16:05:09Z: claimed"
+    )
+    made["analyse"].add_argument("--camera", metavar="NAME", help="under which name (default: imported)")
     made["analyse"].add_argument("--model", type=Path, metavar="FILE", help="other weights than the daemon's")
     made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
     made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")

@@ -28,13 +28,16 @@ EvidenceKind = Literal[
     "first_visible",
     "clip",
 ]
-ClipCause = Literal["confirmed", "run", "hole", "recorder"]
-"""Why a clip began: an incident was confirmed; a new run; packets in between were lost; the recorder was away."""
-ClipClosed = Literal["ended", "run", "hole", "incident", "stop", "worker", "recovery"]
+ClipCause = Literal["confirmed", "run", "hole", "recorder", "imported"]
+"""Why a clip began: an incident was confirmed; a new run; packets in between were lost; the recorder was away; it is a file
+that came from elsewhere."""
+ClipClosed = Literal["ended", "run", "hole", "incident", "stop", "worker", "recovery", "imported"]
 """Why it ended: its incidents had; a new run; packets were lost; it had key frames only when another incident was
-confirmed; the daemon stopped; its worker or the connection to it went away; recovery found it."""
-IncidentKind = Literal["detected", "manual"]
-"""manual: somebody asked for it (`Incident.reason`); the detector had no part in its states."""
+confirmed; the daemon stopped; its worker or the connection to it went away; recovery found it; the imported file is whole."""
+IncidentKind = Literal["detected", "manual", "imported"]
+"""manual: somebody asked for it (`Incident.reason`); the detector had no part in its states. imported: a recording that came
+from elsewhere, and what the detector saw in it; its times are claimed, not measured."""
+IMPORTED = "imported"
 IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]
 OPEN_STATES: tuple[IncidentState, ...] = ("suspect", "confirmed")
 
@@ -153,6 +156,8 @@ class Clip:
     cause: str
     version: str
     drill: bool = False
+    container: str = "mp4"
+    """The file's ending; of an imported one what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ class Incident:
     ignored_zones: tuple[str, ...] = ()
     """Ignore zones that had detections while it ran."""
     reason: str = ""
-    """Of a manual one: why somebody asked for it, in their words."""
+    """Of a manual one: why somebody asked for it, in their words; of an imported one the file's name."""
 
 
 @dataclass(frozen=True, slots=True)

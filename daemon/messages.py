@@ -35,6 +35,12 @@ class AnalystHello(Message, frozen=True):
     camera: str
 
 
+class ImporterHello(Message, frozen=True):
+    """Importer → recorder, first of all: a recording from elsewhere follows, under a name that no camera has, and what was seen in it."""
+
+    camera: str
+
+
 class RunBegan(Message, frozen=True):
     """Worker → recorder: a run, before anything of it. Acknowledged by `run.id`."""
 
@@ -134,6 +140,7 @@ class RecorderState(Message, frozen=True):
 ToRecorder = (
     RecorderHello
     | AnalystHello
+    | ImporterHello
     | RunBegan
     | StillTaken
     | IncidentChanged

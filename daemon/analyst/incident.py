@@ -7,14 +7,17 @@ from pathlib import Path
 
 from daemon import sockets
 from daemon.analyst.analysing import Detect, asking, go_back
+from daemon.analyst.foreign import read_imported
 from daemon.analyst.handing import hand_over
 from daemon.analyst.recording import read_clip
 from daemon.clock import Clocks, host_clocks
 from daemon.config_file import runtime_dir
 from daemon.detect.work import WorkClient
+from daemon.domain import IMPORTED
 from daemon.errors import FirewitnessError
 from daemon.ingest.concluding import Subject, subject_of
 from daemon.ingest.packet import Packet
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.origin.record import Analysis
 from daemon.settings import CameraSettings, Settings
@@ -30,8 +33,7 @@ def analyse_incident(settings: Settings, index: Index, incident_id: str, detect:
     where, clocks = runtime_dir(settings.storage), host_clocks()
     subject = subject_in(index, incident_id)
     camera = subject.evidence.camera
-    known = settings if camera in settings.cameras else _with(settings, camera)
-    plan = plan_for(known, camera, None, Sockets(sockets.recorder(where), sockets.work(where)))
+    plan = plan_of(settings, camera)
     packets, client = packets_of(index, subject, clocks), WorkClient(sockets.work(where))
     try:
         outcome = go_back(subject, packets, plan, detect or asking(client), clocks)
@@ -39,6 +41,13 @@ def analyse_incident(settings: Settings, index: Index, incident_id: str, detect:
         client.close()
     hand_over(sockets.recorder(where), camera, outcome)
     return outcome.analysis
+
+
+def plan_of(settings: Settings, camera: str) -> WorkerPlan:
+    """How its pictures are looked at; also of one that is not configured, or never was."""
+    where = runtime_dir(settings.storage)
+    known = settings if camera in settings.cameras else _with(settings, camera)
+    return plan_for(known, camera, None, Sockets(sockets.recorder(where), sockets.work(where)))
 
 
 def subject_in(index: Index, incident_id: str) -> Subject:
@@ -52,12 +61,16 @@ def subject_in(index: Index, incident_id: str) -> Subject:
     whole = index.evidence_one(stills[0]["id"])
     if whole is None or not whole["record"]:
         raise FirewitnessError(f"the still {stills[0]['id']} that confirmed the incident is gone")
-    return subject_of(record.from_json(whole["record"]), incident["place"], incident["labels"], source="clip")
+    times = "claimed" if incident["kind"] == IMPORTED else "measured"
+    told = record.from_json(whole["record"])
+    return subject_of(told, incident["place"], incident["labels"], source="clip", times=times)
 
 
 def packets_of(index: Index, subject: Subject, clocks: Clocks) -> list[Packet]:
     """Of its clips up to the confirmation, in order. Raises FirewitnessError where there is none."""
     incident_id = subject.evidence.incident or ""
+    if subject.times == "claimed":
+        return read_imported(index, incident_id, clocks).packets
     paths: list[Path] = index.clip_files(incident_id, until_ns=subject.evidence.time.captured_at_ns)
     if not paths:
         raise FirewitnessError(f"the incident {incident_id} has no clip that is closed: it goes on, or has none")

@@ -6,7 +6,7 @@ They describe and do not filter: an answer may have more, since fields are added
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, RootModel
 
@@ -150,6 +150,7 @@ class Clip(BaseModel):
     cause: ClipCause
     closed: ClipClosed
     run: Uuid
+    times: Literal["measured", "claimed"]
 
 
 class ClipOne(Clip):

@@ -24,6 +24,9 @@ from daemon.storage.queries import CLIP, Index
 DECODERS = 2  # at a time: one frame costs up to a GOP
 PATIENCE_S = 20.0
 NO_SUCH_FRAME = 3
+_TYPES = {
+    ".mp4": "video/mp4", ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".ts": "video/mp2t", ".mpg": "video/mpeg",
+}  # fmt: skip
 _FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
 _NO_INCIDENT = "There is no such incident."
 _NO_CLIP = "The incident has no such clip: it was not confirmed, or its clip was purged."
@@ -106,10 +109,11 @@ def _file(index: Index, clip: dict[str, Any]) -> Path:
 
 def _video(index: Index, clip: dict[str, Any]) -> Response:
     """With ETag, ranges and conditions (RFC 9110)."""
+    path = _file(index, clip)
     answer = send_file(
-        _file(index, clip),
-        "video/mp4",
-        download_name=f"{clip['camera']}-{clip['id']}.mp4",
+        path,
+        _TYPES.get(path.suffix, "application/octet-stream"),
+        download_name=f"{clip['camera']}-{clip['id']}{path.suffix}",
         conditional=True,
         etag=clip["sha256"],
     )

@@ -39,6 +39,7 @@ CLIP_CAUSES = {
     "run": "with a new run of the stream",
     "hole": "behind packets that were lost",
     "recorder": "when the recorder was there again",
+    "imported": "with its file: it came from elsewhere",
 }
 CLIP_CLOSED = {
     "ended": "after the incident's end",
@@ -48,6 +49,7 @@ CLIP_CLOSED = {
     "stop": "when Firewitness was stopped",
     "worker": "when the camera's process, or its connection to the recorder, went away",
     "recovery": "when Firewitness was killed or lost its power; it was closed at the next start",
+    "imported": "with its file",
 }
 REASONS = {
     "unreachable": "no connection to the camera",
@@ -102,6 +104,8 @@ def incident_state(incident: dict[str, Any]) -> str:
     """How it stands; of one that somebody asked for, without a word of the detector's."""
     if incident["drill"] and incident["state"] == "interrupted":
         return "over: the drill ended"
+    if incident["kind"] == "imported" and incident["state"] == "unconfirmed":
+        return "looked through, nothing confirmed"
     states = MANUAL_STATES if incident["kind"] == "manual" else STATES
     return states.get(state := str(incident["state"]), state)
 

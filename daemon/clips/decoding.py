@@ -11,6 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from daemon.clips.reading import Frame, fragments, read_head
+from daemon.clips.recording import opened
 
 
 class NoSuchFrame(Exception):
@@ -19,7 +20,10 @@ class NoSuchFrame(Exception):
 
 def decode(file: BinaryIO, number: int) -> VideoFrame:
     """The frame that is shown as the `number`th, counted from 0. Raises NoSuchFrame, ValueError for what is no clip."""
-    head = read_head(file)
+    try:
+        head = read_head(file)
+    except ValueError:
+        return _of_elsewhere(file, number)
     frames = [frame for part in fragments(file, head) for frame in part.frames]
     in_order = sorted(frames, key=lambda frame: frame.pts)
     if not 0 <= number < len(in_order):
@@ -31,6 +35,24 @@ def decode(file: BinaryIO, number: int) -> VideoFrame:
     for decoded in _from_key_frame(file, context, frames, wanted):
         if decoded.pts == wanted.pts:
             return decoded
+    raise NoSuchFrame
+
+
+def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
+    """From an imported file, which does not say where its frames are."""
+    file.seek(0)
+    with opened(file) as (container, stream):
+        shown = sorted({packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None})
+    if not 0 <= number < len(shown):
+        raise NoSuchFrame
+    file.seek(0)
+    with opened(file) as (container, stream):
+        container.seek(shown[number], stream=stream)
+        for decoded in container.decode(stream):
+            if decoded.pts is not None and decoded.pts >= shown[number]:
+                if decoded.pts > shown[number]:
+                    break
+                return decoded
     raise NoSuchFrame
 
 

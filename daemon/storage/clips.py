@@ -3,6 +3,9 @@
 
     <name>.mp4.open ──append, fdatasync──▶ … ──renamed, read-only──▶ <name>.mp4, `stored`
 
+An imported one is a file of somebody else's: nothing in it tells a half from the whole, so that no part of it is attested, and one that
+is broken off goes; who has the file imports it again.
+
 No clock: what is due is told by the frames' own times.
 """
 
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.clock import NS, rfc3339
-from daemon.domain import Clip
+from daemon.domain import IMPORTED, Clip
 from daemon.storage.durable import Disk
 from daemon.storage.paths import clip_path, folder_of
 
@@ -93,8 +96,12 @@ class _Growing:
         self.incidents = step.incidents
 
     @property
+    def is_imported(self) -> bool:
+        return self.clip.cause == IMPORTED
+
+    @property
     def is_due(self) -> bool:
-        return self.in_segment.last_at_ns - self.in_segment.first_at_ns >= SEGMENT_NS
+        return not self.is_imported and self.in_segment.last_at_ns - self.in_segment.first_at_ns >= SEGMENT_NS
 
     def attest(self) -> Line:
         """The line of the segment that ends here."""
@@ -154,8 +161,12 @@ class OpenClips:
                 self._disk.sync_folder(self._root / folder)
 
     def _close(self, growing: _Growing, closed: str) -> list[Line]:
+        if growing.is_imported and closed != IMPORTED:
+            self._disk.unlink(self._root / (growing.path + OPEN))
+            self._disk.sync_folder(self._root / folder_of(growing.path))
+            return []
         finish(self._disk, self._root, growing.path)
-        lines = [growing.attest()] if growing.in_segment.frames else []
+        lines = [growing.attest()] if growing.in_segment.frames and not growing.is_imported else []
         digest = growing.whole.hexdigest()
         body = stored_body(growing.clip, digest, growing.bytes, growing.in_all, growing.incidents, closed)
         return [*lines, ("stored", body)]
@@ -197,6 +208,7 @@ def stored_body(
             "closed": closed,
             "drill": clip.drill,
             "version": clip.version,
+            **({"times": "claimed"} if clip.cause == IMPORTED else {}),
         },
     }
 

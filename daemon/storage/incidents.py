@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from daemon.clock import NS
 from daemon.detect.rules import same_place
-from daemon.domain import OPEN_STATES, Incident
+from daemon.domain import IMPORTED, OPEN_STATES, Incident
 
 CONTINUED_WITHIN_NS = 600 * NS
 _OVER = ("ended", "unconfirmed")
@@ -91,6 +91,8 @@ class Incidents:
 
 def _tells_nothing(before: Incident, again: Incident) -> bool:
     """Whether `again` was said before the last state was: a worker sends again what was not acknowledged to it."""
-    if again == before or before.state in _OVER:
+    if again == before:
         return True
+    if before.state in _OVER:
+        return before.kind != IMPORTED  # it can be looked at again, and what is seen then holds
     return again.state == "suspect" and before.first_confirmed_at_ns is not None

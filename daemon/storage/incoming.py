@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from daemon import memory
-from daemon.domain import ClipCause, ClipClosed, Evidence, GapReason, Incident, IncidentState
+from daemon.domain import IMPORTED, ClipCause, ClipClosed, Evidence, GapReason, Incident, IncidentState
 from daemon.errors import MessageError, PeerGone
 from daemon.messages import (
     Ack,
@@ -25,6 +25,7 @@ from daemon.messages import (
     AnalystHello,
     ClipEnded,
     ClipFragment,
+    ImporterHello,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -39,6 +40,7 @@ from daemon.origin.record import Analysis
 from daemon.settings import CAMERA_NAME
 from daemon.storage import record, still
 from daemon.storage.clips import Appended, Span
+from daemon.storage.paths import CONTAINERS
 from daemon.storage.record import LARGEST
 from daemon.storage.store import Entry, Store
 from daemon.wire import Channel
@@ -46,6 +48,7 @@ from daemon.wire import Channel
 MOST_STILL_BYTES = 32_000_000
 MOST_FRAGMENT_BYTES = 100_000_000  # one second, or one picture
 MOST_ANALYSIS_BYTES = 200_000
+MOST_IMPORTED_BYTES = 1_000_000_000  # as much as is analysed of one incident (analyst/recording.py)
 GOING_BACK_KINDS = ("last_clean", "first_visible")
 _IDS_IN_ACK = 1000
 _MOST_PX = 65_535  # a JPEG has no more
@@ -65,6 +68,8 @@ class Connection:
         self.worker: str | None = None
         self.analyst = False
         """Whether only what going back finds may come."""
+        self.importer = False
+        """Whether only a recording from elsewhere may come, and what was seen in it."""
         self.owing = False
         """Something that it sent was not taken, and nothing after it may be: it has to connect and send again."""
         self.clips: dict[str, int] = {}
@@ -91,7 +96,7 @@ class Connection:
             return None
         message, descriptors = received
         try:
-            check(message, self.camera, len(descriptors), analyst=self.analyst)
+            check(message, self.camera, len(descriptors), analyst=self.analyst, importer=self.importer)
         except MessageError:
             close_all(descriptors)
             raise
@@ -116,15 +121,18 @@ def acknowledgements(ids: Sequence[str]) -> Iterator[Ack]:
         yield Ack(ids=tuple(ids[start : start + _IDS_IN_ACK]))
 
 
-def check(message: ToRecorder, camera: str | None, descriptors: int, *, analyst: bool = False) -> None:
+def check(
+    message: ToRecorder, camera: str | None, descriptors: int, *, analyst: bool = False, importer: bool = False
+) -> None:
     """Raises MessageError unless the message can come now, from this camera's worker, and can be stored."""
-    if isinstance(message, RecorderHello | AnalystHello):
+    if isinstance(message, RecorderHello | AnalystHello | ImporterHello):
         _require(camera is None, "a second hello")
         _require(CAMERA_NAME.match(message.camera) is not None, f"a camera called {message.camera[:80]!r}")
         return
     if analyst:
         found = isinstance(message, StillTaken) and message.evidence.kind in GOING_BACK_KINDS
         _require(found or isinstance(message, Analysed), f"{type(message).__name__} from an analyst")
+    _require(_may_import(message) if importer else not _is_imported(message), f"{type(message).__name__} of an import")
     _require(camera is not None, "a message before the hello")
     _require(
         descriptors == isinstance(message, StillTaken | ClipFragment),
@@ -211,13 +219,43 @@ def _without_detections(evidence: Evidence) -> Evidence:
 
 def _clip(message: ClipFragment) -> None:
     clip = message.clip
-    _require(clip.codec in _CODECS and clip.cause in _CAUSES, f"a clip of {clip.codec!r} because of {clip.cause!r}")
+    ours = clip.codec in _CODECS and clip.container == CONTAINERS[0]
+    theirs = clip.cause == IMPORTED and clip.container in CONTAINERS and clip.codec.isidentifier()
+    _require(clip.cause in _CAUSES and (ours or theirs), f"a clip of {clip.codec[:80]!r} because of {clip.cause!r}")
     _require(0 < clip.width_px <= _MOST_PX and 0 < clip.height_px <= _MOST_PX, "a clip without a picture's size")
     _require(all(0 < each <= _MOST_IN_RATIO for each in clip.time_base), "a time base that is none")
     _times(message.from_byte, message.frames, message.first_at_ns, message.last_at_ns)
     for each in (message.first_pts, message.last_pts, clip.first_dts):
         _require(abs(each) <= LARGEST, "a PTS of more than 64 bits")
-    _require(message.frames > 0, "a part of a clip without frames")
+    if clip.cause == IMPORTED:
+        _require(message.from_byte < MOST_IMPORTED_BYTES, f"a file of more than {MOST_IMPORTED_BYTES:,} bytes")
+    else:
+        _require(message.frames > 0, "a part of a clip without frames")
+
+
+def _is_imported(message: ToRecorder) -> bool:
+    """Whether it tells of a recording from elsewhere, which nobody but an importer may."""
+    match message:
+        case IncidentChanged(incident=incident):
+            return incident.kind == IMPORTED
+        case ClipFragment(clip=clip):
+            return clip.cause == IMPORTED
+        case ClipEnded(closed=closed):
+            return closed == IMPORTED
+        case RunBegan(run=run):
+            return run.cause == IMPORTED
+    return False
+
+
+def _may_import(message: ToRecorder) -> bool:
+    match message:
+        case StillTaken(evidence=evidence):
+            return evidence.kind in ("first_confirmed", *GOING_BACK_KINDS)
+        case Analysed(analysis=analysis):
+            return analysis.times == "claimed"
+        case IncidentChanged(incident=incident):
+            return incident.kind == IMPORTED and incident.state in ("ended", "unconfirmed")
+    return _is_imported(message)
 
 
 def _incident(incident: Incident) -> None:

@@ -15,7 +15,8 @@ from daemon.storage.durable import Disk
 
 EVIDENCE, LEDGER = "evidence", "ledger"
 STILL_NAME = re.compile(r"\d{6}\.\d{3}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jpg")
-CLIP_NAME = re.compile(STILL_NAME.pattern.removesuffix("jpg") + "mp4")
+CONTAINERS = ("mp4", "mkv", "avi", "ts", "mpg")  # all but the first of imported clips alone
+CLIP_NAME = re.compile(STILL_NAME.pattern.removesuffix("jpg") + f"({'|'.join(CONTAINERS)})")
 _LEVELS = 4  # <camera>/<YYYY>/<MM>/<DD> below evidence
 
 
@@ -31,7 +32,7 @@ def still_path(evidence: Evidence) -> str:
 
 def clip_path(clip: Clip, first_at_ns: int) -> str:
     """As that of a still of its first frame."""
-    return f"{_stem(clip.camera, clip.id, first_at_ns)}.mp4"
+    return f"{_stem(clip.camera, clip.id, first_at_ns)}.{clip.container}"
 
 
 def _stem(camera: str, id_: str, at_ns: int) -> str:

@@ -169,6 +169,15 @@ class Index:
         with self._session() as session:
             return [self._root / path for path in session.scalars(paths.order_by(clip.from_at_ns, row.id))]
 
+    def imported(self, sha256: str) -> Item | None:
+        """The clip that was imported from a file with this hash, as `evidence_one` has it."""
+        row = EvidenceRow
+        wanted = (row.kind == CLIP, row.sha256 == sha256, row.missing.is_(False))
+        with self._session() as session:
+            found = session.scalars(select(row).where(*wanted).order_by(row.id)).all()
+        known = (each.id for each in found if each.record.get("times") == "claimed")
+        return next((self.evidence_one(each) for each in known), None)
+
     def unanalysed(self) -> list[str]:
         """Incidents that the detector confirmed, that are over, and that nobody has gone back for; the newest first."""
         row = IncidentRow
@@ -387,6 +396,7 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
 
 def _clip(row: EvidenceRow) -> Item:
     told = row.record
+    times = told.get("times", "measured")
     same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "incidents", "run")
     return {
         "id": row.id,
@@ -400,6 +410,7 @@ def _clip(row: EvidenceRow) -> Item:
         "drill": row.drill,
         "incident": row.incident,
         "video": f"/api/v1/evidence/{row.id}/video",
+        "times": times,
         **{key: told[key] for key in same},
     }
 

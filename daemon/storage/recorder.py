@@ -28,6 +28,7 @@ from daemon.messages import (
     CamerasChanged,
     ClipEnded,
     ClipFragment,
+    ImporterHello,
     IncidentChanged,
     Message,
     RecorderHello,
@@ -159,6 +160,11 @@ class Recorder:
                 self._hello(connection, camera, worker)
             case AnalystHello(camera=camera):  # beside the camera's worker, which goes on
                 connection.camera, connection.analyst = camera, True
+                self._send(connection, RecorderState(disk=self._storing.state))
+            case ImporterHello(camera=camera):
+                if camera in self._cameras:
+                    raise MessageError(f"a recording from elsewhere under the name of the camera {camera}")
+                connection.camera, connection.importer = camera, True
                 self._send(connection, RecorderState(disk=self._storing.state))
             case Watermark():
                 self._watching.watermark(str(connection.camera), message)

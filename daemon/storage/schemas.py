@@ -28,7 +28,7 @@ _AT: Schema = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\
 _CAMERA: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
 _PATH: Schema = {
     "type": "string",
-    "pattern": r"^evidence/[a-z0-9][a-z0-9_-]{0,62}/\d{4}/\d\d/\d\d/\d{6}\.\d{3}-[0-9a-f-]{36}\.(jpg|mp4)$",
+    "pattern": r"^evidence/[a-z0-9][a-z0-9_-]{0,62}/\d{4}/\d\d/\d\d/\d{6}\.\d{3}-[0-9a-f-]{36}\.(jpg|mp4|mkv|avi|ts|mpg)$",
 }
 
 
@@ -99,9 +99,10 @@ _SPAN: dict[str, Schema] = {
 }
 
 _CLIP = _object(
+    at_times={"times": {"const": "claimed"}},
     incidents=_list(_UUID),
     **_SPAN,
-    codec={"enum": ["h264", "hevc"]},
+    codec=_TEXT,
     width_px=_COUNT,
     height_px=_COUNT,
     time_base=_tuple(_COUNT, 2),

@@ -274,8 +274,13 @@ class Store:
             return question(session)
 
     def oldest_at_ns(self) -> int | None:
-        """When the oldest still was captured, as it says itself."""
-        return self.read(lambda session: session.scalar(select(func.min(index.EvidenceRow.captured_at_ns))))
+        """When a camera's oldest still was captured, as it says itself; what was imported claims any time."""
+        row = index.EvidenceRow
+        ours = func.coalesce(row.camera, "").in_(
+            select(index.CameraRow.name)
+        )  # so, the index of the times is gone along
+        oldest = select(row.captured_at_ns).where(ours).order_by(row.captured_at_ns).limit(1)
+        return self.read(lambda session: session.scalar(oldest))
 
     def now_ns(self) -> int:
         """Trusted now, or the wall clock while there is none."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from daemon.clock import NS
 from daemon.domain import Clip
 from daemon.storage import index
-from daemon.storage.clips import Ended
+from daemon.storage.clips import Appended, Ended, Span
 from daemon.storage.store import Store
 from daemon.storage.verify import verify
 from tests.storage.store_kit import (
@@ -215,3 +216,29 @@ def test_a_part_that_does_not_continue_its_clip_is_refused(tmp_path: Path) -> No
         store.commit([], [first])
         with pytest.raises(ValueError, match="the next begins at"):
             store.commit([], [third])
+
+
+@pytest.mark.parametrize("step", ["a piece", "its end"])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_a_kill_in_the_midst_of_an_import(tmp_path: Path, container: str, step: str) -> None:
+    """Half a file of somebody else's is removed at the next start, with a line that says so; the whole one stays."""
+    settings, clocks = settings_of(tmp_path), FakeClocks()
+    imported = replace(clip_of(5), camera="imported", cause="imported", container=container)
+    span = Span(500, 0, 20 * 90_000, BEGIN_NS, BEGIN_NS + 20 * NS)
+    with opened(settings, clocks) as store:
+        store.commit([], [Appended(imported, 0, b"\0\0\0\x14ftypisom" * 1000, (INCIDENT,), span)])
+        if step == "its end":
+            store.commit([], [Ended(imported.id, "imported")])
+    with opened(settings, clocks) as store:
+        root = store.root
+        (there,) = files_of(root) or [None]
+        if step == "its end":
+            assert there is not None
+            assert there.suffix == f".{container}"
+            assert stat.S_IMODE(there.stat().st_mode) == 0o440
+        else:
+            assert there is None
+        told = [body["what"] for body in lines_of(root, "repaired")]
+        assert told == ([] if step == "its end" else ["broken_clip"])
+        assert lines_of(root, "segment") == []
+    assert verify(root).findings == ()

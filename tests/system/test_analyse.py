@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -78,5 +79,39 @@ def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
     assert daemon.command("analyse", incident["id"], "--model", str(other), within_s=200).returncode == 0
     assert len(origins(daemon, incident["id"])) == 3
     daemon.stop()
+    verified = daemon.command("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_recording_from_elsewhere_is_imported_and_analysed(daemon: Daemon) -> None:
+    """By the running daemon's detector; API and page say that its times are claimed; again it is there already."""
+    daemon.configure({"yard": {"url": "rtsp://127.0.0.1:9/none"}})
+    daemon.start()
+    daemon.wait_ready()
+    clip = recorded_scene(default_cache())
+    arguments = ("analyse", "--video", str(clip), "--start", "2026-03-01T12:00:00+01:00", "--camera", "phone")
+    told = daemon.command(*arguments, within_s=200)
+    assert told.returncode == 0, told.stderr
+    assert "claimed, not measured: it begins at 2026-03-01T11:00:00.000Z" in told.stdout
+    assert "First visible to phone at 2026-03-01T11:00:" in told.stdout
+    (incident,) = daemon.get("/api/v1/incidents")["items"]
+    assert (incident["kind"], incident["state"], incident["camera"]) == ("imported", "ended", "phone")
+    (item,) = daemon.get(f"/api/v1/incidents/{incident['id']}/clips")["items"]
+    assert (item["times"], item["cause"]) == ("claimed", "imported")
+    assert item["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert origins(daemon, incident["id"])[0]["times"] == "claimed"
+    page = requests.get(daemon.url(f"/incidents/{incident['id']}"), timeout=20)
+    assert page.status_code == 200
+    assert "Its times are claimed, not measured." in page.text
+    for path in (item["video"], f"/api/v1/incidents/{incident['id']}/frames/5.jpg", "/", "/?day=2026-03-01"):
+        assert requests.get(daemon.url(path), timeout=20).status_code == 200, path
+    again = daemon.command(*arguments, within_s=200)
+    assert again.returncode == 0, again.stderr
+    assert "is there already" in again.stdout
+    assert len(origins(daemon, incident["id"])) == 2
+    daemon.stop()
+    assert daemon.command("reindex").returncode == 0
     verified = daemon.command("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recording from elsewhere as the packets of one run, whose times are those that somebody claims."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from daemon.analyst.recording import RecordedRun
+from daemon.clips.recording import CONTAINER_OF, opened
+from daemon.clock import Clocks
+from daemon.domain import IMPORTED, FrameTime, Run
+from daemon.errors import FirewitnessError
+from daemon.ingest.packet import Packet
+from daemon.storage.queries import Index
+
+
+class Recording(NamedTuple):
+    """What a file holds; packets in the order of decoding."""
+
+    run: Run
+    container: str
+    packets: list[Packet]
+
+    @property
+    def times(self) -> list[tuple[int, int]]:
+        """(UTC, PTS) of its frames, in order."""
+        run = self.packets[0].run
+        assert isinstance(run, RecordedRun)
+        return sorted((time.captured_at_ns, pts) for pts, time in run.times.items())
+
+
+def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, clocks: Clocks) -> Recording:
+    """`start_ns`: when its first frame is claimed to have been seen. Raises ValueError with what is wrong."""
+    with opened(file) as (container, stream):
+        context, base = stream.codec_context, stream.time_base
+        if context is None or base is None or not (context.width and context.height):
+            raise ValueError("its video has no picture's size, or no times")
+        live = RecordedRun(IMPORTED, context.codec.name, Fraction(base), clocks, context.extradata, run_id)
+        live.record = run = Run(
+            run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name,
+            context.width, context.height, IMPORTED,
+        )  # fmt: skip
+        packets = [
+            Packet(
+                bytes(each), each.pts, None,
+                key=each.is_keyframe, emitted_ns=start_ns, arrival_ns=None, corrupt=each.is_corrupt,
+            )
+            for each in container.demux(stream)
+            if each.size
+        ]  # fmt: skip
+        name = CONTAINER_OF[container.format.name]
+    timed = [packet for packet in packets if packet.pts is not None]
+    if not any(packet.key for packet in timed):
+        raise ValueError("its video has no frames with times")
+    for packet in packets:
+        packet.run = live
+    begin = min(packet.pts or 0 for packet in timed)
+    for packet in timed:
+        assert packet.pts is not None
+        packet.pts_ns = live.nanoseconds(packet.pts)
+        live.times[packet.pts] = FrameTime(start_ns + live.nanoseconds(packet.pts - begin), 0.0, 0.0, False, False)
+    return Recording(run, name, packets)
+
+
+def read_imported(index: Index, incident_id: str, clocks: Clocks) -> Recording:
+    """The stored file of an imported incident. Raises FirewitnessError."""
+    clips = index.clips_of(incident_id)
+    clip = index.evidence_one(clips[0]["id"]) if clips else None
+    if clip is None or clip["missing"]:
+        raise FirewitnessError(f"the recording of the incident {incident_id} is gone")
+    path = index.evidence_file(clip["id"]) or Path(clip["path"])
+    try:
+        with path.open("rb") as file:
+            start_ns = int(clip["record"]["captured_at_ns"])
+            return read_recording(file, clip["camera"], clip["run"], start_ns, clocks)
+    except (OSError, ValueError) as error:
+        raise FirewitnessError(f"{path} cannot be read: {error}") from error

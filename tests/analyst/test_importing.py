@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A recording from elsewhere: kept byte for byte, its times claimed, looked through and gone back over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import jsonschema
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from daemon.analyst.handing import connected
+from daemon.analyst.importing import import_recording
+from daemon.analyst.incident import analyse_incident
+from daemon.cli import main
+from daemon.clips.decoding import NoSuchFrame, decode
+from daemon.clock import NS, host_clocks
+from daemon.domain import Clip, Detection, ModelInfo, Run
+from daemon.errors import FirewitnessError
+from daemon.ids import new_id
+from daemon.ingest.colour import Converter, colour_of
+from daemon.messages import ClipFragment, ImporterHello
+from daemon.settings import Settings
+from daemon.simulate.chart import Chart, make_chart
+from daemon.storage.queries import Index
+from daemon.storage.schemas import LINES
+from daemon.storage.verify import verify
+from tests.storage.recorder_under_test import Host, wait_for
+
+FPS, SECONDS, ONSET = 10, 9, 52
+START_NS = 1_795_449_909 * NS
+MODEL = ModelInfo("cd" * 32, "another", "none", 320)
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbered pictures, a key frame every second."""
+    path = tmp_path_factory.mktemp("chart") / "chart.mp4"
+    return make_chart(path, size=(320, 240), fps=FPS, gop_s=1, seconds=SECONDS).path
+
+
+@pytest.fixture(scope="module")
+def mkv(chart: Path) -> Path:
+    """The same in another container."""
+    path = chart.with_suffix(".mkv")
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    return path.rename(path.with_suffix(".phone"))  # what it is called says nothing
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host whose recorder is running."""
+    host = Host(tmp_path_factory.mktemp("host"))
+    host.storage = {"runtime_dir": str(host.runtime_dir)}
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    yield host
+    host.close()
+
+
+def detect(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+    """Sees it from ONSET on."""
+    burns = Chart.read_frame_number(pixels) >= ONSET
+    return ((Detection("fire", 0.6, (40.0, 40.0, 80.0, 80.0)),) if burns else ()), MODEL
+
+
+def nothing(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+    return (), MODEL
+
+
+def index_of(settings: Settings) -> Index:
+    return Index(Path(settings.storage.root), host_clocks())
+
+
+def kept(host: Host) -> list[Path]:
+    return sorted(path for path in (host.root / "evidence").rglob("*") if path.is_file())
+
+
+def test_a_recording_is_stored_and_gone_back_over(host: Host, mkv: Path) -> None:
+    """Byte for byte with its claimed times; exact first visible frame; again says that it is there; all is verified."""
+    settings = host.settings()
+    index = index_of(settings)
+    done = import_recording(settings, index, mkv, START_NS, "imported", detect)
+    (body,) = [body for body in host.bodies("stored") if body["kind"] == "clip"]
+    assert (host.root / body["path"]).read_bytes() == mkv.read_bytes()
+    assert body["sha256"] == hashlib.sha256(mkv.read_bytes()).hexdigest()
+    assert (body["path"].endswith(".mkv"), body["camera"], body["captured_at_ns"]) == (True, "imported", str(START_NS))
+    assert (body["clip"]["times"], body["clip"]["cause"], body["clip"]["frames"]) == (
+        "claimed",
+        "imported",
+        FPS * SECONDS,
+    )
+    assert done.analysis is not None
+    assert done.analysis.times == "claimed"
+    assert abs(done.analysis.first_visible.at_ns - START_NS - ONSET * NS // FPS) <= 1_000_000
+    incident = index.incident_one(done.incident)
+    assert incident is not None
+    assert (incident["kind"], incident["state"], incident["reason"]) == ("imported", "ended", mkv.name)
+    assert index.clips_of(done.incident)[0]["times"] == "claimed"
+    again = import_recording(settings, index, mkv, START_NS + NS, "imported", detect)
+    assert (again.known, again.clip, again.incident, again.start_ns) == (True, done.clip, done.incident, START_NS)
+    third = analyse_incident(settings, index, done.incident, detect)
+    assert third.times == "claimed"
+    assert [each["previous"] for each in index.analyses(done.incident)][-1] is None
+    assert len(index.analyses(done.incident)) == 3
+    assert index.unanalysed() == []
+    assert verify(host.root).findings == ()
+    for path in (host.root / "ledger").iterdir():
+        for line in map(json.loads, path.read_text().splitlines()):
+            jsonschema.validate(line, LINES[line["kind"]])
+
+
+def test_what_nothing_burns_in_is_kept_and_looked_at_again(host: Host, chart: Path) -> None:
+    """As not confirmed; other weights can confirm it later."""
+    settings = host.settings()
+    index = index_of(settings)
+    done = import_recording(settings, index, chart, START_NS, "neighbour", nothing)
+    incident = index.incident_one(done.incident)
+    assert incident is not None
+    assert (done.analysis, incident["state"], incident["camera"]) == (None, "unconfirmed", "neighbour")
+    again = import_recording(settings, index, chart, START_NS, "neighbour", detect)
+    incident = index.incident_one(done.incident)
+    assert incident is not None
+    assert (again.incident, incident["state"]) == (done.incident, "ended")
+    assert again.analysis is not None
+    assert verify(host.root).findings == ()
+
+
+def test_each_mistake_is_a_sentence_and_leaves_nothing(host: Host, chart: Path, tmp_path: Path) -> None:
+    """Of what is no video, absent, empty, in the future, or under a camera's name."""
+    before = kept(host)
+    settings, now_ns = host.settings(), time.time_ns()
+    index = index_of(settings)
+    text, empty, playlist = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "list.m3u8"
+    text.write_bytes(b"no video" * 1000)
+    empty.touch()
+    other = tmp_path / "other.mp4"
+    other.write_bytes(chart.read_bytes() + b"\0\0\0\x08free")  # another file, and none that is there already
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{chart}\n#EXT-X-ENDLIST\n")
+    for path, start_ns, camera, said in (
+        (text, START_NS, "imported", "no video that can be read"),
+        (playlist, START_NS, "imported", "no video that can be read"),
+        (empty, START_NS, "imported", "is empty"),
+        (tmp_path, START_NS, "imported", "is no file"),
+        (tmp_path / "absent.mp4", START_NS, "imported", "cannot be read"),
+        (other, now_ns + 60 * NS, "imported", "lies in the future"),
+        (other, now_ns - NS, "imported", "would end at"),
+        (other, START_NS, "hall", "is, or was, a camera"),
+        (other, START_NS, "../up", "a name has"),
+    ):
+        with pytest.raises(FirewitnessError, match=said):
+            import_recording(settings, index, path, start_ns, camera, detect)
+    full = settings.model_copy(update={"storage": settings.storage.model_copy(update={"reserve": 10**16})})
+    with pytest.raises(FirewitnessError, match=r"less than storage\.reserve"):
+        import_recording(full, index, other, START_NS, "imported", detect)
+    assert kept(host) == before
+
+
+def test_an_import_that_is_broken_off_leaves_nothing(host: Host, chart: Path) -> None:
+    """The command ends: half a file is no evidence."""
+    before = kept(host)
+    run = Run(new_id(), "imported", START_NS, 0, (1, 90_000), "vp9", 320, 240, "imported")
+    clip = Clip(new_id(), "imported", run.id, (1, 90_000), "vp9", 320, 240, 0, "imported", "0.1.0", container="mkv")
+    part = ClipFragment(
+        id=new_id(), clip=clip, from_byte=0, incidents=(new_id(),), frames=20 * FPS, first_pts=0, last_pts=20 * 90_000,
+        first_at_ns=START_NS, last_at_ns=START_NS + 20 * NS,
+    )  # fmt: skip
+    with connected(host.runtime_dir / "recorder.sock", ImporterHello(camera="imported")) as to:
+        to.give_run(run)
+        to._send(part, part.id, chart.read_bytes()[:50_000])
+        assert ".open" in [path.suffix for path in kept(host)]
+    wait_for(lambda: kept(host) == before, "the half to go")
+    assert host.bodies("segment") == []
+    assert verify(host.root).findings == ()
+
+
+def test_nobody_else_can_say_that_it_is_imported(host: Host) -> None:
+    """The recorder takes no recording from elsewhere under a camera's name."""
+    with (
+        pytest.raises(FirewitnessError, match="did not take"),
+        connected(host.runtime_dir / "recorder.sock", ImporterHello(camera="hall")),
+    ):
+        pass
+    assert "hall" not in {body["camera"] for body in host.bodies("run")}
+
+
+@pytest.mark.parametrize("number", [0, 37, FPS * SECONDS - 1])
+def test_its_frames_can_be_stepped_through(mkv: Path, number: int) -> None:
+    """As those of any clip; behind the last there is none."""
+    with mkv.open("rb") as file:
+        frame = decode(file, number)
+        assert Chart.read_frame_number(Converter().full(frame, colour_of(frame))) == number
+        with pytest.raises(NoSuchFrame):
+            decode(file, FPS * SECONDS)
+
+
+def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence each."""
+    video = ["--video", "x.mp4"]
+    for arguments, said in (
+        ([], "name an incident, or a recording with --video and --start"),
+        (video, "--video needs --start"),
+        ([new_id(), *video, "--start", "2026-03-01T12:00:00Z"], "name an incident, or a recording"),
+        ([*video, "--start", "2026-03-01T12:00:00"], "--start 2026-03-01T12:00:00 has no time zone"),
+        ([*video, "--start", "1969-03-01T12:00:00Z"], "--start 1969-03-01T12:00:00Z lies before 1970"),
+        ([*video, "--start", "noon"], "--start 'noon' is no time"),
+        ([new_id(), "--start", "2026-03-01T12:00:00Z"], "--start and --camera belong to --video"),
+    ):
+        assert main(["analyse", *arguments]) == 2
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told.startswith(f"firewitness analyse: {said}")
