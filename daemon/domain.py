@@ -138,6 +138,8 @@ class Evidence:
     drill: bool = False
     reduced_from_px: tuple[int, int] | None = None
     """Width and height of the camera's frame where the picture is a smaller one of it. Boxes are in pixels of the picture."""
+    times: str = "measured"
+    """Or claimed: of a frame of an imported recording."""
 
 
 @dataclass(frozen=True, slots=True)

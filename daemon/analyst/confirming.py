@@ -92,6 +92,7 @@ def _evidence(
         colour=(colour.matrix, colour.range),
         version=plan.version,
         detections_omitted=len(detections) - len(strongest),
+        times="claimed",
     )
 
 

@@ -77,7 +77,7 @@ def _import(
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     known = index.imported(sha256)
     if known is not None:
-        return _again(settings, index, known["id"], name, detect, clocks)
+        return _again(settings, index, known, name, detect, clocks)
     check_name(settings, index, camera)
     _check_room(settings, os.fstat(file.fileno()).st_size)
     try:

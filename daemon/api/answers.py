@@ -100,6 +100,7 @@ class Evidence(BaseModel):
     height: int | None
     kind: EvidenceKind
     drill: bool
+    times: Literal["measured", "claimed"]
     detections: list[dict[str, Any]]
     incident: Uuid | None
     image: str

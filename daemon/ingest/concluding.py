@@ -275,6 +275,7 @@ class Concluding:
             version=self._plan.version,
             detections_omitted=len(look.detections) - len(strongest),
             drill=told.drill,
+            times=told.times,
         )
         self._stills.append((evidence, encode(self._converter.full(decoded.frame, colour), evidence)))
 

@@ -250,7 +250,7 @@ def _is_imported(message: ToRecorder) -> bool:
 def _may_import(message: ToRecorder) -> bool:
     match message:
         case StillTaken(evidence=evidence):
-            return evidence.kind in ("first_confirmed", *GOING_BACK_KINDS)
+            return evidence.times == "claimed" and evidence.kind in ("first_confirmed", *GOING_BACK_KINDS)
         case Analysed(analysis=analysis):
             return analysis.times == "claimed"
         case IncidentChanged(incident=incident):

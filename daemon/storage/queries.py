@@ -169,14 +169,12 @@ class Index:
         with self._session() as session:
             return [self._root / path for path in session.scalars(paths.order_by(clip.from_at_ns, row.id))]
 
-    def imported(self, sha256: str) -> Item | None:
-        """The clip that was imported from a file with this hash, as `evidence_one` has it."""
-        row = EvidenceRow
-        wanted = (row.kind == CLIP, row.sha256 == sha256, row.missing.is_(False))
+    def imported(self, sha256: str) -> str | None:
+        """The id of the clip that was imported from a file with this hash."""
+        claimed = func.json_extract(EvidenceRow.record, "$.times") == "claimed"
+        wanted = select(EvidenceRow.id).where(EvidenceRow.kind == CLIP, EvidenceRow.sha256 == sha256, claimed)
         with self._session() as session:
-            found = session.scalars(select(row).where(*wanted).order_by(row.id)).all()
-        known = (each.id for each in found if each.record.get("times") == "claimed")
-        return next((self.evidence_one(each) for each in known), None)
+            return session.scalar(wanted.where(EvidenceRow.missing.is_(False)).limit(1))
 
     def unanalysed(self) -> list[str]:
         """Incidents that the detector confirmed, that are over, and that nobody has gone back for; the newest first."""
@@ -384,6 +382,7 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
         "width": record.get("width_px"),
         "height": record.get("height_px"),
         "reduced_from": record.get("reduced_from_px"),
+        "times": record.get("times", "measured"),
         "kind": row.kind,
         "drill": row.drill,
         "analysed": record.get("model") is not None if record else None,
@@ -395,8 +394,7 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
 
 
 def _clip(row: EvidenceRow) -> Item:
-    told = row.record
-    times = told.get("times", "measured")
+    told = {"times": "measured"} | row.record
     same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "incidents", "run")
     return {
         "id": row.id,
@@ -410,8 +408,7 @@ def _clip(row: EvidenceRow) -> Item:
         "drill": row.drill,
         "incident": row.incident,
         "video": f"/api/v1/evidence/{row.id}/video",
-        "times": times,
-        **{key: told[key] for key in same},
+        **{key: told[key] for key in (*same, "times")},
     }
 
 

@@ -56,6 +56,7 @@ class _Record(msgspec.Struct):
     drill: bool
     version: str
     reduced_from_px: tuple[_Count, _Count] | None = None
+    times: str = "measured"
 
 
 def to_json(evidence: Evidence) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "drill": evidence.drill,
         "version": evidence.version,
         **({} if reduced_from_px is None else {"reduced_from_px": list(reduced_from_px)}),
+        **({} if evidence.times == "measured" else {"times": evidence.times}),
     }
 
 
@@ -118,6 +120,7 @@ def from_json(record: Any) -> Evidence:
         detections_omitted=given.detections_omitted,
         drill=given.drill,
         reduced_from_px=given.reduced_from_px,
+        times=given.times,
     )
 
 

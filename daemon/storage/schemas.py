@@ -62,7 +62,7 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
 _MODEL: Schema = _object(sha256=_SHA256, name=_TEXT, runtime=_TEXT, input_px=_COUNT, labels=_list(_TEXT))
 
 RECORD: Schema = _object(
-    at_times={"reduced_from_px": _tuple(_COUNT, 2)},
+    at_times={"reduced_from_px": _tuple(_COUNT, 2), "times": {"const": "claimed"}},
     id=_UUID,
     camera=_CAMERA,
     kind=_TEXT,

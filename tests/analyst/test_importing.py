@@ -108,6 +108,9 @@ def test_a_recording_is_stored_and_gone_back_over(host: Host, mkv: Path) -> None
     assert incident is not None
     assert (incident["kind"], incident["state"], incident["reason"]) == ("imported", "ended", mkv.name)
     assert index.clips_of(done.incident)[0]["times"] == "claimed"
+    stills = index.evidence_page(incident=done.incident)["items"]
+    told = {(each["kind"], each["times"]) for each in stills}
+    assert told == {(kind, "claimed") for kind in ("first_confirmed", "first_visible", "last_clean")}
     again = import_recording(settings, index, mkv, START_NS + NS, "imported", detect)
     assert (again.known, again.clip, again.incident, again.start_ns) == (True, done.clip, done.incident, START_NS)
     third = analyse_incident(settings, index, done.incident, detect)

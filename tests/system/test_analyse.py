@@ -105,6 +105,8 @@ def test_a_recording_from_elsewhere_is_imported_and_analysed(daemon: Daemon) -> 
     page = requests.get(daemon.url(f"/incidents/{incident['id']}"), timeout=20)
     assert page.status_code == 200
     assert "Its times are claimed, not measured." in page.text
+    still = origins(daemon, incident["id"])[0]["first_visible"]["evidence"]
+    assert "claimed, not measured" in requests.get(daemon.url(f"/evidence/{still}"), timeout=20).text
     for path in (item["video"], f"/api/v1/incidents/{incident['id']}/frames/5.jpg", "/", "/?day=2026-03-01"):
         assert requests.get(daemon.url(path), timeout=20).status_code == 200, path
     again = daemon.command(*arguments, within_s=200)
