@@ -91,6 +91,10 @@ def test_a_clip_is_what_the_camera_sent(start: Start, source: Path) -> None:
     assert {each.incidents for each in found} == {(ended.id,)}
     frames = [frame for each in found for frame in each.frames]
     assert frames[0].key
+    shown = {frame.pts for frame in frames}
+    stills = {evidence.pts for evidence, _ in worker.got.stills if min(shown) <= evidence.pts <= max(shown)}
+    assert stills
+    assert stills <= shown, "a still's run and PTS name its frame"
     assert (ended.first_confirmed_at_ns or 0) - frames[0].at_ns > 2 * NS, "from the ring's beginning"
     assert frames[-1].at_ns - (ended.ended_at_ns or 0) > 1.2 * NS, "until after the end"
     for each in found:
