@@ -52,8 +52,8 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         ]  # fmt: skip
         name = CONTAINER_OF[container.format.name]
     timed = [packet for packet in packets if packet.pts is not None]
-    if not any(packet.key for packet in timed):
-        raise ValueError("its video has no frames with times")
+    if not any(packet.key for packet in timed) or 2 * len(timed) < len(packets):
+        raise ValueError("its video has no frames, or most of them have no times")
     for packet in packets:
         packet.run = live
     begin = min(packet.pts or 0 for packet in timed)

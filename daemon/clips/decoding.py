@@ -45,14 +45,16 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
         shown = sorted({packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None})
     if not 0 <= number < len(shown):
         raise NoSuchFrame
-    file.seek(0)
-    with opened(file) as (container, stream):
-        container.seek(shown[number], stream=stream)
-        for decoded in container.decode(stream):
-            if decoded.pts is not None and decoded.pts >= shown[number]:
-                if decoded.pts > shown[number]:
+    for seeks in (True, False):  # where a container has no index, seeking can land behind the frame
+        file.seek(0)
+        with opened(file) as (container, stream):
+            if seeks:
+                container.seek(shown[number], stream=stream)
+            for decoded in container.decode(stream):
+                if decoded.pts == shown[number]:
+                    return decoded
+                if decoded.pts is not None and decoded.pts > shown[number]:
                     break
-                return decoded
     raise NoSuchFrame
 
 

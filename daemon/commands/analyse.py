@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -61,7 +62,8 @@ def _import(settings: Settings, index: Index, options: argparse.Namespace, start
     video: Path = options.video
     done = import_recording(settings, index, video, start_ns, options.camera or IMPORTED, detect)
     how = "is there already" if done.known else "is stored"
-    print(f"{video.name} {how}, as clip {done.clip} of the incident {done.incident}.")
+    name = os.fsencode(video.name).decode(errors="replace")
+    print(f"{name} {how}, as clip {done.clip} of the incident {done.incident}.")
     print(f"Its times are claimed, not measured: it begins at {rfc3339(done.start_ns)}.")
     if done.analysis is None:
         print("Nothing was confirmed in it: the recording is kept, without a first visible frame.")

@@ -31,7 +31,10 @@ class Snapshot:
         moment = next((each for each in reversed(packets) if each.pts == pts and _run_id(each) == run), None)
         if moment is None:
             return None
-        made = cls(list(packets[: packets.index(moment) + 1]))
+        begin = packets.index(moment)
+        behind = (place for place in range(begin, len(packets)) if packets[place].run is moment.run)
+        end = max(place for place in behind if (packets[place].pts or 0) <= pts or place == begin)
+        made = cls(list(packets[: end + 1]))  # what is shown before it can be decoded after it
         keys = [place for place, packet in enumerate(made.packets) if packet.key]
         made.gops = [range(begin, end) for begin, end in zip(keys, [*keys[1:], len(made.packets)], strict=True)]
         found = []

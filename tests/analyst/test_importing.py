@@ -13,8 +13,10 @@ import av
 import jsonschema
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
+from daemon.analyst.foreign import read_recording
 from daemon.analyst.handing import connected
 from daemon.analyst.importing import import_recording
 from daemon.analyst.incident import analyse_incident
@@ -25,6 +27,8 @@ from daemon.domain import Clip, Detection, ModelInfo, Run
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.rewinding import Rewinding
+from daemon.ingest.snapshot import Snapshot
 from daemon.messages import ClipFragment, ImporterHello
 from daemon.settings import Settings
 from daemon.simulate.chart import Chart, make_chart
@@ -206,6 +210,35 @@ def test_its_frames_can_be_stepped_through(mkv: Path, number: int) -> None:
         assert Chart.read_frame_number(Converter().full(frame, colour_of(frame))) == number
         with pytest.raises(NoSuchFrame):
             decode(file, FPS * SECONDS)
+
+
+def test_frames_are_found_where_they_are_decoded_out_of_their_order(chart: Path) -> None:
+    """As in B-frames of a transport stream, which has no index: each up to the confirming one, by its own time."""
+    path = chart.with_suffix(".ts")
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream("libx264", rate=FPS, options={"bf": "3", "b-adapt": "0"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for picture in source.decode(video=0):
+            picture.pict_type = PictureType.NONE
+            target.mux(video.encode(picture))
+        target.mux(video.encode(None))
+    with path.open("rb") as file:
+        recording = read_recording(file, "imported", new_id(), START_NS, host_clocks())
+        frame = decode(file, 37)
+        assert Chart.read_frame_number(Converter().full(frame, colour_of(frame))) == 37
+    shown = [packet.pts for packet in recording.packets]
+    assert shown != sorted(pts for pts in shown if pts is not None), "this test has no B-frames to see anything by"
+    for number in (43, 44, 45, 46):
+        snapshot = Snapshot.until(recording.packets, recording.run.id, recording.times[number][1])
+        assert snapshot is not None
+        rewinding = Rewinding(snapshot)
+        rewinding.want(range(len(snapshot.frames)))
+        found = {}
+        while rewinding.busy:
+            if (rewound := rewinding.step()) is not None and rewound.decoded is not None:
+                frame = rewound.decoded.frame
+                found[rewound.place] = Chart.read_frame_number(Converter().full(frame, colour_of(frame)))
+        assert found == {place: place for place in range(number + 1)}
 
 
 def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
