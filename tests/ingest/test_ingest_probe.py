@@ -57,6 +57,7 @@ def test_what_a_camera_sends_is_told(chart: Chart, probe: Probe) -> None:
     assert block == ["cameras:", "  new-camera:", f"    url: '{farm.url('hall')}'"]
 
 
+@pytest.mark.slow
 def test_a_difficult_camera(tmp_path: Path, probe: Probe) -> None:
     """H.265, large, untagged, over UDP, with credentials, key frames too far apart: each is said, and what to set."""
     chart = make_chart(tmp_path / "large.mp4", size=(1920, 1080), fps=5, gop_s=3, seconds=6, tagged=False)
@@ -89,6 +90,7 @@ def test_a_difficult_camera(tmp_path: Path, probe: Probe) -> None:
     assert "    # colour: {matrix: bt601}   # only if its colours look wrong: it does not say its matrix" in block
 
 
+@pytest.mark.slow
 def test_b_frames_jumps_and_other_parameters_are_told(
     chart: Chart, with_b_frames: Path, tmp_path: Path, probe: Probe
 ) -> None:

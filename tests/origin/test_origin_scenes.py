@@ -52,6 +52,7 @@ def test_a_scene_is_the_same_each_time() -> None:
     assert not np.array_equal(one.picture(11.5)[0], other.picture(11.5)[0])
 
 
+@pytest.mark.slow
 def test_the_truth_is_written_beside_the_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Film, view and truth appear; the onset is the first picture in which the flame covers 12 × 12 px."""
     monkeypatch.setattr(scenes, "SECONDS", 13.5)

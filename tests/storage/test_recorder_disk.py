@@ -227,6 +227,7 @@ def test_disk_back_as_another_device(host: Host, disk: Tmpfs, tmp_path: Path) ->
     again.close()
 
 
+@pytest.mark.slow
 def test_wrong_disk(host: Host, disk: Tmpfs, tmp_path: Path) -> None:
     """Another store's disk in its place is `wrong`, and not a byte of it is changed; with the right one all goes on."""
     other = tmp_path / "other"
