@@ -86,7 +86,8 @@ def _holds(polygon: Sequence[Point], x: NDArray[np.float64], y: NDArray[np.float
     for (x1, y1), (x2, y2) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
         if y1 != y2:
             crosses = (y1 > y) != (y2 > y)
-            inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
+            with np.errstate(over="ignore"):  # of an edge that is all but level, beyond which nothing crosses
+                inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
     return inside
 
 

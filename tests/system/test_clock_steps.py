@@ -100,7 +100,7 @@ class Host:
         assert purged.stdout.startswith("Nothing is older"), purged.stdout + purged.stderr
         assert self.bodies("purged") == []
         stored = {body["id"] for body in self.bodies("stored")}
-        there = {path.stem.partition("-")[2] for path in self.daemon.root.rglob("*.jpg")}
+        there = {path.stem.partition("-")[2] for path in (self.daemon.root / "evidence").rglob("*.*")}
         assert stored <= there
 
     def order_is_kept(self) -> None:

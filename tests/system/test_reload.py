@@ -15,7 +15,7 @@ from daemon.simulate.farm import Camera, FarmThread
 from tests.system.daemon_under_test import Daemon, wait_for
 from tests.system.test_faults import film
 
-INTERVAL_S = 1.0
+INTERVAL_S = 2.0
 
 
 @pytest.fixture(scope="module")
