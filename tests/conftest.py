@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-SYSTEM = Path(__file__).parent / "system"
+LONGEST_FIRST = ("system", "storage", "ingest")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take longest begin first, so that no worker has them all at the end."""
-    items.sort(key=lambda item: SYSTEM not in item.path.parents)
+    folders = Path(__file__).parent
+    order = {folders / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent, len(order)))

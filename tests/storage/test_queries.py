@@ -116,6 +116,7 @@ def test_item_has_the_fields_of_the_api(store: Store, index: Index) -> None:
         "incident": evidence.incident,
         "image": f"/api/v1/evidence/{evidence.id}/image",
         "clip": None,
+        "times": "measured",
     }
     one = index.evidence_one(evidence.id)
     assert one is not None

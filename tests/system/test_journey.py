@@ -53,7 +53,7 @@ def test_the_journey_of_a_frame(daemon: Daemon, tmp_path: Path) -> None:
     """What the query answers is what the camera sent: bytes, size, time, colours, and the record inside the file."""
     chart = chart_with_fire(tmp_path)
     truth_path = tmp_path / "truth.jsonl"
-    with FarmThread([Camera("hall", chart.path)], truth=truth_path) as farm:
+    with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)], truth=truth_path) as farm:
         daemon.configure({"hall": {"url": farm.url("hall"), **components_of(chart, daemon.folder)}})
         daemon.start()
         daemon.wait_ready()
