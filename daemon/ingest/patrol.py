@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from daemon.detect.rules import Zone
 from daemon.domain import Detection, ModelInfo
 from daemon.errors import MessageError, PeerGone
 from daemon.ids import new_id
+from daemon.ingest.asking import connected
 from daemon.ingest.frames import Picture
 from daemon.ingest.standing import Standing
 from daemon.ingest.tiles import Tile, in_picture, is_larger, merged, tiles_of
@@ -154,7 +154,7 @@ class Patrol:
 
     def _sent(self, current: _Round, tile: Tile) -> bool:
         if self.channel is None:
-            self.channel = Channel(_connected(self._path), WorkAnswer)
+            self.channel = Channel(connected(self._path), WorkAnswer)
         now_ns = self._clocks.monotonic_ns()
         request = WorkRequest(
             id=new_id(),
@@ -177,15 +177,3 @@ class Patrol:
     def _hang_up(self) -> None:
         self.break_off()
         self.close()
-
-
-def _connected(path: str) -> socket.socket:
-    """Never waits for room in the backlog: raises PeerGone then too."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.setblocking(False)
-    try:
-        connection.connect(path)
-    except OSError as error:
-        connection.close()
-        raise PeerGone(f"{path}: {error.strerror}") from error
-    return connection
