@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
+from daemon.detect.tiling import in_picture, merged, tiles_of
 from daemon.domain import Detection
-from daemon.ingest.tiles import in_picture, merged, tiles_of
 from daemon.settings import DetectSettings
 from training.clips import Played, play, read_clips
 from training.folders import FolderError, read_folder, split_folders

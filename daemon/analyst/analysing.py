@@ -20,7 +20,6 @@ from daemon.ingest.examination import Examination
 from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.snapshot import Snapshot
-from daemon.origin.search import FLOOR
 
 DEADLINE_S = 10.0
 PATIENCE_S = 120.0  # with a detector that refuses one and the same picture
@@ -46,13 +45,16 @@ def go_back(subject: Subject, packets: Sequence[Packet], plan: WorkerPlan, detec
     return outcome._replace(analysis=replace(outcome.analysis, analysed_at_ns=clocks.wall_ns()))
 
 
-def asking(client: WorkClient) -> Detect:
-    """The running daemon's detector, which goes on with live frames, and POST, and going back, before this."""
+def asking(client: WorkClient, floor: float) -> Detect:
+    """The running daemon's detector, which goes on with live frames, and POST, and going back, before this.
+
+    Detections below `floor` are not reported.
+    """
 
     def detect(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
         until_s, pause_s = time.monotonic() + PATIENCE_S, 0.5
         while True:
-            answer = client.detect(pixels, kind="analyse", deadline_s=DEADLINE_S, floor=FLOOR)
+            answer = client.detect(pixels, kind="analyse", deadline_s=DEADLINE_S, floor=floor)
             if answer.outcome == "analysed" and answer.model is not None:
                 return answer.detections, answer.model
             if time.monotonic() > until_s:

@@ -55,7 +55,8 @@ def import_recording(
         raise FirewitnessError(f"{rfc3339(start_ns)} lies in the future")
     try:
         with _opened(path) as file:
-            return _import(settings, index, file, path.name, start_ns, camera, detect or asking(client), clocks)
+            detect = detect or asking(client, settings.detect.floor)
+            return _import(settings, index, file, path.name, start_ns, camera, detect, clocks)
     finally:
         client.close()
 

@@ -36,7 +36,7 @@ def analyse_incident(settings: Settings, index: Index, incident_id: str, detect:
     plan = plan_of(settings, camera)
     packets, client = packets_of(index, subject, clocks), WorkClient(sockets.work(where))
     try:
-        outcome = go_back(subject, packets, plan, detect or asking(client), clocks)
+        outcome = go_back(subject, packets, plan, detect or asking(client, settings.detect.floor), clocks)
     finally:
         client.close()
     hand_over(sockets.recorder(where), camera, outcome)

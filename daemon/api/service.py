@@ -36,7 +36,7 @@ _REFUSED = {
 class Detector(Protocol):
     """The work channel, as daemon/detect/work.py offers it; called by many threads at once."""
 
-    def detect(self, image: Picture, /, kind: str, deadline_s: float, floor: float) -> WorkAnswer:
+    def detect(self, image: Picture, /, *, kind: str, deadline_s: float, floor: float) -> WorkAnswer:
         """Refused at once, not timed out; a detector that is not there answers not_ready."""
 
 

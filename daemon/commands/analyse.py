@@ -24,7 +24,6 @@ from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.domain import IMPORTED, Detection, ModelInfo
 from daemon.errors import FirewitnessError
-from daemon.origin.search import FLOOR
 from daemon.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,6 +112,6 @@ def _own_detector(settings: Settings, weights: Path) -> Detect:
     )
 
     def detect(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
-        return detector.detect([pixels], FLOOR)[0], detector.info
+        return detector.detect([pixels], chosen.floor)[0], detector.info
 
     return detect

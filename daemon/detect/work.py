@@ -116,7 +116,7 @@ class WorkClient:
         self._connection: _Connection | None = None
 
     def detect(
-        self, image: NDArray[np.uint8], kind: str = "post", deadline_s: float = 10.0, floor: float = 0.1
+        self, image: NDArray[np.uint8], *, floor: float, kind: str = "post", deadline_s: float = 10.0
     ) -> WorkAnswer:
         """The detector's answer to one BGR picture (height, width, 3), uint8.
 

@@ -6,17 +6,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.errors import MessageError, PeerGone
 from daemon.ids import new_id
-from daemon.ingest.examination import Question
 from daemon.memory import sealed
 from daemon.messages import WorkAnswer, WorkRequest
-from daemon.origin.search import FLOOR
 from daemon.wire import Channel
 
 AT_ONCE = 2  # one is computed, one waits
@@ -24,18 +23,32 @@ DEADLINE_S = 10.0  # of a picture; beyond it the detector refuses
 SILENT_S = 5.0  # later than that, it is gone
 
 
-class Answered(NamedTuple):
+class HasPixels(Protocol):
+    """What can be asked about."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """BGR, (height, width, 3)."""
+
+
+Question = TypeVar("Question", bound=HasPixels)
+
+
+class Answered(NamedTuple, Generic[Question]):
     """A question with its answer; None where the detector refused, failed, or went away."""
 
     question: Question
     answer: WorkAnswer | None
 
 
-class Asking:
-    """`channel` is to be watched, and `take` called when it is readable, and now and then."""
+class Asking(Generic[Question]):
+    """`channel` is to be watched, and `take` called when it is readable, and now and then.
 
-    def __init__(self, path: str, clocks: Clocks) -> None:
-        self._path, self._clocks = path, clocks
+    `kind` is the work channel's; detections below `floor` are not reported.
+    """
+
+    def __init__(self, path: str, kind: str, floor: float, clocks: Clocks) -> None:
+        self._path, self._kind, self._floor, self._clocks = path, kind, floor, clocks
         self._asked: dict[str, tuple[Question, int]] = {}
         self.channel: Channel[WorkAnswer] | None = None
 
@@ -45,16 +58,16 @@ class Asking:
         return len(self._asked) < AT_ONCE
 
     def ask(self, question: Question) -> bool:
-        """Whether it was sent: False while the socket has no room, or nobody listens."""
+        """Whether it was sent: False while the socket has no room, or nobody listens (`channel` is None then)."""
         try:
             if self.channel is None:
-                self.channel = Channel(connected(self._path), WorkAnswer)
+                self.channel = Channel(_connected(self._path), WorkAnswer)
             return self._sent(self.channel, question)
         except PeerGone:
             self.close()
             return False
 
-    def take(self) -> Iterator[Answered]:
+    def take(self) -> Iterator[Answered[Question]]:
         """What has come since; all that was asked, unanswered, where the detector is gone."""
         try:
             while self.channel is not None and (received := self.channel.receive()) is not None:
@@ -88,13 +101,13 @@ class Asking:
         height, width = question.pixels.shape[:2]
         request = WorkRequest(
             id=new_id(),
-            kind="going_back",
+            kind=self._kind,
             deadline_mono_ns=now_ns + round(DEADLINE_S * NS),
             width_px=width,
             height_px=height,
-            floor=FLOOR,
+            floor=self._floor,
         )
-        memory = sealed("going_back", np.ascontiguousarray(question.pixels).data)
+        memory = sealed(self._kind, np.ascontiguousarray(question.pixels).data)
         try:
             if not channel.send(request, [memory]):
                 return False
@@ -104,7 +117,7 @@ class Asking:
         return True
 
 
-def connected(path: str) -> socket.socket:
+def _connected(path: str) -> socket.socket:
     """Never waits for room in the backlog: raises PeerGone then too."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.setblocking(False)

@@ -96,7 +96,7 @@ class Concluding:
         self._subject, self._found, self._snapshot, self._rewinding = subject, found, snapshot, rewinding
         self._plan, self._converter, self._model = plan, converter, model
         self._size_px = subject.evidence.width_px, subject.evidence.height_px
-        self._lower = lower_thresholds(subject.evidence.thresholds)
+        self._lower = lower_thresholds(subject.evidence.thresholds, plan.floor)
         self._stills: list[tuple[Evidence, bytes]] = []
         self._slices = self._run()
         self.outcome: Outcome | None = None

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.detect.rules import marked
-from daemon.domain import Box, Detection, ModelInfo
+from daemon.detect.tiling import Found, Tile, in_picture, merged, whole_and_place
+from daemon.domain import Detection, ModelInfo
 from daemon.ingest.colour import Converter, colour_of
 from daemon.ingest.concluding import Concluding, Outcome, Subject
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.rewinding import Rewinding, Rewound
 from daemon.ingest.snapshot import Snapshot
-from daemon.ingest.tiles import Tile, in_picture, is_larger, merged, tile_around, tiles_of
 from daemon.origin.search import Search, lower_thresholds
 
 MOST_PICTURES = 600  # for the detector, of one incident
-MOST_TILES = 4  # round a place that fits into no single one
 MOST_DOUBTS = 8  # times that the search is sent on
-FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
 
 Pixels = NDArray[np.uint8]
 
@@ -46,7 +44,7 @@ class _Looking:
     """One frame whose views are at the detector."""
 
     open: int
-    found: list[tuple[Tile, Detection]] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
 
 
 class Examination:
@@ -55,8 +53,8 @@ class Examination:
     def __init__(self, subject: Subject, snapshot: Snapshot, plan: WorkerPlan, converter: Converter) -> None:
         self._subject, self._snapshot, self._plan, self._converter = subject, snapshot, plan, converter
         self._size_px = subject.evidence.width_px, subject.evidence.height_px
-        self._lower = lower_thresholds(subject.evidence.thresholds)
-        most = MOST_PICTURES // len(views(subject.detection.box, self._size_px, plan.input_px))
+        self._lower = lower_thresholds(subject.evidence.thresholds, plan.floor)
+        most = MOST_PICTURES // len(whole_and_place(subject.detection.box, self._size_px, plan.input_px))
         self._search = Search(snapshot.frames, len(snapshot.frames) - 1, subject.detection, self._lower, most)
         self._rewinding = Rewinding(snapshot)
         self._rewinding.want(self._search.wanted)
@@ -106,7 +104,9 @@ class Examination:
         self._model = model
         self.pictures += 1
         looking = self._looking[question.place]
-        looking.found += [(question.tile, each) for each in in_picture(question.tile, _scaled(question, detections))]
+        height, width = question.pixels.shape[:2]
+        seen = in_picture(question.tile, detections, (width, height))
+        looking.found += [(question.tile, each) for each in seen]
         looking.open -= 1
         if not looking.open:
             self._seen[question.place] = marked(merged(looking.found, self._size_px), self._size_px, self._plan.zones)
@@ -129,7 +129,7 @@ class Examination:
             return
         frame = decoded.frame
         colour = colour_of(frame, self._plan.matrix, self._plan.colour_range)
-        shown = views(self._search.place, self._size_px, self._plan.input_px)
+        shown = whole_and_place(self._search.place, self._size_px, self._plan.input_px)
         self._looking[place] = _Looking(len(shown))
         full = self._converter.full(frame, colour) if len(shown) > 1 else None
         for tile in shown:
@@ -159,32 +159,3 @@ class Examination:
                 self._subject, self._search.result, self._snapshot, self._rewinding, self._plan, self._converter, model,
                 may_doubt=self._doubts < MOST_DOUBTS,
             )  # fmt: skip
-
-
-def views(place: Box, size_px: tuple[int, int], input_px: int) -> tuple[Tile, ...]:
-    """What of a frame is shown: the whole, and its own resolution round a place (pixels), where scaling loses any."""
-    whole = Tile(0, 0, *size_px)
-    if not is_larger(size_px, input_px):
-        return (whole,)
-    x1, y1, x2, y2 = place
-    if max(x2 - x1, y2 - y1) <= FITS * input_px:
-        width, height = size_px
-        normalised = (x1 / width, y1 / height, x2 / width, y2 / height)
-        return whole, tile_around(normalised, size_px, input_px)
-    left, top = (min(max(0, round(at)), side - 1) for at, side in zip((x1, y1), size_px, strict=True))
-    box_px = max(1, min(size_px[0], round(x2)) - left), max(1, min(size_px[1], round(y2)) - top)
-    tiles = [Tile(left + each.left, top + each.top, each.width, each.height) for each in tiles_of(box_px, input_px)]
-    return (whole, *tiles) if len(tiles) <= MOST_TILES else (whole,)
-
-
-def _scaled(question: Question, detections: Sequence[Detection]) -> list[Detection]:
-    """Boxes in pixels of the part of the frame that was shown."""
-    height, width = question.pixels.shape[:2]
-    across, down = question.tile.width / width, question.tile.height / height
-    if across == down == 1:
-        return list(detections)
-    scaled = []
-    for each in detections:
-        x1, y1, x2, y2 = each.box
-        scaled.append(replace(each, box=(x1 * across, y1 * down, x2 * across, y2 * down)))
-    return scaled

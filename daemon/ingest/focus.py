@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daemon.clock import NS
+from daemon.detect.tiling import Tile, tile_around
 from daemon.domain import Box
-from daemon.ingest.tiles import Tile, tile_around
 
 WHOLE_EVERY_S = 1.0
 EARLY_NS = NS // 20

@@ -21,7 +21,7 @@ from daemon.domain import Evidence, Incident
 from daemon.ingest.asking import Asking
 from daemon.ingest.colour import Converter
 from daemon.ingest.concluding import Outcome, Subject, subject_of
-from daemon.ingest.examination import Examination
+from daemon.ingest.examination import Examination, Question
 from daemon.ingest.keeping import Rank
 from daemon.ingest.outbox import Outbox
 from daemon.ingest.packet import Packet
@@ -45,7 +45,7 @@ class GoingBack:
     def __init__(self, plan: WorkerPlan, clocks: Clocks, converter: Converter, ring: Ring, outbox: Outbox) -> None:
         self._plan, self._clocks, self._converter = plan, clocks, converter
         self._ring, self._outbox = ring, outbox
-        self._asking = Asking(plan.work_socket, clocks)
+        self._asking: Asking[Question] = Asking(plan.work_socket, "going_back", plan.floor, clocks)
         self._waiting: deque[tuple[Subject, Snapshot]] = deque()
         self._current: Examination | None = None
         self._held: list[Packet] = []  # of the current one

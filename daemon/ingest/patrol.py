@@ -8,7 +8,6 @@ channel, below everything else there, two at a time; where it is busy the round 
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,21 +18,14 @@ from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.detect.rules import Zone
+from daemon.detect.tiling import Found, Tile, in_picture, is_larger, merged, tiles_of
 from daemon.domain import Detection, ModelInfo
-from daemon.errors import MessageError, PeerGone
-from daemon.ids import new_id
-from daemon.ingest.asking import connected
+from daemon.ingest.asking import Asking
 from daemon.ingest.frames import Picture
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.standing import Standing
-from daemon.ingest.tiles import Tile, in_picture, is_larger, merged, tiles_of
-from daemon.memory import sealed
-from daemon.messages import WorkAnswer, WorkRequest
+from daemon.messages import WorkAnswer
 from daemon.wire import Channel
-
-AT_ONCE = 2  # tiles at the detector: one computed, one waits
-DEADLINE_S = 10.0  # of a tile; beyond it the detector refuses
-SILENT_S = 5.0  # later than that, it is gone
-FLOOR = 0.1  # detections below it are not reported
 
 log = logging.getLogger("firewitness.patrol")
 
@@ -55,38 +47,52 @@ class _Round:
     picture: Picture
     pixels: NDArray[np.uint8]
     todo: deque[Tile]
-    asked: dict[str, Tile] = field(default_factory=dict)
-    asked_ns: int = 0
-    found: list[tuple[Tile, Detection]] = field(default_factory=list)
+    open: int
+    """Tiles without an answer."""
+    found: list[Found] = field(default_factory=list)
     model: ModelInfo | None = None
 
 
-class Patrol:
-    """One camera's; never waits. `channel` is to be watched, and `take` called when it is readable."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One tile of a round, at the detector."""
 
-    def __init__(self, path: str, tile_px: int, every_s: float, clocks: Clocks) -> None:
-        self._path, self._tile_px, self._clocks = path, tile_px, clocks
-        self._every_ns = round(every_s * NS)
+    tile: Tile
+    pixels: NDArray[np.uint8]
+
+
+class Patrol:
+    """One camera's; never waits. `channel` is to be watched, and `take` called when it is readable, and now and then."""
+
+    def __init__(self, plan: WorkerPlan, clocks: Clocks) -> None:
+        self._tile_px, self._clocks = plan.input_px, clocks
+        self._asking: Asking[_Question] = Asking(plan.work_socket, "patrol", plan.floor, clocks)
+        self._every_ns = round(plan.patrol_s * NS) if plan.work_socket else 0
         # not all cameras at once, which were started together
         self._next_ns = clocks.monotonic_ns() + round(random.random() * self._every_ns)
         self._round: _Round | None = None
         self._standing = Standing()
-        self.channel: Channel[WorkAnswer] | None = None
         self.rounds = 0
         """Pictures that were searched whole."""
         self.broken_off = 0
         """Rounds that the detector had no time for, or that something else ended."""
 
+    @property
+    def channel(self) -> Channel[WorkAnswer] | None:
+        """For a selector; None while there is no connection."""
+        return self._asking.channel
+
     def is_due(self, size_px: tuple[int, int]) -> bool:
         """Whether the next picture of that size is to be searched; never where nothing is lost by scaling it."""
-        if not self._every_ns or not self._path or self._round is not None or not is_larger(size_px, self._tile_px):
+        if not self._every_ns or self._round is not None or not is_larger(size_px, self._tile_px):
             return False
         return self._clocks.monotonic_ns() >= self._next_ns
 
     def begin(self, picture: Picture, pixels: NDArray[np.uint8]) -> None:
         """Begins a round with this picture, of which `pixels` are all, BGR."""
         self._next_ns = self._clocks.monotonic_ns() + self._every_ns
-        self._round = _Round(picture, pixels, deque(tiles_of(picture.size_px, self._tile_px)))
+        tiles = tiles_of(picture.size_px, self._tile_px)
+        self._round = _Round(picture, pixels, deque(tiles), len(tiles))
         self._ask()
 
     def break_off(self) -> None:
@@ -94,30 +100,15 @@ class Patrol:
         if self._round is not None:
             self.broken_off += 1
             self._round = None
-
-    def tick(self) -> None:
-        """Goes on where the channel had no room, and gives up a detector that does not answer."""
-        if self._round is None:
-            return
-        silent_ns = self._clocks.monotonic_ns() - self._round.asked_ns
-        if self._round.asked and silent_ns > (DEADLINE_S + SILENT_S) * NS:
-            self._hang_up()
-        else:
-            self._ask()
+            self._asking.forget()
 
     def take(self) -> Patrolled | None:
-        """What has come; a picture that was searched to its last tile."""
-        try:
-            while self.channel is not None and (received := self.channel.receive()) is not None:
-                answer, descriptors = received
-                for each in descriptors:
-                    os.close(each)
-                self._answered(answer)
-        except (PeerGone, MessageError):
-            self._hang_up()
+        """Takes what has come and goes on; a picture that was searched to its last tile."""
+        for question, answer in self._asking.take():
+            self._answered(question.tile, answer)
         self._ask()
         current = self._round
-        if current is None or current.todo or current.asked or current.model is None:
+        if current is None or current.open or current.model is None:
             return None
         self._round = None
         self.rounds += 1
@@ -126,54 +117,26 @@ class Patrol:
 
     def close(self) -> None:
         """Ends its connection."""
-        if self.channel is not None:
-            self.channel.close()
-        self.channel = None
+        self._asking.close()
 
-    def _answered(self, answer: WorkAnswer) -> None:
+    def _answered(self, tile: Tile, answer: WorkAnswer | None) -> None:
         current = self._round
-        tile = current.asked.pop(answer.id, None) if current is not None else None
-        if current is None or tile is None:  # of a round that was broken off
+        if current is None:
             return
-        if answer.outcome != "analysed" or answer.model is None:
-            log.debug("a round ends: %s %s", answer.outcome, answer.detail)
+        if answer is None or answer.model is None:
+            log.debug("a round ends: the detector has no time")
             self.break_off()
             return
+        current.open -= 1
         current.model = answer.model
         current.found += [(tile, each) for each in in_picture(tile, answer.detections)]
 
     def _ask(self) -> None:
         current = self._round
-        if current is None:
-            return
-        try:
-            while current.todo and len(current.asked) < AT_ONCE and self._sent(current, current.todo[0]):
-                current.todo.popleft()
-        except PeerGone:
-            self._hang_up()
-
-    def _sent(self, current: _Round, tile: Tile) -> bool:
-        if self.channel is None:
-            self.channel = Channel(connected(self._path), WorkAnswer)
-        now_ns = self._clocks.monotonic_ns()
-        request = WorkRequest(
-            id=new_id(),
-            kind="patrol",
-            deadline_mono_ns=now_ns + round(DEADLINE_S * NS),
-            width_px=tile.width,
-            height_px=tile.height,
-            floor=FLOOR,
-        )
-        memory = sealed("patrol", np.ascontiguousarray(tile.of(current.pixels)).data)
-        try:
-            if not self.channel.send(request, [memory]):
-                return False
-        finally:
-            os.close(memory)
-        current.asked[request.id] = tile
-        current.asked_ns = now_ns
-        return True
-
-    def _hang_up(self) -> None:
-        self.break_off()
-        self.close()
+        while current is not None and current.todo and self._asking.has_room:
+            tile = current.todo[0]
+            if not self._asking.ask(_Question(tile, tile.of(current.pixels))):
+                if self._asking.channel is None:
+                    self.break_off()
+                return
+            current.todo.popleft()

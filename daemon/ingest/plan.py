@@ -57,6 +57,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     unacked_bytes: int = 64_000_000
 
     input_px: int = 640
+    floor: float = 0.1
+    """Weaker detections are not reported: neither to the patrol nor to going back."""
     max_interval_s: float = 2.0
     interval_s: float = 0.5
     """Between analysed frames of the sub-stream."""

@@ -44,6 +44,7 @@ def plan_for(
         ring_bytes=ingest.ring_bytes,
         unacked_bytes=ingest.unacked_bytes,
         input_px=detect.input_px,
+        floor=detect.floor,
         max_interval_s=detect.max_interval,
         interval_s=detect.interval,
         sub_stream_px=detect.sub_stream_px or detect.input_px,

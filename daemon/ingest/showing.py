@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 from daemon.clock import NS, Clocks
 from daemon.detect.live import LiveChannel
+from daemon.detect.tiling import Tile, in_picture
 from daemon.domain import Detection, ModelInfo
 from daemon.ingest.colour import Converter
 from daemon.ingest.frames import Picture
-from daemon.ingest.tiles import Tile, in_picture
 from daemon.messages import DetectorHello, FrameDone
 
 

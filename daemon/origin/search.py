@@ -18,7 +18,6 @@ from daemon.detect.rules import same_place
 from daemon.domain import Box, Detection
 
 SHARE = 0.5  # of the threshold that confirms: what is certain there begins at half of it
-FLOOR = 0.1  # the detector's; the quiet room has as much below it as a fire
 CLEAN_NS = 3 * NS
 STEP_NS = NS // 2  # between frames that are looked at on the way to 3 clean seconds
 FINE_NS = 3 * NS // 100  # least distance of those looked at one by one: all of 30 a second, half of 50
@@ -66,9 +65,9 @@ class Found:
         return sorted(place for place in self.looks if place >= begin)
 
 
-def lower_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """Those that make a sighting, from those that count."""
-    return {label: max(FLOOR, SHARE * value) for label, value in thresholds.items()}
+def lower_thresholds(thresholds: Mapping[str, float], floor: float) -> dict[str, float]:
+    """Those that make a sighting, from those that count; below `floor` the detector reports nothing."""
+    return {label: max(floor, SHARE * value) for label, value in thresholds.items()}
 
 
 class Search:

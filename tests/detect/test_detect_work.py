@@ -85,7 +85,7 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(client: WorkClient, pict
         refused = []
         while not all(each.done() for each in patient):
             began_s = time.monotonic()
-            answer = client.detect(picture, deadline_s=0.05)
+            answer = client.detect(picture, floor=0.1, deadline_s=0.05)
             if answer.outcome == "overloaded":
                 refused.append((time.monotonic() - began_s, answer.detail))
         assert all(each.result().outcome == "analysed" for each in patient)
@@ -157,16 +157,16 @@ def test_descriptors_do_not_leak(lasting: Any, client: WorkClient, picture: np.n
         maps = Path(f"{base}/maps").read_text()
         return len(os.listdir(f"{base}/fd")), maps.count("memfd:")
 
-    client.detect(picture)
+    client.detect(picture, floor=0.1)
     before = held()
     channel: wire.Channel[WorkAnswer] = wire.Channel(wire.connect(lasting.work_path), WorkAnswer)
     channel.settimeout(20)
     for _ in range(30):
-        client.detect(picture)
+        client.detect(picture, floor=0.1)
         _ask(channel, picture, memory=_unsealed(picture))
         channel.receive()
     channel.close()
-    client.detect(picture)
+    client.detect(picture, floor=0.1)
     assert held()[0] <= before[0]
     assert held()[1] <= before[1] + 1
 
@@ -178,7 +178,7 @@ def test_garbage_ends_only_its_own_connection(lasting: Any, client: WorkClient, 
     intruder.settimeout(10)
     assert intruder.recv(100) == b""
     intruder.close()
-    assert client.detect(picture).outcome == "analysed"
+    assert client.detect(picture, floor=0.1).outcome == "analysed"
 
 
 def test_who_leaves_before_the_answer_disturbs_nobody(lasting: Any, client: WorkClient, picture: np.ndarray) -> None:
@@ -188,7 +188,7 @@ def test_who_leaves_before_the_answer_disturbs_nobody(lasting: Any, client: Work
         for _ in range(20):
             _ask(channel, picture)
         channel.close()
-    assert client.detect(picture, deadline_s=20).outcome == "analysed"
+    assert client.detect(picture, floor=0.1, deadline_s=20).outcome == "analysed"
 
 
 def test_another_user_is_refused(running: Any) -> None:
@@ -210,7 +210,7 @@ def test_the_detectors_death_answers_what_was_pending(running: Any, picture: np.
     """After kill -9 with requests pending each is told not_ready at once; the next one reaches the next detector."""
     large = cv2.resize(picture, (1920, 1080))
     client = WorkClient(running.work_path)
-    client.detect(picture)
+    client.detect(picture, floor=0.1)
     with ThreadPoolExecutor(40) as pool:
         pending = [pool.submit(client.detect, large, "post", 50.0) for _ in range(40)]
         time.sleep(0.1)
@@ -222,14 +222,14 @@ def test_the_detectors_death_answers_what_was_pending(running: Any, picture: np.
     assert "not_ready" in outcomes
     running.start()
     running.wait_until("ready")
-    assert client.detect(picture).outcome == "analysed"
+    assert client.detect(picture, floor=0.1).outcome == "analysed"
     client.close()
 
 
 def test_nobody_listening_is_not_ready(tmp_path: Any, picture: np.ndarray) -> None:
     """Without a daemon the answer is not_ready, not an exception."""
     client = WorkClient(tmp_path / "work.sock")
-    answer = client.detect(picture)
+    answer = client.detect(picture, floor=0.1)
     assert answer.outcome == "not_ready"
     assert "No such file" in answer.detail
     client.close()
@@ -239,9 +239,9 @@ def test_while_loading_it_is_not_ready(supervisor: Any, picture: np.ndarray, wor
     """From the first moment requests are answered, with not_ready; once warm, they are analysed."""
     supervisor.start()
     client = WorkClient(supervisor.work_path)
-    first = client.detect(picture, deadline_s=20)
+    first = client.detect(picture, floor=0.1, deadline_s=20)
     assert (first.outcome, first.detail) == ("not_ready", "the model is being loaded")
-    worker.wait_for(lambda: client.detect(picture).outcome == "analysed", "the model", 20)
+    worker.wait_for(lambda: client.detect(picture, floor=0.1).outcome == "analysed", "the model", 20)
     client.close()
 
 
@@ -254,7 +254,7 @@ def test_weights_that_cannot_be_trusted_are_said_and_not_crashed_over(
     beat = supervisor.wait_until("failed")
     assert "not the weights expected" in beat.detail
     client = WorkClient(supervisor.work_path)
-    answer = client.detect(picture)
+    answer = client.detect(picture, floor=0.1)
     assert answer.outcome == "not_ready"
     assert "not the weights expected" in answer.detail
     client.close()
@@ -289,7 +289,7 @@ def test_stop_ends_it_and_so_does_the_supervisors_death(running: Any) -> None:
 def test_ctrl_c_is_the_supervisors(lasting: Any, client: WorkClient, picture: np.ndarray) -> None:
     """An interrupt that reaches the detector does not end it."""
     lasting.process.send_signal(signal.SIGINT)
-    assert client.detect(picture).outcome == "analysed"
+    assert client.detect(picture, floor=0.1).outcome == "analysed"
 
 
 def test_the_beat_tells_what_it_does(running: Any, frame: np.ndarray, worker: Any) -> None:
@@ -300,7 +300,7 @@ def test_the_beat_tells_what_it_does(running: Any, frame: np.ndarray, worker: An
     worker.put(channel, frame, 1)
     worker.answers(channel, 1)
     client = WorkClient(running.work_path)
-    client.detect(frame)
+    client.detect(frame, floor=0.1)
     beat = worker.wait_for(
         lambda: (beat := running.beat()) and beat.live_images and beat.work_images and beat, "a beat"
     )
@@ -330,7 +330,7 @@ def test_work_is_served_while_cameras_flood(lasting: Any, client: WorkClient, fr
     try:
         for _ in range(10):
             before = counts[0]
-            assert client.detect(frame, deadline_s=10).outcome == "analysed"
+            assert client.detect(frame, floor=0.1, deadline_s=10).outcome == "analysed"
             worker.wait_for(lambda before=before: counts[0] > before, "live answers", 10)
     finally:
         ended.set()
@@ -342,7 +342,7 @@ def test_work_is_served_while_cameras_flood(lasting: Any, client: WorkClient, fr
 def test_idle_the_process_burns_nothing(lasting: Any, client: WorkClient, picture: np.ndarray) -> None:
     """With nothing to do, the whole process takes less than 2 % of a core."""
     for _ in range(5):
-        client.detect(picture)
+        client.detect(picture, floor=0.1)
     time.sleep(0.3)
 
     def cpu_s() -> float:

@@ -15,7 +15,7 @@ from daemon.domain import Detection, Evidence, Incident
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter
 from daemon.ingest.concluding import Outcome, subject_of
-from daemon.ingest.examination import MOST_TILES, Examination, views
+from daemon.ingest.examination import Examination
 from daemon.ingest.going_back import MOST_WAITING, GoingBack
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.outbox import Outbox
@@ -23,7 +23,6 @@ from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.ring import Ring
 from daemon.ingest.snapshot import Snapshot
-from daemon.ingest.tiles import Tile
 from daemon.messages import Analysed
 from daemon.simulate.chart import Chart
 from tests.ingest.work_under_test import FakeWork
@@ -151,21 +150,6 @@ def test_a_frame_that_the_ring_does_not_hold(chart: Chart) -> None:
     """There is no snapshot of it."""
     packets = packets_of(chart)
     assert Snapshot.until(packets[:-1], confirming(packets).run, confirming(packets).pts) is None
-
-
-@pytest.mark.parametrize(
-    ("place", "count"),
-    [((100, 100, 140, 160), 2), ((0, 0, 900, 500), 3), ((0, 0, 1920, 1080), 1), ((1900, 1070, 1920, 1080), 2)],
-)
-def test_views(place: tuple[float, float, float, float], count: int) -> None:
-    """The whole; its own resolution round the place, within the picture; only the whole where that would be too much."""
-    made = views(place, (1920, 1080), 640)
-    assert made[0] == Tile(0, 0, 1920, 1080)
-    assert len(made) == count <= 1 + MOST_TILES
-    for left, top, width, height in made:
-        assert 0 <= left <= left + width <= 1920
-        assert 0 <= top <= top + height <= 1080
-    assert views(place, (640, 360), 640) == (Tile(0, 0, 640, 360),)
 
 
 def incident_of(evidence: Evidence) -> Incident:

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from daemon.clock import NS
+from daemon.detect.tiling import Tile, tile_around, tiles_of
 from daemon.domain import Box, Detection
 from daemon.ingest.focus import Focus
-from daemon.ingest.tiles import OVERLAP, Tile, in_picture, merged, tile_around, tiles_of
 from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread
@@ -99,7 +96,7 @@ def test_a_round_is_one_picture_in_its_own_pixels(large: Chart, start: Start, wo
     """The tiles of a round make up one key frame, pixel for pixel; rounds keep their distance; nothing is raised."""
     tiles = tiles_of(SIZE, INPUT_PX)
     with FarmThread([Camera("hall", large.path)]) as farm:
-        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=2.0)
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=2.0, floor=0.07)
         worker.until(lambda: len(work.requests) >= 2 * len(tiles), "two rounds")
         whole = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
         for tile, pixels in zip(tiles, work.pixels[: len(tiles)], strict=True):
@@ -108,7 +105,7 @@ def test_a_round_is_one_picture_in_its_own_pixels(large: Chart, start: Start, wo
         assert Chart.read_frame_number(whole) % FPS == 0
         for x, y, colour in large.patches:
             assert np.abs(whole[y, x].astype(int) - colour).max() <= 3
-        assert {each.kind for each in work.requests} == {"patrol"}
+        assert {(each.kind, each.floor) for each in work.requests} == {("patrol", 0.07)}
         begun = [each.deadline_mono_ns for each in work.requests[:: len(tiles)]]
         assert (begun[1] - begun[0]) / NS >= 1.9
         assert worker.got.incidents == []
@@ -142,41 +139,6 @@ def test_a_fire_that_the_whole_shows_needs_no_tiles(large: Chart, start: Start, 
         worker.detector.sees = lambda *_: (FIRE,)
         worker.until(lambda: len(worker.got.stills) >= 6, "stills")
         assert not any(is_tile(each.message) for each in worker.got.looked)
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([320, 640, 1280]))
-def test_tiles_cover_the_picture(width: int, height: int, tile_px: int) -> None:
-    """Every pixel lies in a tile, no tile leaves the picture, and neighbours overlap by a tenth at least."""
-    tiles = tiles_of((width, height), tile_px)
-    for low, side, length in ((0, 2, width), (1, 3, height)):
-        spans = sorted({(tile[low], tile[low] + tile[side]) for tile in tiles})
-        assert spans[0][0] == 0
-        assert spans[-1][1] == length
-        assert all(0 < end - begin <= tile_px for begin, end in spans)
-        for (_, end), (begin, _) in itertools.pairwise(spans):
-            assert end - begin >= OVERLAP * tile_px - 1
-
-
-@given(st.floats(0, 0.99), st.floats(0, 0.99), st.sampled_from([(1920, 1080), (704, 576), (300, 200)]))
-def test_a_tile_around_a_place_holds_it(x: float, y: float, size: tuple[int, int]) -> None:
-    """It lies in the picture, is as large as it can be, and the place is in it."""
-    tile = tile_around((x, y, x + 0.01, y + 0.01), size, 640)
-    assert (tile.width, tile.height) == (min(640, size[0]), min(640, size[1]))
-    assert 0 <= tile.left <= size[0] - tile.width
-    assert 0 <= tile.top <= size[1] - tile.height
-    assert tile.left - 1 <= (x + 0.005) * size[0] <= tile.left + tile.width + 1
-    assert tile.top - 1 <= (y + 0.005) * size[1] <= tile.top + tile.height + 1
-
-
-def test_one_flame_in_two_tiles_is_one() -> None:
-    """The tile in which it is whole is believed, though the other is surer; another label or place stays."""
-    left, right = Tile(0, 0, 640, 640), Tile(576, 0, 640, 640)
-    cut = Detection("fire", 0.9, (600.0, 100.0, 640.0, 150.0))
-    (whole,) = in_picture(right, [Detection("fire", 0.7, (24.0, 100.0, 94.0, 150.0))])
-    smoke = Detection("smoke", 0.6, (600.0, 100.0, 640.0, 150.0))
-    far = Detection("fire", 0.5, (10.0, 10.0, 20.0, 20.0))
-    found = [(left, cut), (right, whole), (left, smoke), (left, far)]
-    assert merged(found, (1216, 640)) == (whole, smoke, far)
 
 
 def test_focus_shows_the_places_and_the_whole() -> None:

@@ -217,7 +217,8 @@ def test_the_search_can_be_ended_from_outside() -> None:
 
 def test_lower_thresholds() -> None:
     """Half of each class's, and never below the detector's floor."""
-    assert lower_thresholds({"fire": 0.3, "smoke": 0.15}) == {"fire": 0.15, "smoke": 0.1}
+    assert lower_thresholds({"fire": 0.3, "smoke": 0.15}, 0.1) == {"fire": 0.15, "smoke": 0.1}
+    assert lower_thresholds({"fire": 0.3, "smoke": 0.15}, 0.2) == {"fire": 0.2, "smoke": 0.2}
 
 
 @given(onset=st.integers(120, 700), seed=st.integers(0, 2**32))

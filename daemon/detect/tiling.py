@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Parts of a picture in its own resolution, for what is too small once the whole is scaled: pure geometry."""
+"""The one tiling: parts of a picture in its own resolution, for what is too small once the whole is scaled; pure geometry.
+
+The patrol, live frames round a suspect, going back and `python -m training` all cut, map back and merge here. How large
+tiles are and how far they overlap was measured: docs/detector.md, Tiles.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from daemon.domain import Box, Detection
 
 OVERLAP = 0.1  # of a tile's side, at least: a small flame on a border is whole in one of the two
 SAME = 0.5  # of the smaller box's area: two tiles have seen the same thing
+FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
+MOST_TILES = 4  # over a place that fits into no single one
 
 
 class Tile(NamedTuple):
@@ -30,18 +36,22 @@ class Tile(NamedTuple):
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
+Found = tuple[Tile, Detection]
+"""What a tile showed, the box in pixels of the picture."""
+
+
 def is_larger(size_px: tuple[int, int], tile_px: int) -> bool:
     """Whether a picture loses anything by being scaled to fit tile_px × tile_px."""
     return max(size_px) > tile_px
 
 
-def tiles_of(size_px: tuple[int, int], tile_px: int) -> list[Tile]:
+def tiles_of(size_px: tuple[int, int], tile_px: int, overlap: float = OVERLAP) -> list[Tile]:
     """As few tiles as cover the picture, evenly spread, row by row; at the edges they are clamped to it."""
     width, height = size_px
     return [
         Tile(left, top, min(tile_px, width), min(tile_px, height))
-        for top in _starts(height, tile_px)
-        for left in _starts(width, tile_px)
+        for top in _starts(height, tile_px, overlap)
+        for left in _starts(width, tile_px, overlap)
     ]
 
 
@@ -54,21 +64,43 @@ def tile_around(place: Box, size_px: tuple[int, int], tile_px: int) -> Tile:
     return Tile(left, top, width, height)
 
 
-def in_picture(tile: Tile, detections: Iterable[Detection]) -> tuple[Detection, ...]:
-    """Boxes in pixels of the tile as boxes in pixels of the picture."""
+def whole_and_place(place: Box, size_px: tuple[int, int], tile_px: int) -> tuple[Tile, ...]:
+    """The whole picture, and where scaling loses anything its own resolution round a place (pixels).
+
+    A place that fits into no single tile gets several; one that needs more than four is large enough in the whole.
+    """
+    whole = Tile(0, 0, *size_px)
+    if not is_larger(size_px, tile_px):
+        return (whole,)
+    x1, y1, x2, y2 = place
+    width, height = size_px
+    if max(x2 - x1, y2 - y1) <= FITS * tile_px:
+        return whole, tile_around((x1 / width, y1 / height, x2 / width, y2 / height), size_px, tile_px)
+    left, top = min(max(0, round(x1)), width - 1), min(max(0, round(y1)), height - 1)
+    box_px = max(1, min(width, round(x2)) - left), max(1, min(height, round(y2)) - top)
+    tiles = [each._replace(left=left + each.left, top=top + each.top) for each in tiles_of(box_px, tile_px)]
+    return (whole, *tiles) if len(tiles) <= MOST_TILES else (whole,)
+
+
+def in_picture(
+    tile: Tile, detections: Iterable[Detection], shown_px: tuple[int, int] | None = None
+) -> tuple[Detection, ...]:
+    """Boxes in pixels of what was shown of a tile, `shown_px` large (None: as it is), as boxes in pixels of the picture."""
+    across, down = (1.0, 1.0) if shown_px is None else (tile.width / shown_px[0], tile.height / shown_px[1])
     moved = []
     for each in detections:
         x1, y1, x2, y2 = each.box
-        moved.append(replace(each, box=(x1 + tile.left, y1 + tile.top, x2 + tile.left, y2 + tile.top)))
+        box = (x1 * across + tile.left, y1 * down + tile.top, x2 * across + tile.left, y2 * down + tile.top)
+        moved.append(replace(each, box=box))
     return tuple(moved)
 
 
-def merged(found: Sequence[tuple[Tile, Detection]], size_px: tuple[int, int]) -> tuple[Detection, ...]:
+def merged(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detection, ...]:
     """What the tiles of one picture showed, in its pixels, each thing once, the strongest first.
 
     Of two that show the same thing the one that no inner border cuts is taken, then the stronger.
     """
-    order = sorted(found, key=lambda each: (_cut(each[0], each[1], size_px), -each[1].confidence))
+    order = sorted(found, key=lambda each: (is_cut(each[0], each[1], size_px), -each[1].confidence))
     kept: list[Detection] = []
     for _, detection in order:
         if not any(detection.label == other.label and _same(detection.box, other.box) for other in kept):
@@ -76,14 +108,7 @@ def merged(found: Sequence[tuple[Tile, Detection]], size_px: tuple[int, int]) ->
     return tuple(sorted(kept, key=lambda each: -each.confidence))
 
 
-def _starts(side: int, tile_px: int) -> list[int]:
-    if side <= tile_px:
-        return [0]
-    count = math.ceil((side - tile_px) / (tile_px * (1 - OVERLAP))) + 1
-    return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
-
-
-def _cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
+def is_cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
     """Whether a tile's border that is not the picture's goes through it."""
     x1, y1, x2, y2 = detection.box
     right, bottom = tile.left + tile.width, tile.top + tile.height
@@ -93,6 +118,13 @@ def _cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
         or (right < size_px[0] and x2 >= right - 1)
         or (bottom < size_px[1] and y2 >= bottom - 1)
     )
+
+
+def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
+    if side <= tile_px:
+        return [0]
+    count = max(2, math.ceil((side - tile_px) / (tile_px * (1 - overlap))) + 1)
+    return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
 
 
 def _same(one: Box, other: Box) -> bool:
