@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from daemon.errors import SettingsError
-from daemon.settings import Settings, StorageSettings
+from daemon.settings import DetectSettings, Settings, StorageSettings
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CAMERA_FILES = ("password_file", "components_view")
@@ -198,6 +198,13 @@ def _inner(annotation: Any) -> Any:
     return models[0] if models else annotation
 
 
+def _detect_absolute(detect: DetectSettings, base: Path) -> DetectSettings:
+    verify = detect.verify
+    if verify.weights is not None:
+        verify = verify.model_copy(update={"weights": base / verify.weights})
+    return detect.model_copy(update={"weights": base / detect.weights, "verify": verify})
+
+
 def _absolute(settings: Settings, base: Path) -> Settings:
     storage = settings.storage
     state = storage.state_dir or Path(os.environ.get("STATE_DIRECTORY", "var/state").split(":")[0])
@@ -208,7 +215,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     return settings.model_copy(
         update={
             "storage": placed,
-            "detect": settings.detect.model_copy(update={"weights": base / settings.detect.weights}),
+            "detect": _detect_absolute(settings.detect, base),
             "api": settings.api.model_copy(
                 update={"image_roots": tuple(base / each for each in settings.api.image_roots)}
             ),

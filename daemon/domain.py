@@ -57,16 +57,41 @@ MAX_DETECTIONS = 200  # of one record: it has to fit one XMP packet (design, Led
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the verifier made of a detection: how sure it is that the box shows what the detector says."""
+
+    confidence: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """One fire or smoke in one picture.
 
-    `zone` names the ignore zone its centre lies in: it marks, it does not hide.
+    `zone` names the ignore zone its centre lies in: it marks, it does not hide. So does `verdict`, which is None where
+    there is no verifier.
     """
 
     label: str
     confidence: float
     box: Box
     zone: str | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the verifier says that it is none: it does not count, however sure the detector is."""
+        return self.verdict is not None and not self.verdict.passed
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierInfo:
+    """Which weights verified, and how."""
+
+    sha256: str
+    name: str
+    input_px: int
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,7 @@ class ModelInfo:
     runtime: str
     input_px: int
     labels: tuple[str, ...] = LABELS
+    verifier: VerifierInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,19 @@ class ConfirmRule(Block):
         return self
 
 
+class VerifySettings(Block):
+    """A second model, which looks at each box of the detector; off without weights."""
+
+    weights: Path | None = None
+    """ONNX, made by `python -m training verifier`."""
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Checked before the file is opened."""
+    input_px: Annotated[int, Field(ge=32, le=256, multiple_of=16)] = 64
+    """Side of the cut-out as the verifier sees it: what it was trained with."""
+    threshold: Share = 0.5
+    """Detections of which the verifier is less sure do not count."""
+
+
 class DetectSettings(Block):
     """The detector and the rules of an incident."""
 
@@ -213,6 +226,7 @@ class DetectSettings(Block):
     floor: Share = 0.10
     """Detections weaker than this are not even reported by the detector."""
     thresholds: Thresholds = Thresholds()
+    verify: VerifySettings = VerifySettings()
     max_interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 2
     interval: Annotated[Seconds, Field(ge=0.1, le=60)] = 0.5
     """Between looks at a sub-stream (`detect_url`)."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
+    "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
 }
 
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
     small.add_argument("--count", type=int, default=500, metavar="N", help="of each size (default: 500)")
     small.add_argument("--seed", type=int, default=10, metavar="N")
+    _tiling(made["tiling"])
     return top
 
 
@@ -54,6 +56,25 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "--at", type=float, action="append", default=[], metavar="T", help="thresholds of both labels, too"
     )
     command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+
+
+def _tiling(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv_neg and clips.csv"
+    )
+    command.add_argument("--small", type=Path, required=True, metavar="FOLDER", help="what small-flames made")
+    command.add_argument(
+        "--pictures",
+        type=int,
+        default=60,
+        metavar="N",
+        help="of each kind (default: 60, a quarter of an hour of a core)",
+    )
+    command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")

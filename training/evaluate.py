@@ -194,7 +194,7 @@ def _write(options: argparse.Namespace, detector: FireDetector, tables: Sequence
     if options.page is not None:
         info = detector.info
         about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px."
-        write_section(options.page, f"{about}\n\n{text}")
+        write_section(options.page, f"{about}\n\n{text}", "evaluate")
 
 
 def _told(what: str, of: int, done: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -98,4 +99,4 @@ def _evidence(
 
 def _scaled(detection: Detection, across: float, down: float) -> Detection:
     x1, y1, x2, y2 = detection.box
-    return Detection(detection.label, detection.confidence, (x1 * across, y1 * down, x2 * across, y2 * down))
+    return replace(detection, box=(x1 * across, y1 * down, x2 * across, y2 * down))

@@ -30,12 +30,16 @@ class Detected(BaseModel):
     label: Label
     confidence: Share
     box: Annotated[list[float], Field(min_length=4, max_length=4)]
+    verified: Share | None = None
+    """The verifier's confidence; absent where there is none."""
 
 
 class Result(BaseModel):
     """What was found in an uploaded picture, in pixels of it as stored."""
 
     detections: list[Detected]
+    rejected: list[Detected] | None = None
+    """Of the verifier; absent where there is none."""
     width: int
     height: int
     orientation: Annotated[int, Field(ge=1, le=8)]

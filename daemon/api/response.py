@@ -40,14 +40,16 @@ class ResponseArgument:
         model: ModelInfo,
         elapsed_ms: float,
     ) -> ResponseArgument:
-        """Detections at or above their class's threshold, strongest first, boxes in pixels as stored."""
+        """Detections at or above their class's threshold, strongest first, boxes in pixels as stored.
+
+        Apart from them stands what the verifier rejected, where there is one.
+        """
         counted = [each for each in detections if each.confidence >= thresholds.get(each.label, 1.0)]
         counted.sort(key=lambda each: -each.confidence)
-        result = {
-            "detections": [
-                {"label": each.label, "confidence": round(each.confidence, 4), "box": _box(each.box, header)}
-                for each in counted
-            ],
+        result: dict[str, Any] = {"detections": [_found(each, header) for each in counted if not each.rejected]}
+        if model.verifier is not None:
+            result["rejected"] = [_found(each, header) for each in counted if each.rejected]
+        result |= {
             "width": header.width_px,
             "height": header.height_px,
             "orientation": header.orientation,
@@ -62,6 +64,17 @@ class ResponseArgument:
             f'{{"req_id": {self.req_id}, "err_no": {self.code.number}, "err_msg": {json.dumps(self.err_msg)}, '
             f'"result": {json.dumps(self.result, allow_nan=False)}}}\n'
         ).encode("ascii")
+
+
+def _found(detection: Detection, header: Header) -> dict[str, Any]:
+    found = {
+        "label": detection.label,
+        "confidence": round(detection.confidence, 4),
+        "box": _box(detection.box, header),
+    }
+    if detection.verdict is not None:
+        found["verified"] = round(detection.verdict.confidence, 4)
+    return found
 
 
 def _box(upright: Box, header: Header) -> list[float]:

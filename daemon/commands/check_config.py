@@ -20,6 +20,11 @@ def run(options: argparse.Namespace) -> int:
         read_weights(settings.detect.weights, settings.detect.weights_sha256, settings.detect.allow_pickle)
     except DetectorError as error:
         raise SettingsError(f"{file.place('detect', 'weights')}: {error}") from error
+    if settings.detect.verify.weights is not None:
+        try:
+            read_weights(settings.detect.verify.weights, settings.detect.verify.weights_sha256)
+        except DetectorError as error:
+            raise SettingsError(f"{file.place('detect', 'verify', 'weights')}: {error}") from error
     count = sum(camera.enabled for camera in settings.cameras.values())
     print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
     for name, camera in settings.cameras.items():

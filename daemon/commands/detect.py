@@ -59,6 +59,8 @@ def _tell(name: str, answer: ResponseArgument) -> None:
     for each in found:
         box = ", ".join(f"{value:.0f}" for value in each["box"])
         print(f"{name}: {each['label']} {each['confidence']:.2f} at {box}")
+    for each in answer.result.get("rejected", ()):
+        print(f"{name}: {each['label']} {each['confidence']:.2f} rejected by the verifier ({each['verified']:.2f})")
     if not found:
         print(f"{name}: nothing")
 
@@ -89,11 +91,12 @@ def _running_detector(settings: Settings) -> Detect | None:
 
 def _own_detector(settings: Settings) -> Detect:
     from daemon.detect.detector import FireDetector
+    from daemon.detect.verifier import verify_in
 
     chosen = settings.detect
     detector = FireDetector(
         chosen.weights, sha256=chosen.weights_sha256, device=chosen.device, input_px=chosen.input_px,
-        batch=1, allow_pickle=chosen.allow_pickle,
+        batch=1, allow_pickle=chosen.allow_pickle, verify=verify_in(chosen),
     )  # fmt: skip
 
     def detect(image: Picture) -> tuple[tuple[Detection, ...], ModelInfo]:

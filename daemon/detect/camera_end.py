@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 
 import numpy as np
 
@@ -93,4 +94,4 @@ def _in_original(frame: LiveFrame, detection: Detection) -> Detection:
     x_scale, y_scale = frame.original_px[0] / width, frame.original_px[1] / height
     x1, y1, x2, y2 = detection.box
     box: Box = (round(x1 * x_scale, 2), round(y1 * y_scale, 2), round(x2 * x_scale, 2), round(y2 * y_scale, 2))
-    return Detection(detection.label, detection.confidence, box)
+    return replace(detection, box=box)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from daemon.detect.function import DetectorAlone, Function
+from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
-from daemon.detect.model import Picture, YoloModel
-from daemon.detect.runtimes import choose, load, look
+from daemon.detect.model import Picture, Runtime, YoloModel
+from daemon.detect.runtimes import choose, load, load_verifier, look
+from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
-from daemon.domain import Box, Detection, ModelInfo
+from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
 from daemon.errors import DetectorError
 
 _MODELS = Path(__file__).parent / "models"
@@ -50,21 +52,28 @@ class FireDetector:
         batch: int = 8,
         allow_pickle: bool = False,
         other_px: Sequence[int] = (),
+        verify: Verify | None = None,
     ) -> None:
         """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda.
 
         `other_px`: input sizes that some pictures will be given with, beside `input_px`; to be warm for them too.
+        `verify`: the model that looks at each detection once more; None: nobody does.
         """
         self._owner = threading.get_ident()
         self._batch = batch
         self._weights = read_weights(weights, sha256, allow_pickle)
-        choice = choose(look(), device, self._weights.pickled)
+        host = look()
+        choice = choose(host, device, self._weights.pickled)
         runtime = load(choice, self._weights)
         self._runtime = runtime
         self._function: Function = DetectorAlone(YoloModel(runtime, batch))
         self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(self._weights.sha256, self._weights.name, runtime.name, input_px)
         self.why = f"{runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
+        self._verifier: Verifier | None = None
+        if verify is not None:
+            checked = read_weights(verify.weights, verify.sha256)
+            self._add(verify, load_verifier(host, checked), checked)
 
     def detect(
         self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
@@ -84,6 +93,14 @@ class FireDetector:
         sides_px = [side_px or self.info.input_px for side_px in input_px or [0] * len(images)]
         return self._function(images, floor, sides_px)
 
+    def _add(self, verify: Verify, runtime: Runtime, weights: Weights) -> None:
+        """Puts a verifier behind what is there."""
+        self._verifier = Verifier(runtime, verify.input_px)
+        self._function = Verified(self._function, self._verifier, verify.threshold)
+        verifier = VerifierInfo(weights.sha256, weights.name, verify.input_px, verify.threshold)
+        self.info = replace(self.info, verifier=verifier)
+        self.why += f"; verified by {weights.name}, SHA-256 {weights.sha256[:12]}"
+
     def warm(self) -> None:
         """Computes every size once, so that no frame waits for it, and compares the answer on a shipped picture.
 
@@ -94,6 +111,8 @@ class FireDetector:
             blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
             for images in (1, self._batch):
                 self.detect([blank] * images, 0.5, [side_px] * images)
+        if self._verifier is not None:
+            self._verifier.judge([(blank, (0, 0, 1, 1))])
         _compare(self._weights, self._reference())
 
     def _reference(self) -> tuple[Detection, ...]:

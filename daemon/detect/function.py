@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from daemon.detect.model import Model, Picture
-from daemon.domain import Detection
+from daemon.detect.postprocess import suppress
+from daemon.detect.verifier import Verifier
+from daemon.domain import LABELS, MAX_DETECTIONS, Detection, Verdict
 
 
 class Function(Protocol):
@@ -32,3 +37,47 @@ class DetectorAlone:
         self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
     ) -> list[tuple[Detection, ...]]:
         return self._detector.find(pictures, floor, input_px)
+
+
+class InParallel:
+    """Several functions look at the same pictures; what two of them see at one place is told once, by the surer one."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self._functions = functions
+
+    def __call__(
+        self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        answers = [each(pictures, floor, input_px) for each in self._functions]
+        return [_each_once([one for answer in answers for one in answer[place]]) for place in range(len(pictures))]
+
+
+class Verified:
+    """In series: a function, then a verifier that looks at each of its boxes in the picture as it was given.
+
+    What does not pass is marked, not hidden: it is on record, and does not count.
+    """
+
+    def __init__(self, function: Function, verifier: Verifier, threshold: float) -> None:
+        self._function, self._verifier, self._threshold = function, verifier, threshold
+
+    def __call__(
+        self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        answers = self._function(pictures, floor, input_px)
+        boxes = [(picture, each.box) for picture, found in zip(pictures, answers, strict=True) for each in found]
+        judged = iter(self._verifier.judge(boxes))
+        return [tuple(self._with_verdict(each, next(judged)) for each in found) for found in answers]
+
+    def _with_verdict(self, detection: Detection, judged: np.ndarray) -> Detection:
+        confidence = round(float(judged[LABELS.index(detection.label)]), 4)
+        return replace(detection, verdict=Verdict(confidence, confidence >= self._threshold))
+
+
+def _each_once(found: Sequence[Detection]) -> tuple[Detection, ...]:
+    order = sorted(found, key=lambda each: -each.confidence)
+    if not order:
+        return ()
+    boxes = np.array([each.box for each in order], np.float32)
+    classes = np.array([LABELS.index(each.label) for each in order], np.intp)
+    return tuple(order[place] for place in suppress(boxes, classes)[:MAX_DETECTIONS])

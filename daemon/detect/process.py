@@ -17,6 +17,7 @@ from daemon.child import descriptors, settings_in
 from daemon.detect.detector import FireDetector
 from daemon.detect.inference import Inference
 from daemon.detect.service import Service
+from daemon.detect.verifier import verify_in
 from daemon.errors import PeerGone
 from daemon.lifeline import watch
 
@@ -38,6 +39,7 @@ def main() -> int:
             input_px=detect.input_px,
             batch=detect.batch,
             allow_pickle=detect.allow_pickle,
+            verify=verify_in(detect),
             other_px=(min(detect.sub_stream_px, detect.input_px),) if detect.sub_stream_px is not None else (),
         )
 

@@ -200,13 +200,17 @@ def marked(detections: Sequence[Detection], size_px: tuple[int, int], zones: Seq
 def counting_boxes(
     detections: Sequence[Detection], size_px: tuple[int, int], settings: RuleSettings
 ) -> tuple[Box, ...]:
-    """Boxes of those detections that would begin or go on with something: above threshold, in no ignore zone."""
+    """Boxes of those detections that would begin or go on with something: above threshold, not rejected, in no ignore zone."""
     marked = [_mark(each, size_px, settings.zones) for each in detections]
     return tuple(each.box for each in _counting(marked, settings) if each.zone is None)
 
 
 def _counting(detections: Sequence[Detection], settings: RuleSettings) -> list[Detection]:
-    return [each for each in detections if each.confidence >= settings.thresholds.get(each.label, math.inf)]
+    return [
+        each
+        for each in detections
+        if not each.rejected and each.confidence >= settings.thresholds.get(each.label, math.inf)
+    ]
 
 
 def same_place(one: Box, other: Box, aspect: float = 1.0) -> bool:

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,22 @@ def choose(host: Host, device: str, pickled: bool) -> Choice:
     if host.torch:
         return Choice("torch-cpu", f"{no_gpu}, and neither OpenVINO nor ONNX Runtime is installed")
     raise DetectorError("nothing can compute the network: install openvino or onnxruntime")
+
+
+def load_verifier(host: Host, weights: Weights) -> Runtime:
+    """Loads a verifier's weights, on the CPU whatever the detector is on: it is small, and both libraries come along.
+
+    Raises DetectorError when they are no fitting model.
+    """
+    if weights.pickled:
+        raise DetectorError(f"{weights.path}: a verifier has to be ONNX, as `python -m training verifier` writes it")
+    runtime = _LOADERS[choose(replace(host, torch=False, cuda=False), "cpu", pickled=False).runtime](weights)
+    shape = runtime.infer(np.zeros((2, _SMALL_PX, _SMALL_PX, 3), np.uint8)).shape
+    if shape != (2, len(LABELS)) or (runtime.labels or LABELS) != LABELS:
+        raise DetectorError(
+            f"{weights.path}: not a verifier, which says of a cut-out how surely it shows {' and '.join(LABELS)}"
+        )
+    return runtime
 
 
 def load(choice: Choice, weights: Weights) -> Runtime:

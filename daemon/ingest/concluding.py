@@ -7,6 +7,7 @@ Place and component from what changed against the last clean frames, growth from
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -376,7 +377,7 @@ def _outside_zones(look: Look) -> list[Detection]:
 
 def _resized(detection: Detection, scale: float) -> Detection:
     x1, y1, x2, y2 = detection.box
-    return Detection(detection.label, detection.confidence, (x1 * scale, y1 * scale, x2 * scale, y2 * scale))
+    return replace(detection, box=(x1 * scale, y1 * scale, x2 * scale, y2 * scale))
 
 
 def _place_resized(place: Place, scale: float) -> Place:

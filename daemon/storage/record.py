@@ -12,7 +12,7 @@ import msgspec
 import rfc8785
 
 from daemon.clock import rfc3339
-from daemon.domain import Detection, Evidence, FrameTime, ModelInfo
+from daemon.domain import Detection, Evidence, FrameTime, ModelInfo, Verdict, VerifierInfo
 
 LARGEST = 2**63 - 1  # what SQLite can hold; as nanoseconds, the year 2262
 
@@ -26,6 +26,7 @@ class _Found(msgspec.Struct):
     confidence: float
     box: tuple[float, float, float, float]
     zone: str | None
+    verdict: Verdict | None = None
 
 
 class _Record(msgspec.Struct):
@@ -110,7 +111,9 @@ def from_json(record: Any) -> Evidence:
         time=_time(given),
         width_px=given.width_px,
         height_px=given.height_px,
-        detections=tuple(Detection(each.label, each.confidence, each.box, each.zone) for each in given.detections),
+        detections=tuple(
+            Detection(each.label, each.confidence, each.box, each.zone, each.verdict) for each in given.detections
+        ),
         incident=given.incident,
         model=given.model,
         thresholds=given.thresholds,
@@ -125,21 +128,34 @@ def from_json(record: Any) -> Evidence:
 
 
 def _found(detection: Detection) -> dict[str, Any]:
+    verdict = detection.verdict
     return {
         "label": detection.label,
         "confidence": float(detection.confidence),
         "box": [float(each) for each in detection.box],
         "zone": detection.zone,
+        **({} if verdict is None else {"verdict": {"confidence": float(verdict.confidence), "passed": verdict.passed}}),
     }
 
 
 def _model(model: ModelInfo) -> dict[str, Any]:
+    verifier = model.verifier
     return {
         "sha256": model.sha256,
         "name": model.name,
         "runtime": model.runtime,
         "input_px": model.input_px,
         "labels": list(model.labels),
+        **({} if verifier is None else {"verifier": _verifier(verifier)}),
+    }
+
+
+def _verifier(verifier: VerifierInfo) -> dict[str, Any]:
+    return {
+        "sha256": verifier.sha256,
+        "name": verifier.name,
+        "input_px": verifier.input_px,
+        "threshold": float(verifier.threshold),
     }
 
 

@@ -59,7 +59,14 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
     return {f"{name}_at": at, f"{name}_at_ns": exact}
 
 
-_MODEL: Schema = _object(sha256=_SHA256, name=_TEXT, runtime=_TEXT, input_px=_COUNT, labels=_list(_TEXT))
+_MODEL: Schema = _object(
+    at_times={"verifier": _object(sha256=_SHA256, name=_TEXT, input_px=_COUNT, threshold=_SHARE)},
+    sha256=_SHA256,
+    name=_TEXT,
+    runtime=_TEXT,
+    input_px=_COUNT,
+    labels=_list(_TEXT),
+)
 
 RECORD: Schema = _object(
     at_times={"reduced_from_px": _tuple(_COUNT, 2), "times": {"const": "claimed"}},
@@ -79,7 +86,14 @@ RECORD: Schema = _object(
     width_px=_COUNT,
     height_px=_COUNT,
     detections=_list(
-        _object(label=_TEXT, confidence=_SHARE, box=_tuple(_NUMBER, 4), zone=_or_null(_TEXT)), maxItems=MAX_DETECTIONS
+        _object(
+            at_times={"verdict": _object(confidence=_SHARE, passed=_FLAG)},
+            label=_TEXT,
+            confidence=_SHARE,
+            box=_tuple(_NUMBER, 4),
+            zone=_or_null(_TEXT),
+        ),
+        maxItems=MAX_DETECTIONS,
     ),
     detections_omitted=_COUNT,
     model=_or_null(_MODEL),

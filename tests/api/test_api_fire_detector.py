@@ -101,6 +101,20 @@ def test_a_picture_is_answered_with_what_counts(web: Web, picture64: Picture64) 
     }
 
 
+def test_what_the_verifier_rejected_stands_apart(web: Web, site: Site, picture64: Picture64) -> None:
+    """Whoever knows nothing of a verifier takes no rejected box for fire; whoever does sees both, with its confidence."""
+    site.detector.verified = True
+    try:
+        result = envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
+    finally:
+        site.detector.verified = False
+    assert [(each["label"], each["verified"]) for each in result["detections"]] == [("fire", 0.25)]
+    assert [(each["label"], each["confidence"], each["verified"]) for each in result["rejected"]] == [
+        ("smoke", 0.35, 0.25)
+    ]
+    assert "rejected" not in envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
+
+
 def test_a_form_does_the_same(web: Web, picture64: Picture64) -> None:
     """Also with an unescaped +, which arrives as a space."""
     text = next(text for tone in range(20, 60) if "+" in (text := picture64(tone)))

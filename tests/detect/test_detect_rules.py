@@ -21,7 +21,7 @@ from daemon.detect.rules import (
     same_place,
     tick,
 )
-from daemon.domain import Detection
+from daemon.domain import Detection, Verdict
 
 SIZE = (1920, 1080)
 RULES = RuleSettings({"fire": 0.3, "smoke": 0.35}, m=3, n=5, within_s=10, unconfirmed_after_s=10, ended_after_s=30)
@@ -189,6 +189,18 @@ def test_a_new_resolution_keeps_the_incident() -> None:
     camera.frame(fire((B[0] / 2, B[1] / 2), size=20), size=(960, 540))
     camera.frame(fire((B[0] / 2, B[1] / 2), size=20), size=(960, 540))
     assert camera.history == [(1, "suspect"), (1, "confirmed")]
+
+
+def test_what_the_verifier_rejected_does_not_count() -> None:
+    """However sure the detector is; it stays among the frame's detections. What passed counts as without a verifier."""
+    camera = Camera()
+    rejected = replace(fire(A, 0.99), verdict=Verdict(0.1, passed=False))
+    for _ in range(5):
+        assert camera.frame(rejected).detections == (rejected,)
+    assert camera.events == []
+    for _ in range(3):
+        camera.frame(rejected, replace(fire(B), verdict=Verdict(0.9, passed=True)))
+    assert [event.track.state for event in camera.events] == ["suspect", "confirmed"]
 
 
 def test_ignore_zones_mark_and_do_not_hide() -> None:

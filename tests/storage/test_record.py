@@ -7,13 +7,15 @@ import json
 import string
 import subprocess
 import sys
+from dataclasses import replace
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.domain import Detection, Evidence, FrameTime, ModelInfo
-from daemon.storage import record
+from daemon.domain import Detection, Evidence, FrameTime, ModelInfo, Verdict, VerifierInfo
+from daemon.storage import record, schemas
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 ODD = ["]]></x>", "<!ENTITY", "&amp;", "\x00\x1f\x7f", "\ufffe\uffff", "a\r\nb", "\u2028", '"\\u0041']
@@ -26,6 +28,7 @@ DETECTIONS = st.builds(
     confidence=st.floats(0, 1),
     box=st.tuples(FLOATS, FLOATS, FLOATS, FLOATS),
     zone=st.none() | NASTY,
+    verdict=st.none() | st.builds(Verdict, confidence=st.floats(0, 1), passed=st.booleans()),
 )
 TIMES = st.builds(
     FrameTime,
@@ -43,6 +46,10 @@ MODELS = st.builds(
     runtime=NASTY,
     input_px=st.integers(1, 4096),
     labels=st.lists(NASTY, max_size=3).map(tuple),
+    verifier=st.none()
+    | st.builds(
+        VerifierInfo, sha256=st.just("ab" * 32), name=NASTY, input_px=st.integers(1, 4096), threshold=st.floats(0, 1)
+    ),
 )
 EVIDENCE = st.builds(
     Evidence,
@@ -75,6 +82,21 @@ def test_record_survives_json(evidence: Evidence) -> None:
     back = record.from_json(json.loads(text))
     assert back == evidence
     assert record.canonical(record.to_json(back)) == text
+
+
+def test_a_verifier_is_on_record_only_where_there_is_one(make_evidence) -> None:
+    """Without it a record is as it always was; with it each detection says what became of it, and the model who judged."""
+    alone = make_evidence()
+    without = record.to_json(alone)
+    assert "verifier" not in without["model"]
+    assert all("verdict" not in each for each in without["detections"])
+    info = VerifierInfo("b" * 64, "verifier", 64, 0.5)
+    found = [replace(each, verdict=Verdict(0.25, passed=False)) for each in alone.detections]
+    evidence = replace(alone, detections=tuple(found), model=replace(alone.model, verifier=info))
+    written = record.to_json(evidence)
+    jsonschema.validate(written, schemas.RECORD)
+    assert written["model"]["verifier"] == {"sha256": "b" * 64, "name": "verifier", "input_px": 64, "threshold": 0.5}
+    assert [each["verdict"] for each in written["detections"]] == [{"confidence": 0.25, "passed": False}] * len(found)
 
 
 def test_large_integers_are_text(make_evidence) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from training.__main__ import main
 from training.evaluate import spread_over
-from training.page import BEGIN, END
+from training.page import marks
 
 ROOT = Path(__file__).parents[2]
+BEGIN, END = marks("evaluate")
 
 
 def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: Path, tmp_path: Path) -> None:
