@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("shared cores", deadline=None)  # a machine busy with other things proves nothing
+hypothesis.settings.load_profile("shared cores")
 
 LONGEST_FIRST = ("system", "storage", "ingest")
 

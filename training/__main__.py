@@ -12,6 +12,7 @@ from pathlib import Path
 from daemon.errors import FirewitnessError
 
 COMMANDS = {
+    "assemble": "take the sources' pictures from copies of their repositories, without near-duplicates, apart from what is measured with",
     "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
     "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _train(made["train"])
     _export(made["export"])
     _mine(made["mine"])
+    _assemble(made["assemble"])
     small = made["small-flames"]
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
@@ -105,6 +107,17 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX; the card goes beside it as .md")
     command.add_argument("--evaluated", type=Path, metavar="JSON", help="what evaluate wrote of these weights")
     command.add_argument("--trained-with", nargs="*", default=[], metavar="TEXT", help="data, for the card")
+
+
+def _assemble(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--repositories", type=Path, required=True, metavar="FOLDER", help="with OWNER/NAME below it")
+    command.add_argument(
+        "--sources", type=Path, default=Path(__file__).parent / "sources.toml", metavar="TOML", help="(default: ours)"
+    )
+    command.add_argument(
+        "--apart", type=Path, nargs="+", default=[], metavar="FOLDER", help="labelled folders that are measured with"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
 
 
 def _mine(command: argparse.ArgumentParser) -> None:

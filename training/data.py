@@ -6,12 +6,13 @@ So a resumed training sees what an unbroken one would have seen, and the number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.domain import LABELS
 from training.augment import burning, light, weather
@@ -32,7 +33,7 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.25, weather.compressed),
 )
 """What a camera does, in this order, and how often."""
-MIRRORED, PASTED, SMOKED, MOSAIC = 0.5, 0.3, 0.05, 0.6
+MIRRORED, PASTED, SMOKED, MOSAIC = 0.5, 0.4, 0.05, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ class Pictures:
             self._samples += samples
             weights += [each.weight] * len(samples)
         self._coded = [sample.path.read_bytes() for sample in self._samples]
-        self._chances = np.array(weights) / sum(weights)
+        known = np.array([sample.smoke_known for sample in self._samples])
+        self._chances = {wanted: _share(np.array(weights) * fit) for wanted, fit in _kinds(known)}
         self.flames: list[Cutout] = cut_outs(self._samples, np.random.default_rng(seed), FLAMES)
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def pick(self, rng: np.random.Generator) -> View:
-        """One of them."""
-        at = int(rng.choice(len(self._samples), p=self._chances))
+    def pick(self, rng: np.random.Generator, smoke_known: bool | None = None) -> View:
+        """One of them, or of those in which smoke is (not) labelled."""
+        at = int(rng.choice(len(self._samples), p=self._chances[smoke_known]))
         sample = self._samples[at]
         pixels = cv2.imdecode(np.frombuffer(self._coded[at], np.uint8), cv2.IMREAD_COLOR)
         if pixels is None:
@@ -89,11 +91,28 @@ class Pictures:
         return View(np.asarray(pixels, np.uint8), boxes, sample.smoke_known)
 
 
+def _kinds(known: NDArray[np.bool_]) -> tuple[tuple[bool | None, NDArray[np.bool_]], ...]:
+    return (None, np.ones_like(known)), (True, known), (False, ~known)
+
+
+def _share(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return weights / (weights.sum() or 1.0)
+
+
+def _alike_in_smoke(pictures: Pictures, rng: np.random.Generator) -> Iterator[View]:
+    """A picture, then such as have smoke labelled as it has: one without in a mosaic would hide what the others teach."""
+    first = pictures.pick(rng)
+    yield first
+    while True:
+        yield pictures.pick(rng, first.smoke_known)
+
+
 def drawn(pictures: Pictures, seed: int, number: int, side: int, *, mosaics: bool) -> View:
     """Training picture `number`."""
     rng = np.random.default_rng((seed, number))
     if mosaics and rng.random() < MOSAIC:
-        view = mosaic(lambda: pictures.pick(rng), side, rng)
+        parts = _alike_in_smoke(pictures, rng)
+        view = mosaic(lambda: next(parts), side, rng)
     else:
         view = placed(pictures.pick(rng), side, float(np.exp(rng.uniform(-0.51, 0.53))), rng)
     if view.smoke_known and rng.random() < SMOKED:

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,19 @@ class Settings:
         return self.last_side_px if self.late(step) else self.side_px
 
     def rate(self, step: int) -> float:
-        """A warm beginning, then half a cosine down to a fiftieth."""
-        warm = min(1.0, (step + 1) / min(WARM_STEPS, max(1, self.steps // 5)))
-        return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self.steps)))
+        """A warm beginning, then constant; half a cosine down to a fiftieth over the late steps.
+
+        Until they begin nothing depends on how many steps there will be: a training can be made longer or shorter
+        while it runs ("warmup-stable-decay", Hu et al., MiniCPM, 2024, section 4).
+        """
+        warm = min(1.0, (step + 1) / WARM_STEPS)
+        late = max(0.0, (step - LATE * self.steps) / ((1 - LATE) * self.steps))
+        return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late)))
+
+    def continues(self, other: Settings, step: int) -> bool:
+        """Whether what was made with `other` up to `step` is what these settings would have made."""
+        same = replace(other, steps=self.steps) == self
+        return self == other or (same and not self.late(step) and not other.late(step))
 
 
 class Progress:
@@ -123,11 +133,12 @@ class Training:
         """From a checkpoint; raises FolderError when it was made with other settings than these."""
         content = checkpoint.load(path)
         made_with = Settings(**content["settings"])
-        if settings is not None and settings != made_with:
+        if settings is not None and not settings.continues(made_with, content["step"]):
             raise FolderError(
-                f"{path}: made with other settings ({asdict(made_with)}); give the same, or another --out"
+                f"{path}: at step {content['step']}, made with other settings ({asdict(made_with)}); give the same, another "
+                f"--out, or, while the learning rate is constant (before {LATE:.0%} of both), other --epochs"
             )
-        made = cls(network(content["plan"]), content["plan"], made_with, device)
+        made = cls(network(content["plan"]), content["plan"], settings or made_with, device)
         made.model.load_state_dict(content["model"])
         made.average.load_state_dict(content["average"])
         made._optimizer.load_state_dict(content["optimizer"])

@@ -19,6 +19,7 @@ _FRAME = (
     re.compile(r"^(?P<scene>.+)-frames-\d+$"),  # VIDEO-frames-FRAME
     re.compile(r"^(?P<scene>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-fra.*$"),  # a video's UUID, cut off
     re.compile(r"^(?P<scene>seq|split\d|AoF)-?\d+$"),  # one camera's frames, numbered
+    re.compile(r"^(?P<scene>(?!WEB)[A-Za-z][A-Za-z-]{4,}[A-Za-z])\d+$"),  # TITLE and FRAME without anything between
 )
 
 

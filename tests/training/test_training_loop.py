@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,33 @@ def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Pat
 
 
 def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
-    """The seed, the sizes and the number of steps decide the weights."""
+    """The seed and the sizes decide the weights."""
     from training.loop import Training
 
     begun().save(tmp_path / "a.pt")
     with pytest.raises(FolderError, match="made with other settings"):
-        Training.resumed(tmp_path / "a.pt", begun(7).settings, "cpu")
+        Training.resumed(tmp_path / "a.pt", replace(begun().settings, seed=6), "cpu")
     (tmp_path / "b.pt").write_bytes(b"none")
     with pytest.raises(FolderError, match="not a checkpoint"):
         Training.resumed(tmp_path / "b.pt", None, "cpu")
+
+
+def test_a_training_can_be_made_longer_before_its_last_fifth(tmp_path: Path, pictures: Pictures) -> None:
+    """Up to there both lengths give the same weights; from there on a longer one is refused."""
+    from training.loop import Training
+
+    short, longer = begun(20), begun(30)
+    for each in (short, longer):
+        for _, batch in zip(range(8), each._batches(pictures, 0), strict=False):
+            each.learn(batch)
+    for name, value in weights(short).items():
+        assert torch.equal(value, weights(longer)[name]), name
+    short.save(tmp_path / "a.pt")
+    assert Training.resumed(tmp_path / "a.pt", longer.settings, "cpu").step == 8
+    short.step = 16
+    short.save(tmp_path / "a.pt")
+    with pytest.raises(FolderError, match="at step 16, made with other settings"):
+        Training.resumed(tmp_path / "a.pt", longer.settings, "cpu")
 
 
 def test_where_smoke_is_not_known_it_teaches_nothing(pictures: Pictures) -> None:

@@ -17,6 +17,7 @@ Boxes = NDArray[np.float32]
 """(n, 5): class, x1, y1, x2, y2 in pixels of the view."""
 LEAST_PX = 2.0
 LEAST_LEFT = 0.2  # of a box's area: of a smaller rest nobody can say what it is
+WIDER = (0.8, 1.6)  # as wide, for its height, as the source has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,14 @@ def clipped(boxes: Boxes, left: float, top: float, right: float, bottom: float) 
 
 
 def placed(view: View, side: int, scale: float, rng: np.random.Generator) -> View:
-    """On a grey square of `side`, `scale` times as large as just fits, somewhere."""
+    """On a grey square of `side`, about `scale` times as large as just fits, somewhere; made wider or narrower.
+
+    Many public sets were squeezed to squares, so that what they show is too narrow by an unknown factor.
+    """
     height, width = view.pixels.shape[:2]
     factor = side / max(height, width) * scale
-    size = (max(8, round(width * factor)), max(8, round(height * factor)))
+    wider = float(np.exp(rng.uniform(*np.log(WIDER)) / 2))
+    size = (max(8, round(width * factor * wider)), max(8, round(height * factor / wider)))
     shrunk = cv2.resize(view.pixels, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     dx, dy = (int(rng.integers(min(0, side - each), max(0, side - each) + 1)) for each in size)
     canvas = np.full((side, side, 3), GREY, np.uint8)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From a real git repository to folders to train with: what is taken, what is left, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.training.conftest import put
+from training.__main__ import main
+from training.alike import Known
+from training.folders import Pixels, read_folder
+
+SOURCE = """[[source]]
+name = "made"
+repository = "someone/fires"
+commit = "{commit}"
+folder = "set/train"
+classes = {{ 0 = "fire", 2 = "smoke" }}
+smoke = "unknown"
+without = "painted"
+most_per_scene = 2
+licence = "none stated"
+"""
+
+
+def scenery(seed: int) -> Pixels:
+    """Soft blobs: another seed is another picture."""
+    grain = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    return np.asarray(cv2.resize(grain, (160, 120), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def git(folder: Path, *words: str) -> str:
+    """Its output."""
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.invalid")
+    return subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def repositories(tmp_path: Path) -> Path:
+    """One repository with a picture, noisy and mirrored copies of it, three frames of a video, and what is to be left out."""
+    top = tmp_path / "copies" / "someone" / "fires"
+    folder = top / "set" / "train"
+    yard, noise = scenery(1), np.random.default_rng(0).normal(0, 6, (120, 160, 3))
+    put(folder, "yard_jpg.rf.0123abcd", yard, "0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.1 0.1\n2 0.2 0.1 0.4 0.1 0.4 0.3\n")
+    put(folder, "yard-noisy", np.clip(yard + noise, 0, 255).astype(np.uint8))
+    put(folder, "yard-turned", np.ascontiguousarray(yard[:, ::-1]))
+    put(folder, "painted_1", scenery(2))
+    put(folder, "measured", scenery(3))
+    for number in range(3):
+        put(folder, f"BurningHouse{number}", scenery(10 + number), "0 0.5 0.5 0.1 0.1\n")
+    (folder / "images" / "unlabelled.png").write_bytes((folder / "images" / "measured.png").read_bytes())
+    git(tmp_path / "copies", "init", "-q", str(top))
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "x")
+    put(tmp_path / "val", "made_0000000_other", scenery(3))
+    return tmp_path / "copies"
+
+
+def words(repositories: Path, commit: str = "HEAD") -> list[str]:
+    """A call that keeps apart what is in val."""
+    sources = repositories.parent / "sources.toml"
+    sources.write_text(SOURCE.format(commit=commit))
+    parts = {
+        "repositories": repositories,
+        "sources": sources,
+        "apart": repositories.parent / "val",
+        "out": repositories.parent / "out",
+    }
+    return ["assemble", *(word for name, path in parts.items() for word in (f"--{name}", str(path)))]
+
+
+def test_each_scenery_is_taken_once_and_what_is_measured_with_is_not(
+    repositories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copies, the painted one, the video's third frame and the one that val has stay out; foreign classes go, polygons become boxes."""
+    assert main(words(repositories)) == 0
+    made = {
+        each.path.stem.split("_")[2]: each
+        for each in read_folder(repositories.parent / "out" / "made", repositories.parent)
+    }
+    yard = next(name for name in made if name.startswith("yard"))
+    assert set(made) == {yard, "BurningHouse0", "BurningHouse1"}
+    assert not any(each.smoke_known for each in made.values())
+    told = capsys.readouterr().err
+    for fate in ("3 taken", "2 like another", "1 like what is measured with", "1 enough of their scene"):
+        assert fate in told
+
+
+def test_labels_come_over_in_our_classes(repositories: Path) -> None:
+    """0 is fire, the source's 2 is smoke, its 1 is neither."""
+    top = repositories / "someone" / "fires"
+    for name in ("yard-noisy", "yard-turned"):
+        (top / "set" / "train" / "labels" / f"{name}.txt").unlink()
+    git(top, "commit", "-q", "-am", "y")
+    assert main(words(repositories, git(top, "rev-parse", "HEAD").strip())) == 0
+    made = read_folder(repositories.parent / "out" / "made", repositories.parent)
+    (yard,) = [each for each in made if each.path.stem.endswith("yard")]
+    assert [each.label for each in yard.boxes] == ["fire", "smoke"]
+    assert yard.boxes[1].box == pytest.approx((0.2, 0.1, 0.4, 0.3), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (("someone/fires", "nobody/fires"), "nobody/fires: no copy of it"),
+        (("HEAD", "no-such-commit"), "no-such-commit"),
+        (('licence = "none stated"', ""), "a source has no licence"),
+        (('"smoke" }', '"steam" }'), "classes: steam; allowed are fire, smoke"),
+        (("set/train", "elsewhere"), "no labelled pictures in elsewhere"),
+    ],
+)
+def test_a_mistake_in_the_sources_gets_one_sentence(
+    repositories: Path, capsys: pytest.CaptureFixture[str], instead: tuple[str, str], said: str
+) -> None:
+    """Which, where, and no traceback."""
+    call, sources = words(repositories), repositories.parent / "sources.toml"
+    sources.write_text(sources.read_text().replace(*instead))
+    assert main(call) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_pictures_that_differ_are_not_alike() -> None:
+    """Forty sceneries: none is taken for another, each is found again in a quarter of its size."""
+    known = Known()
+    for seed in range(40):
+        assert not known.has_like(scenery(seed), 40)
+        known.add(scenery(seed))
+    assert all(known.has_like(np.asarray(cv2.resize(scenery(seed), (80, 60)), np.uint8), 20) for seed in range(40))

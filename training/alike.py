@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Pictures that show the same: frames of one video, copies with noise, mirrored or in another size.
+
+The difference hash (N. Krawetz, "Kind of Like That", 2013), here of 16 × 16 bits: whether each cell of the shrunk grey picture is
+brighter than its left neighbour. Copies differ in some per cent of the bits, different pictures in about half.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.folders import Pixels
+
+SIDE = 16
+Hash = NDArray[np.uint64]
+"""(4,): 256 bits."""
+
+
+def difference_hash(pixels: Pixels) -> Hash:
+    """Of a BGR picture."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
+    return np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)
+
+
+class Known:
+    """Hashes of the pictures seen so far, to ask whether one like it is among them, also mirrored."""
+
+    def __init__(self) -> None:
+        self._hashes = np.empty((1024, SIDE * SIDE // 64), np.uint64)
+        self._count = 0
+
+    def add(self, pixels: Pixels) -> None:
+        """One more."""
+        if self._count == len(self._hashes):
+            self._hashes = np.concatenate((self._hashes, np.empty_like(self._hashes)))
+        self._hashes[self._count] = difference_hash(pixels)
+        self._count += 1
+
+    def has_like(self, pixels: Pixels, most_bits: int) -> bool:
+        """Whether one of them differs in at most so many bits of 256."""
+        mirrored = np.ascontiguousarray(pixels[:, ::-1])
+        return any(self._nearest(difference_hash(each)) <= most_bits for each in (pixels, mirrored))
+
+    def _nearest(self, hashed: Hash) -> int:
+        if self._count == 0:
+            return SIDE * SIDE
+        differing = np.bitwise_count(self._hashes[: self._count] ^ hashed)
+        return int(differing.sum(axis=1, dtype=np.int64).min())

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training assemble`: from the sources' repositories to folders to train with, apart from what is measured with."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from daemon.domain import LABELS
+from training.alike import Known
+from training.folders import FolderError, Pixels, Sample, read_folder
+from training.scenes import scene_of
+from training.sources import Found, Source, pictures_of, read_sources
+
+SAME_BITS = 20
+"""Of 256: up to here two pictures of the sources are taken for one. Looked at: frames of one video a second apart, and noisy copies."""
+APART_BITS = 40
+"""Up to here a picture is kept away from what is measured with: rather some too many."""
+_ROBOFLOW = re.compile(r"(_(jpg|jpeg|png))?\.rf\.[0-9a-f]+(?=\.)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is done."""
+    if options.out.exists():
+        raise FolderError(f"{options.out} is there already; name another folder")
+    sources = read_sources(options.sources)
+    apart = Apart(_measured(options.apart))
+    known = Known()
+    for source in sources:
+        taken = Taken()
+        for each in pictures_of(source, options.repositories):
+            _take(each, source, apart, known, taken, options.out / source.name)
+        if not source.smoke_known:
+            (options.out / source.name / "PARTIAL").write_text("smoke\n")
+        print(f"{source.name}: {taken}", file=sys.stderr, flush=True)
+    return 0
+
+
+class Taken:
+    """What became of a source's pictures."""
+
+    def __init__(self) -> None:
+        self.fates: Counter[str] = Counter()
+        self.scenes: Counter[str] = Counter()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {fate}" for fate, count in self.fates.most_common())
+
+
+class Apart:
+    """The pictures and scenes that are measured with."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._known, self._scenes = Known(), set[str]()
+        for each in samples:
+            self._known.add(each.pixels())
+            self._scenes.add(scene_of(each.path.stem))
+
+    def has(self, pixels: Pixels, stem: str) -> bool:
+        """Whether it is one of them, like one of them, or of their scenes."""
+        return scene_of(stem) in self._scenes or self._known.has_like(pixels, APART_BITS)
+
+
+def _measured(folders: Iterable[Path]) -> Iterable[Sample]:
+    for folder in folders:
+        yield from read_folder(folder, folder.parent)
+
+
+def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken, out: Path) -> None:
+    stem = stem_of(source.name, each)
+    pixels = cv2.imdecode(np.frombuffer(each.coded, np.uint8), cv2.IMREAD_COLOR)
+    fate = "taken"
+    if pixels is None:
+        fate = "not readable"
+    elif apart.has(np.asarray(pixels, np.uint8), stem):
+        fate = "like what is measured with"
+    elif source.most_per_scene is not None and taken.scenes[scene_of(stem)] >= source.most_per_scene:
+        fate = "enough of their scene"
+    elif known.has_like(np.asarray(pixels, np.uint8), SAME_BITS):
+        fate = "like another"
+    taken.fates[fate] += 1
+    if fate != "taken" or pixels is None:
+        return
+    known.add(np.asarray(pixels, np.uint8))
+    taken.scenes[scene_of(stem)] += 1
+    for name in ("images", "labels"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    (out / "images" / f"{stem}{Path(each.name).suffix.lower()}").write_bytes(each.coded)
+    lines = [f"{LABELS.index(label)} {x:.6f} {y:.6f} {w:.6f} {h:.6f}" for label, x, y, w, h in each.rows]
+    (out / "labels" / f"{stem}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def stem_of(source: str, found: Found) -> str:
+    """SOURCE_HASH_NAME, as `scenes` reads it: without what Roboflow adds to names."""
+    name = Path(_ROBOFLOW.sub("", found.name)).stem
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name)
+    return f"{source}_{hashlib.sha256(found.coded).hexdigest()[:7]}_{plain[:80]}"
