@@ -28,11 +28,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from daemon import shipped
 from daemon.domain import DRILL_CAMERA, Label
 from daemon.origin.outline import UNNAMED
 
 CAMERA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")  # names become folders (design, Names)
-SHIPPED_WEIGHTS = Path(__file__).parent / "detect" / "models" / "firewitness-11n.onnx"
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -69,8 +69,8 @@ class Block(BaseModel):
 class Thresholds(Block):
     """Confidence from which a detection counts, per class."""
 
-    fire: Share = 0.30
-    smoke: Share = 0.35
+    fire: Share = shipped.FIRE
+    smoke: Share = shipped.SMOKE
 
     def as_dict(self) -> dict[str, float]:
         return {"fire": self.fire, "smoke": self.smoke}
@@ -216,7 +216,7 @@ class VerifySettings(Block):
 class DetectSettings(Block):
     """The detector and the rules of an incident."""
 
-    weights: Path = SHIPPED_WEIGHTS
+    weights: Path = shipped.WEIGHTS
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Checked before the file is opened; the shipped weights' own is known."""
     allow_pickle: bool = False

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
     "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
+    "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
     "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
@@ -33,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     _train(made["train"])
     _export(made["export"])
     _mine(made["mine"])
+    ship = made["ship"]
+    ship.add_argument("weights", type=Path, metavar="ONNX", help="with its card beside it")
+    ship.add_argument(
+        "--evaluated", type=Path, required=True, metavar="JSON", help="what evaluate wrote of these weights"
+    )
     _assemble(made["assemble"])
     small = made["small-flames"]
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")

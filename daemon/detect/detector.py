@@ -24,10 +24,10 @@ from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
 from daemon.errors import DetectorError
+from daemon.shipped import MODELS
 
-_MODELS = Path(__file__).parent / "models"
-REFERENCE_PICTURE = _MODELS / "reference.jpg"
-REFERENCE_ANSWER = _MODELS / "reference.json"
+REFERENCE_PICTURE = MODELS / "reference.jpg"
+REFERENCE_ANSWER = MODELS / "reference.json"
 
 # Between runtimes and precisions (f32, bf16, f16) the answers differ by less; another network's differ by more.
 _CONFIDENCE_TOLERANCE = 0.08

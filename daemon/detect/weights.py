@@ -10,10 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon import shipped
 from daemon.errors import DetectorError
-
-SHIPPED = Path(__file__).parent / "models" / "firewitness-11n.onnx"
-SHIPPED_SHA256 = "6611b716d039075b674bbb37b800c933aa24bdafcaab4dde51dea2d4adba7cf0"
 
 _MOST_BYTES = 2_000_000_000  # an ONNX file's own limit (protobuf)
 
@@ -34,7 +32,7 @@ class Weights:
     @property
     def shipped(self) -> bool:
         """Whether these are the very weights that Firewitness comes with."""
-        return self.sha256 == SHIPPED_SHA256
+        return self.sha256 == shipped.SHA256
 
 
 def read_weights(path: Path | None = None, sha256: str | None = None, allow_pickle: bool = False) -> Weights:
@@ -43,7 +41,7 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
     Raises DetectorError: missing, unreadable, of an unknown kind, a pickle that is not allowed, or not what its
     hash says.
     """
-    path = path or SHIPPED
+    path = path or shipped.WEIGHTS
     if path.suffix not in {".onnx", ".pt"}:
         raise DetectorError(f"{path}: not a weights file; allowed are .onnx and, with detect.allow_pickle, .pt")
     if path.suffix == ".pt" and not allow_pickle:
@@ -52,7 +50,7 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
         )
     content = _read(path)
     found = hashlib.sha256(content).hexdigest()
-    expected = sha256 or (SHIPPED_SHA256 if _is_shipped(path) else None)
+    expected = sha256 or (shipped.SHA256 if _is_shipped(path) else None)
     if expected is not None and found != expected:
         raise DetectorError(f"{path}: these are not the weights expected: SHA-256 is {found}, it should be {expected}")
     return Weights(path, content, found, path.suffix == ".pt")
@@ -69,4 +67,4 @@ def _read(path: Path) -> bytes:
 
 
 def _is_shipped(path: Path) -> bool:
-    return path.resolve() == SHIPPED.resolve()
+    return path.resolve() == shipped.WEIGHTS.resolve()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import shipped
 from daemon.detect import runtimes
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.function import InParallel, Verified
@@ -20,7 +21,7 @@ from daemon.detect.letterbox import GREY
 from daemon.detect.rules import RuleSettings, counting_boxes
 from daemon.detect.runtimes import Host, load_verifier
 from daemon.detect.verifier import CONTEXT, Verifier, Verify, cut_out
-from daemon.detect.weights import SHIPPED, read_weights
+from daemon.detect.weights import read_weights
 from daemon.detect.work import WorkClient
 from daemon.domain import Detection, Verdict
 from daemon.errors import DetectorError
@@ -103,7 +104,7 @@ def test_a_cut_out_has_the_box_in_its_middle(x: int, y: int, size: float) -> Non
 
 def test_the_detector_with_a_verifier(weights: Path) -> None:
     """Detections bear verdicts, records name the verifier, and warming up still knows the detector's own answer."""
-    shipped = cv2.imread(str(REFERENCE_PICTURE))
+    picture = cv2.imread(str(REFERENCE_PICTURE))
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     detector = FireDetector(device="cpu", batch=1, verify=Verify(weights, sha256, 32, 0.5))
     detector.warm()
@@ -111,8 +112,8 @@ def test_the_detector_with_a_verifier(weights: Path) -> None:
     assert info is not None
     assert (info.sha256, info.name, info.input_px, info.threshold) == (sha256, "redness", 32, 0.5)
     assert "verified by redness" in detector.why
-    found = detector.detect([shipped], 0.3)[0]
-    alone = FireDetector(device="cpu", batch=1).detect([shipped], 0.3)[0]
+    found = detector.detect([picture], 0.3)[0]
+    alone = FireDetector(device="cpu", batch=1).detect([picture], 0.3)[0]
     assert [(each.label, each.confidence, each.box) for each in found] == [
         (each.label, each.confidence, each.box) for each in alone
     ]
@@ -125,7 +126,7 @@ def test_the_detector_with_a_verifier(weights: Path) -> None:
     ("path", "sha256", "sentence"),
     [
         (None, "0" * 64, "these are not the weights expected"),
-        (SHIPPED, None, "not a verifier"),
+        (shipped.WEIGHTS, None, "not a verifier"),
         (Path("nowhere.onnx"), None, "cannot be read"),
     ],
 )

@@ -9,27 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon import shipped
 from daemon.detect.class_names import class_names
 from daemon.detect.runtimes import Choice, Host, choose, load
-from daemon.detect.weights import SHIPPED, SHIPPED_SHA256, read_weights
+from daemon.detect.weights import read_weights
 from daemon.errors import DetectorError
 
 
 def test_the_shipped_weights_are_the_ones_on_their_card() -> None:
     """Code and card name the same hash, and the file has it."""
     weights = read_weights()
-    assert weights.sha256 == SHIPPED_SHA256
-    assert SHIPPED_SHA256 in SHIPPED.with_suffix(".md").read_text()
+    assert weights.sha256 == shipped.SHA256
+    assert shipped.SHA256 in shipped.CARD.read_text()
 
 
 def test_changed_shipped_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One changed byte in the shipped file is found before anything opens it."""
     changed = tmp_path / "firewitness-11n.onnx"
-    content = bytearray(SHIPPED.read_bytes())
+    content = bytearray(shipped.WEIGHTS.read_bytes())
     content[5_000_000] ^= 1
     changed.write_bytes(content)
-    monkeypatch.setattr("daemon.detect.weights.SHIPPED", changed)
-    with pytest.raises(DetectorError, match=f"it should be {SHIPPED_SHA256}"):
+    monkeypatch.setattr("daemon.shipped.WEIGHTS", changed)
+    with pytest.raises(DetectorError, match=f"it should be {shipped.SHA256}"):
         read_weights()
 
 
@@ -47,7 +48,7 @@ def test_own_weights_are_checked_against_their_configured_hash(tmp_path: Path) -
 def test_a_copy_of_the_shipped_weights_is_known_for_what_it_is(tmp_path: Path) -> None:
     """Weights are known by their content, not by their place."""
     copy = tmp_path / "copy.onnx"
-    copy.write_bytes(SHIPPED.read_bytes())
+    copy.write_bytes(shipped.WEIGHTS.read_bytes())
     assert read_weights(copy).shipped
 
 
@@ -79,7 +80,7 @@ def test_an_empty_file_and_a_folder_are_no_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("content", [b"not a model at all", SHIPPED.read_bytes()[:100_000]])
+@pytest.mark.parametrize("content", [b"not a model at all", shipped.WEIGHTS.read_bytes()[:100_000]])
 def test_what_is_no_model_is_one_sentence(tmp_path: Path, runtime: str, content: bytes) -> None:
     """Garbage and a cut file are refused by each runtime, with the path."""
     path = tmp_path / "bad.onnx"

@@ -55,7 +55,7 @@ def test_the_detector_tells_nobody_that_it_runs(tmp_path: Path) -> None:
     """OpenVINO's own telemetry, which would report to Google Analytics from its import on, is never loaded."""
     script = (
         "import sys; from daemon.detect.runtimes import Choice, load; from daemon.detect.weights import read_weights\n"
-        "from daemon.settings import SHIPPED_WEIGHTS; load(Choice('openvino', ''), read_weights(SHIPPED_WEIGHTS, None, False))\n"
+        "from daemon.shipped import WEIGHTS; load(Choice('openvino', ''), read_weights(WEIGHTS, None, False))\n"
         "print([each for each in sys.modules if each.startswith('openvino_telemetry.')])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}

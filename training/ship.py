@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training ship`: makes measured weights those that Firewitness comes with: file, card, hash, thresholds, answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from daemon import shipped
+from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE
+from daemon.detect.model import YoloModel
+from daemon.detect.runtimes import Choice, load
+from daemon.detect.weights import read_weights
+from training.folders import FolderError, Sample
+
+CONFIG = Path(__file__).parents[1] / "config.yaml"
+LEAST_SURE = 0.5
+"""Of the drawn fire in the reference picture: what warming up compares has to be a firm answer."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when all is in place."""
+    weights = read_weights(options.weights)
+    evaluated = json.loads(options.evaluated.read_text(encoding="utf-8"))
+    chosen = _chosen(evaluated, weights.sha256, options.evaluated)
+    card = options.weights.with_suffix(".md")
+    if not card.is_file() or weights.sha256 not in card.read_text(encoding="utf-8"):
+        raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
+    answer = _answer(options.weights, weights.sha256)
+    for old in (shipped.WEIGHTS, shipped.CARD):
+        old.unlink(missing_ok=True)
+    for each in (options.weights, card):
+        shutil.copyfile(each, shipped.MODELS / each.name)
+    _write(REFERENCE_ANSWER, answer)
+    _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, "thresholds": chosen})
+    _into_config(chosen)
+    print(
+        f"{options.weights.name} with fire {chosen['fire']:.2f}, smoke {chosen['smoke']:.2f}: look at git diff, run the tests"
+    )
+    return 0
+
+
+def _chosen(evaluated: dict[str, Any], sha256: str, path: Path) -> dict[str, float]:
+    if evaluated["weights"]["sha256"] != sha256:
+        raise FolderError(f"{path}: measured with other weights ({evaluated['weights']['sha256'][:12]}…)")
+    if not evaluated["chosen"]:
+        raise FolderError(f"{path}: no thresholds could be chosen for these weights")
+    return {label: float(evaluated["chosen"][label]) for label in ("fire", "smoke")}
+
+
+def _answer(path: Path, sha256: str) -> dict[str, Any]:
+    """What these weights see in the reference picture, by the runtime that computes in f32."""
+    runtime = load(Choice("onnxruntime", "its f32 is what the others are compared with"), read_weights(path))
+    picture = Sample(REFERENCE_PICTURE, "", "", "", ()).pixels()
+    side = max(picture.shape[:2])
+    found = YoloModel(runtime, 1).find([picture], 0.25, [side])[0]
+    if [each.label for each in found] != ["fire"] or found[0].confidence < LEAST_SURE:
+        raise FolderError(f"{path}: sees {found} in {REFERENCE_PICTURE.name}, a drawn fire that it should be sure of")
+    detections = [
+        {"label": each.label, "confidence": round(each.confidence, 4), "box": [round(edge, 2) for edge in each.box]}
+        for each in found
+    ]
+    picture_is = "reference.jpg: the drawn scene of daemon/simulate at 25 s, 640x360"
+    return {
+        "picture": picture_is,
+        "weights_sha256": sha256,
+        "runtime": runtime.name,
+        "input_px": side,
+        "detections": detections,
+    }
+
+
+def _into_config(chosen: dict[str, float]) -> None:
+    text, count = re.subn(
+        r"^  thresholds: \{fire: [\d.]+, smoke: [\d.]+\}",
+        f"  thresholds: {{fire: {chosen['fire']:.2f}, smoke: {chosen['smoke']:.2f}}}",
+        CONFIG.read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    if count != 1:
+        raise FolderError(f"{CONFIG}: no line of detect.thresholds to be renewed")
+    CONFIG.write_text(text, encoding="utf-8")
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
