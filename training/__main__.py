@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
     "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
+    "verifier": "train a small model that looks at the detector's boxes once more (needs torch)",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
     "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--evaluated", type=Path, required=True, metavar="JSON", help="what evaluate wrote of these weights"
     )
     _assemble(made["assemble"])
+    _verifier(made["verifier"])
     small = made["small-flames"]
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
@@ -63,6 +65,11 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--at", type=float, action="append", default=[], metavar="T", help="thresholds of both labels, too"
     )
+    command.add_argument(
+        "--verify", type=Path, metavar="FILE", help="a verifier behind the detector, and what it changes"
+    )
+    command.add_argument("--verify-px", type=int, default=64, metavar="PX", help="side of its cut-outs (default: 64)")
+    command.add_argument("--verify-from", type=float, default=0.5, metavar="T", help="its threshold (default: 0.5)")
     command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
     command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -124,6 +131,18 @@ def _assemble(command: argparse.ArgumentParser) -> None:
         "--apart", type=Path, nargs="+", default=[], metavar="FOLDER", help="labelled folders that are measured with"
     )
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
+
+
+def _verifier(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="with images and labels; some of empty pictures"
+    )
+    command.add_argument("--weights", type=Path, metavar="FILE", help="the detector, ONNX (default: the shipped one)")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX, for detect.verify.weights")
+    command.add_argument("--side-px", type=int, default=64, metavar="PX", help="of the cut-outs (default: 64)")
+    command.add_argument("--epochs", type=float, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="the detector's longer side")
+    command.add_argument("--seed", type=int, default=0, metavar="N")
 
 
 def _mine(command: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
 from daemon.detect.tiling import in_picture, merged, tiles_of
+from daemon.detect.verifier import Verify
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.clips import Played, play, read_clips
@@ -28,6 +29,7 @@ from training.seen import FLOOR, Looker, Seen, Thresholds, look
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import LIMITS, Chosen, choose
+from training.verifier_table import verifier_table
 
 T = TypeVar("T")
 SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
@@ -56,9 +58,11 @@ class InTiles:
 def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
     detect = DetectSettings(input_px=options.input_px)
+    verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
     detector = FireDetector(
-        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
-    )
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
+        verify=verify,
+    )  # fmt: skip
     splits = _look_at(options.data, SPLITS, detector)
     if not splits:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
@@ -67,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     points = _points(detect, chosen, options.at)
     tables = [_threshold_table(points, chosen), precision_table(splits), picture_table(splits, points)]
     tables.append(flame_table(splits, points, options.input_px))
+    if verify is not None:
+        tables.append(verifier_table(splits, points, verify.threshold))
     if options.small is not None:
         tables.append(_small_table(options, detector, points))
     if options.clips:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from daemon.detect.letterbox import letterbox
@@ -47,8 +47,26 @@ class Seen:
         ]
 
     def found(self, label: str, threshold: float = 0.0) -> list[Detection]:
-        """Detections of that label from that confidence on, the strongest first."""
-        return [each for each in self.detections if each.label == label and each.confidence >= threshold]
+        """Detections of that label from that confidence on that no verifier rejected, the strongest first."""
+        return [
+            each
+            for each in self.detections
+            if each.label == label and each.confidence >= threshold and not each.rejected
+        ]
+
+    def above(self, floor: float) -> Seen:
+        """The same without weaker detections."""
+        return replace(self, detections=tuple(each for each in self.detections if each.confidence >= floor))
+
+    def verified_from(self, threshold: float) -> Seen:
+        """The same as if that were the verifier's threshold; 0: as if there were none."""
+        judged = [
+            replace(each, verdict=replace(each.verdict, passed=each.verdict.confidence >= threshold))
+            if each.verdict is not None
+            else each
+            for each in self.detections
+        ]
+        return replace(self, detections=tuple(judged))
 
     def hit(self, thresholds: Thresholds) -> bool:
         """Whether anything counts that would be false in a picture that shows nothing."""

@@ -2,7 +2,7 @@
 """The one tiling: parts of a picture in its own resolution, for what is too small once the whole is scaled; pure geometry.
 
 The patrol, live frames round a suspect, going back and `python -m training` all cut, map back and merge here. How large
-tiles are and how far they overlap was measured: docs/detector.md, Tiles.
+tiles are and how far they overlap was measured: docs/accuracy.md, Tiles.
 """
 
 from __future__ import annotations

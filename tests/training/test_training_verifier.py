@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The verifier's training: what is cut out of which pictures, and that what is written runs in the daemon."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.detect.detector import FireDetector
+from daemon.detect.runtimes import load_verifier, look
+from daemon.detect.verifier import Verifier, Verify
+from daemon.detect.weights import read_weights
+from daemon.domain import Detection, Verdict
+from tests.training.conftest import flame, put
+from training.__main__ import main
+from training.cutouts import TIMES, cut_out_all
+from training.folders import FolderError, Sample, read_folder
+from training.seen import Seen
+from training.verifier_table import verifier_table
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Six burning pictures, of which a labelled flame is in two thirds and labelled smoke in one, and six empty ones."""
+    rng = np.random.default_rng(5)
+    for number in range(6):
+        picture = np.full((200, 260, 3), 40 + number, np.uint8)
+        picture[20:80, 30:90] = np.maximum(picture[20:80, 30:90], flame(60))
+        put(
+            tmp_path / "fire",
+            f"f{number}",
+            picture,
+            "1 0.6 0.6 0.2 0.2\n" if number % 3 == 0 else "0 0.23 0.25 0.23 0.3\n",
+        )
+        put(tmp_path / "none", f"n{number}", rng.integers(0, 90, (200, 260, 3)).astype(np.uint8))
+    return tmp_path / "fire", tmp_path / "none"
+
+
+def samples_of(folders: tuple[Path, Path]) -> list[Sample]:
+    return [each for folder in folders for each in read_folder(folder, folder.parent)]
+
+
+def test_cut_outs_say_only_what_is_known(folders: tuple[Path, Path]) -> None:
+    """A labelled flame says nothing of smoke, an empty picture that there is neither; the same seed gives the same."""
+    samples = samples_of(folders)
+    false = [Seen(samples[-1], (260, 200), (Detection("fire", 0.2, (50.0, 50.0, 90.0, 80.0)),))]
+    cut = cut_out_all(samples, false, 32, seed=3)
+    kinds = Counter(zip(map(tuple, cut.targets.tolist()), map(tuple, cut.known.tolist()), strict=True))
+    assert kinds[((0.0, 1.0), (0.0, 1.0))] == 2 * TIMES["labelled"]
+    assert kinds[((1.0, 0.0), (1.0, 0.0))] >= 4 * TIMES["labelled"]
+    assert kinds[((0.0, 0.0), (1.0, 1.0))] == TIMES["false"] + 6 * TIMES["anywhere"]
+    assert len(kinds) == 3
+    assert cut.pixels.shape == (len(cut), 32, 32, 3)
+    again = cut_out_all(samples, false, 32, seed=3)
+    assert np.array_equal(again.pixels, cut.pixels)
+    assert not np.array_equal(cut_out_all(samples, false, 32, seed=4).pixels, cut.pixels)
+
+
+def test_without_empty_pictures_there_is_nothing_to_tell_apart(folders: tuple[Path, Path]) -> None:
+    """One sentence, either way."""
+    for samples in (samples_of(folders)[:6], samples_of(folders)[6:]):
+        with pytest.raises(FolderError, match="empty pictures"):
+            cut_out_all(samples, [], 32, seed=0)
+
+
+def seen(scene: str, burns: bool, *found: tuple[float, float]) -> Seen:
+    """A picture with a flame or without, in which these confidences stand, with the verifier's."""
+    detections = [
+        Detection("fire", sure, (10.0, 10.0, 30.0, 30.0), None, Verdict(verified, True)) for sure, verified in found
+    ]
+    labelled = read_boxes() if burns else ()
+    return Seen(Sample(Path("x.png"), "s", "made", scene, labelled), (100, 100), tuple(detections))
+
+
+def read_boxes() -> tuple:
+    from training.folders import Labelled
+
+    return (Labelled("fire", (0.1, 0.1, 0.3, 0.3)),)
+
+
+def test_the_table_compares_at_equal_recall() -> None:
+    """Two flames of which the detector alone finds one; with a verifier that tells them from lamps both may count."""
+    splits = {
+        "val": [seen("a", True, (0.6, 0.9)), seen("b", True, (0.2, 0.9))],
+        "val_cctv_neg": [seen("c", False, (0.7, 0.1)), seen("d", False, (0.3, 0.1))],
+    }
+    table = verifier_table(splits, {"chosen": {"fire": 0.2, "smoke": 0.2}}, own=0.5)
+    rows = {row[2]: row for row in table.rows if row[0] == "fire"}
+    assert (rows["–"][4], rows["–"][5].value) == (1.0, 1.0)
+    assert (rows[0.5][3], rows[0.5][4], rows[0.5][5].value) == (0.2, 1.0, 0.0)
+    assert rows[0.05][5].value == 1.0
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_trained_runs_in_the_daemon(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """It tells its training pictures' flames from noise, in the daemon's runtime; the same seed gives the same file."""
+    pytest.importorskip("torch")
+    words = ["verifier", *map(str, folders), "--side-px", "32", "--epochs", "40", "--input-px", "320"]
+    assert main([*words, "--out", str(tmp_path / "a.onnx")]) == 0
+    assert main([*words, "--out", str(tmp_path / "b.onnx")]) == 0
+    one, other = (hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a.onnx", "b.onnx"))
+    assert one == other
+    verifier = Verifier(load_verifier(look(), read_weights(tmp_path / "a.onnx")), 32)
+    burning, empty = (read_folder(folder, tmp_path)[1].pixels() for folder in folders)
+    sure = verifier.judge([(burning, (30.0, 20.0, 90.0, 80.0)), (empty, (30.0, 20.0, 90.0, 80.0))])[:, 0]
+    assert sure[0] > 0.5 > sure[1]
+    detector = FireDetector(device="cpu", input_px=320, batch=1, verify=Verify(tmp_path / "a.onnx", one, 32))
+    assert detector.info.verifier is not None
