@@ -107,7 +107,7 @@ def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--epochs", type=float, default=10, metavar="N", help="pictures seen ÷ pictures (default: 10)")
     command.add_argument("--batch", type=int, default=16, metavar="N")
     command.add_argument("--side-px", type=int, default=448, metavar="PX", help="of the pictures (default: 448)")
-    command.add_argument("--last-side-px", type=int, default=640, metavar="PX", help="in the last fifth (default: 640)")
+    command.add_argument("--last-side-px", type=int, default=640, metavar="PX", help="in the last tenth (default: 640)")
     command.add_argument("--learning-rate", type=float, default=1e-3, metavar="R")
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument(

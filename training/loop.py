@@ -27,7 +27,8 @@ from training.network import averaged_into, network
 WARM_STEPS = 100
 WEIGHT_DECAY = 0.01
 MOST_GRADIENT = 10.0
-LATE = 0.8  # of the steps: from here on without mosaics, and at the last size
+DECAY = 0.4  # of the steps: from here on the learning rate falls
+LATE = 0.9  # from here on without mosaics, and at the last size
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,19 @@ class Settings:
         return self.last_side_px if self.late(step) else self.side_px
 
     def rate(self, step: int) -> float:
-        """A warm beginning, then constant; half a cosine down to a fiftieth over the late steps.
+        """A warm beginning, then constant, then half a cosine down to a fiftieth.
 
-        Until they begin nothing depends on how many steps there will be: a training can be made longer or shorter
+        Until it falls nothing depends on how many steps there will be: a training can be made longer or shorter
         while it runs ("warmup-stable-decay", Hu et al., MiniCPM, 2024, section 4).
         """
         warm = min(1.0, (step + 1) / WARM_STEPS)
-        late = max(0.0, (step - LATE * self.steps) / ((1 - LATE) * self.steps))
-        return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late)))
+        fallen = max(0.0, (step - DECAY * self.steps) / ((1 - DECAY) * self.steps))
+        return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
 
     def continues(self, other: Settings, step: int) -> bool:
         """Whether what was made with `other` up to `step` is what these settings would have made."""
         same = replace(other, steps=self.steps) == self
-        return self == other or (same and not self.late(step) and not other.late(step))
+        return self == other or (same and step <= DECAY * min(self.steps, other.steps))
 
 
 class Progress:
@@ -136,7 +137,7 @@ class Training:
         if settings is not None and not settings.continues(made_with, content["step"]):
             raise FolderError(
                 f"{path}: at step {content['step']}, made with other settings ({asdict(made_with)}); give the same, another "
-                f"--out, or, while the learning rate is constant (before {LATE:.0%} of both), other --epochs"
+                f"--out, or, while the learning rate is constant (before {DECAY:.0%} of both), other --epochs"
             )
         made = cls(network(content["plan"]), content["plan"], settings or made_with, device)
         made.model.load_state_dict(content["model"])

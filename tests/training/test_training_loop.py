@@ -86,7 +86,7 @@ def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
         Training.resumed(tmp_path / "b.pt", None, "cpu")
 
 
-def test_a_training_can_be_made_longer_before_its_last_fifth(tmp_path: Path, pictures: Pictures) -> None:
+def test_a_training_can_be_made_longer_while_its_rate_is_constant(tmp_path: Path, pictures: Pictures) -> None:
     """Up to there both lengths give the same weights; from there on a longer one is refused."""
     from training.loop import Training
 
