@@ -28,6 +28,8 @@ WARM_UP_S = 20.0
 MEASURE_S = 40.0
 SUB_STREAM_PX = 320
 TUTORIAL_S = 15.0
+TORCH = Path(__file__).parents[1] / ".venv-train" / "bin" / "python"
+"""Has Ultralytics, where `make setup VENV=.venv-train EXTRAS=train` was said."""
 KEEPS_UP = 0.95  # of the camera's frames: fewer, and the delay grows without end
 
 
@@ -114,15 +116,16 @@ def measured(daemon: Daemon, case: Case) -> dict[str, Any]:
     }
 
 
-def tutorial(folder: Path) -> list[dict[str, Any]]:
+def tutorial(folder: Path, python: Path, predicts: str) -> list[dict[str, Any]]:
     """One camera more each time, until they are not kept up with; the last one told is the first that failed."""
     found = []
     for count in range(1, 9):
         with played({f"c{number}": film.quiet(folder) for number in range(count)}) as urls:
             time.sleep(1)  # the farm listens
-            command = [sys.executable, "-m", "benchmarks.tutorial", str(TUTORIAL_S), *urls.values()]
-            told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        found.append({"cameras": count, **told})
+            command = [str(python), "-m", "benchmarks.tutorial", predicts, str(TUTORIAL_S), *urls.values()]
+            lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+            told = json.loads(lines[-1])  # Ultralytics talks before it
+        found.append({"cameras": count, "predicts": predicts, **told})
         if min(told["fps"]) < KEEPS_UP * film.FPS:
             break
     return found
@@ -134,22 +137,27 @@ def rows(counts: tuple[int, ...] = (16, 32)) -> list[str]:
     folder.mkdir(exist_ok=True)
     made = [
         "| cameras | idle worker, CPU-s a minute | burning one | detector, a camera | recorder, web, supervisor, a camera "
-        "| idle camera in all | USS besides ring, MB | ring, MB | looks a second | longest interval, s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| idle camera in all | CPU-ms a look | USS besides ring, MB | ring, MB | looks a second | longest interval, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for case in cases(counts):
         try:
             made.append(_row(case, run(folder, case)))
         except AssertionError as error:
-            made.append(f"| {case} | failed: {str(error).splitlines()[0]} | | | | | | | | |")
+            made.append(f"| {case} | failed: {str(error).splitlines()[0]}" + " |" * 10)
         print(made[-1], flush=True)
-    return made + [_tutorial_row(each) for each in tutorial(folder)]
+    made += [_tutorial_row(each) for each in tutorial(folder, Path(sys.executable), "firewitness")]
+    if not TORCH.exists():
+        return [*made, "| the tutorial's way with Ultralytics' predict(): not measured, no .venv-train" + " |" * 11]
+    return made + [_tutorial_row(each) for each in tutorial(folder, TORCH, "ultralytics")]
 
 
 def _tutorial_row(found: dict[str, Any]) -> str:
     each_cpu_s = found["cpu_s"] / found["cameras"]
+    look_ms = each_cpu_s * 1000 / 60 / (sum(found["fps"]) / found["cameras"])
+    who = "the tutorial's way" if found["predicts"] == "firewitness" else "the tutorial's way, Ultralytics' predict()"
     return (
-        f"| {found['cameras']}, **the tutorial's way** | {each_cpu_s:.1f} | – | in it | – | **{each_cpu_s:.1f}** "
+        f"| {found['cameras']}, **{who}** | {each_cpu_s:.1f} | – | in it | – | **{each_cpu_s:.1f}** | {look_ms:.0f} "
         f"| {found['rss_mb'] / found['cameras']:.0f} (RSS) | – | {min(found['fps']):.1f} of {film.FPS} frames | – |"
     )
 
@@ -159,8 +167,8 @@ def _row(case: Case, found: dict[str, Any]) -> str:
     burning = f"{found['burning_cpu_s']:.1f}" if found["burning_cpu_s"] is not None else "–"
     return (
         f"| {case} | {found['worker_cpu_s']:.2f} | {burning} | {found['detector_cpu_s']:.2f} | {found['others_cpu_s']:.2f} "
-        f"| **{in_all:.2f}** | {found['own_mb']:.1f} | {found['ring_mb']:.1f} | {found['looks_a_s']:.2f} "
-        f"| {found['longest_interval_s']:.2f} |"
+        f"| **{in_all:.2f}** | {in_all * 1000 / 60 / found['looks_a_s']:.0f} | {found['own_mb']:.1f} | {found['ring_mb']:.1f} "
+        f"| {found['looks_a_s']:.2f} | {found['longest_interval_s']:.2f} |"
     )
 
 

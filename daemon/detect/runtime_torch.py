@@ -36,7 +36,7 @@ class TorchRuntime:
     def __init__(self, weights: Weights, device: str) -> None:
         self._device = torch.device(device)
         self._dtype = torch.float16 if device == "cuda" else torch.float32
-        network, self._labels = _from_pickle(weights) if weights.pickled else _from_onnx(weights)
+        network, self._labels = _from_pickle(weights) if weights.pickled else from_onnx(weights)
         self._network = network.to(self._device, self._dtype).eval()
 
     @property
@@ -61,7 +61,7 @@ class TorchRuntime:
         return raw
 
 
-def _from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
+def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     """Ultralytics' yolo11n with the file's parameters, and what the file calls its classes."""
     import onnx
     from onnx import numpy_helper
