@@ -8,9 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.sources import Source
+
 
 def card(
-    weights: Path, steps: int, settings: Mapping[str, Any], data: Sequence[str], evaluated: Mapping[str, Any] | None
+    weights: Path,
+    steps: int,
+    settings: Mapping[str, Any],
+    data: Sequence[str],
+    sources: Sequence[Source],
+    evaluated: Mapping[str, Any] | None,
 ) -> str:
     """As Markdown; `evaluated` is what `training evaluate` wrote of these very weights, else it is left out and said."""
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -20,8 +27,9 @@ def card(
         f"SHA-256 `{sha256}`. Classes: 0 fire, 1 smoke. Input RGB 0..1, NCHW, multiples of 32; no suppression inside.",
         "",
         f"**Made** with `python -m training train` in {steps} steps; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
-        f"Data: {', '.join(data) or 'not said'}. What they are and under which licences has to be written here by hand.",
+        f"Data: {', '.join(data) or 'not said'}.",
         "",
+        *_sources(sources),
     ]
     if evaluated is None or evaluated["weights"]["sha256"] != sha256:
         return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
@@ -36,3 +44,14 @@ def card(
         cells = ["–" if value is None else f"{value:.3f}" for value in values]
         lines.append(f"| {row['split']} | {row['source']} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def _sources(sources: Sequence[Source]) -> list[str]:
+    if not sources:
+        return ["Where the pictures are from, and under which licences, has to be written here by hand.", ""]
+    rows = [
+        f"| {each.name} | {each.repository}, {each.commit[:12]}, {each.folder} | {each.licence} "
+        f"| {', '.join(sorted(set(each.classes.values()))) or 'neither'}{'' if each.smoke_known else '; smoke not labelled'} |"
+        for each in sources
+    ]
+    return ["| pictures | from | licence as stated there | shows |", "| --- | --- | --- | --- |", *rows, ""]

@@ -17,6 +17,7 @@ from daemon.domain import LABELS
 from training.card import card
 from training.folders import FolderError
 from training.loop import Training
+from training.sources import read_sources
 
 CLOSE = 1e-3  # of an answer's largest value: between torch and ONNX Runtime, in f32
 
@@ -26,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     training = Training.resumed(options.checkpoint, None, "cpu")
     write(training, options.out)
     found = json.loads(options.evaluated.read_text()) if options.evaluated is not None else None
-    text = card(options.out, training.step, asdict(training.settings), options.trained_with, found)
+    sources = read_sources(options.sources) if options.sources is not None else []
+    text = card(options.out, training.step, asdict(training.settings), options.trained_with, sources, found)
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")
     return 0

@@ -13,7 +13,9 @@ import pytest
 from tests.training.conftest import put
 from training.__main__ import main
 from training.alike import Known
+from training.card import card
 from training.folders import Pixels, read_folder
+from training.sources import read_sources
 
 SOURCE = """[[source]]
 name = "made"
@@ -133,3 +135,13 @@ def test_pictures_that_differ_are_not_alike() -> None:
         assert not known.has_like(scenery(seed), 40)
         known.add(scenery(seed))
     assert all(known.has_like(np.asarray(cv2.resize(scenery(seed), (80, 60)), np.uint8), 20) for seed in range(40))
+
+
+def test_the_card_says_where_the_pictures_are_from(repositories: Path) -> None:
+    """Repository, commit and licence as the source states it; without sources it says that they are missing."""
+    words(repositories)
+    (repositories.parent / "a.onnx").write_bytes(b"weights")
+    given = repositories.parent / "a.onnx", 10, {"seed": 0}, ["ours"]
+    text = card(*given, read_sources(repositories.parent / "sources.toml"), None)
+    assert "| made | someone/fires, HEAD, set/train | none stated | fire, smoke; smoke not labelled |" in text
+    assert "has to be written here by hand" in card(*given, [], None)
