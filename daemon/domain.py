@@ -28,9 +28,10 @@ EvidenceKind = Literal[
     "first_visible",
     "clip",
 ]
-ClipCause = Literal["confirmed", "run", "hole", "recorder", "imported"]
-"""Why a clip began: an incident was confirmed; a new run; packets in between were lost; the recorder was away; it is a file
-that came from elsewhere."""
+SIBLING: EvidenceKind = "sibling"
+ClipCause = Literal["confirmed", "sibling", "run", "hole", "recorder", "imported"]
+"""Why a clip began: an incident was confirmed, on its camera or on another one of the site; a new run; packets in between were
+lost; the recorder was away; it is a file that came from elsewhere."""
 ClipClosed = Literal["ended", "run", "hole", "incident", "stop", "worker", "recovery", "imported"]
 """Why it ended: its incidents had; a new run; packets were lost; it had key frames only when another incident was
 confirmed; the daemon stopped; its worker or the connection to it went away; recovery found it; the imported file is whole."""

@@ -77,12 +77,14 @@ class ClipFragment(Message, frozen=True):
     clip: Clip
     from_byte: int
     incidents: tuple[str, ...]
-    """All that the clip serves so far."""
+    """Those of its camera that the clip serves so far."""
     frames: int
     first_pts: int
     last_pts: int
     first_at_ns: int
     last_at_ns: int
+    sibling_of: tuple[str, ...] = ()
+    """The incidents of other cameras of its site that it serves so far."""
 
 
 class ClipEnded(Message, frozen=True):
@@ -274,6 +276,8 @@ class WorkerBeat(Message, frozen=True):
     reconnects: int = 0
     incident: str = ""
     """State of the most advanced open incident, or empty."""
+    confirmed: tuple[str, ...] = ()
+    """The incidents that are confirmed and open."""
     frames_analysed: int = 0
     interval_s: float | None = None
     """Longest interval between analysed frames since the last beat."""
@@ -360,8 +364,12 @@ class Capture(Message, frozen=True):
     before_s: float
     after_s: float
     every_s: float
-    kind: str = "manual"
-    """Of the stills: manual, or sibling."""
+
+
+class SiteBurns(Message, frozen=True):
+    """Supervisor → worker, at each change: the incidents on other cameras of its site for which it is to keep its pictures now."""
+
+    incidents: tuple[str, ...]
 
 
 class CamerasChanged(Message, frozen=True):
@@ -371,7 +379,7 @@ class CamerasChanged(Message, frozen=True):
     sha256: str
 
 
-ToWorker = Capture | Stop
+ToWorker = Capture | SiteBurns | Stop
 ToDetector = Attach | Detach | Stop
 ToRecorderControl = Command | CamerasChanged | Stop
 FromRecorderControl = RecorderBeat | Answer

@@ -273,6 +273,8 @@ class StorageSettings(Block):
     reference_retention: Annotated[Seconds, Field(ge=3600, le=LONGEST_S)] = 3 * 86400
     reference_bytes: Annotated[Bytes, Field(ge=0)] = 20 * 10**9
     """All cameras' reference stills together; each camera has an equal share."""
+    sibling_bytes: Annotated[Bytes, Field(ge=0)] = 50 * 10**9
+    """All that cameras keep for incidents on other cameras of their site together; each has an equal share."""
     thinning: tuple[ThinningStep, ...] = (
         ThinningStep(after=30, every=1),
         ThinningStep(after=300, every=10),

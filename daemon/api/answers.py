@@ -128,6 +128,7 @@ class GrowingClip(BaseModel):
     kind: EvidenceKind
     bytes: int
     incidents: list[Uuid]
+    sibling_of: list[Uuid]
     run: Uuid
     to_at: Time
     closed: None
@@ -146,6 +147,8 @@ class Clip(BaseModel):
     drill: bool
     incident: Uuid | None
     incidents: list[Uuid]
+    sibling_of: list[Uuid]
+    missing: bool
     video: str
     frames: int
     first_pts: str
@@ -160,7 +163,6 @@ class Clip(BaseModel):
 
 class ClipOne(Clip):
     path: str
-    missing: bool
     run_seq: int | None
     ledger_seq: int
     record: dict[str, Any]
@@ -171,7 +173,7 @@ class ClipItems(BaseModel):
 
 
 class StillOrClip(RootModel[EvidenceOne | ClipOne]):
-    """One evidence: of kind `clip`, or a still."""
+    """One evidence: a still, or a clip, which is of kind `clip` or `sibling`."""
 
 
 class EvidenceItems(BaseModel):

@@ -19,7 +19,8 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from daemon.api.parameters import ClipOf, NoParameters, parse
 from daemon.api.problems import Problem
 from daemon.clips.reading import number_of
-from daemon.storage.queries import CLIP, Index
+from daemon.storage.clips import OPEN
+from daemon.storage.queries import Index
 
 DECODERS = 2  # at a time: one frame costs up to a GOP
 PATIENCE_S = 20.0
@@ -30,6 +31,7 @@ _TYPES = {
 _FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
 _NO_INCIDENT = "There is no such incident."
 _NO_CLIP = "The incident has no such clip: it was not confirmed, or its clip was purged."
+_NO_SUCH_CLIP = "There is no such clip, or it was purged when its retention was over."
 _GROWING = "The clip is still being written: it is there 30 s after its incidents have ended."
 _GONE = (
     "The record is there and its clip is not: it was purged, or its file is missing. `firewitness verify` tells which."
@@ -54,17 +56,26 @@ def blueprint(index: Index) -> Blueprint:
 
     @api.get("/incidents/<uuid:incident_id>/frames/<int:number>.jpg")
     def frame(incident_id: UUID, number: int) -> Response:
-        chosen = _chosen(index, incident_id, parse(ClipOf, request.args))
-        answer = Response(_frame(_file(index, chosen), number, decoders), content_type="image/jpeg")
-        answer.headers["Cache-Control"] = _FOREVER if request.args.get("clip") else "no-store"
+        asked = parse(ClipOf, request.args)
+        answer = _picture(_file(index, _chosen(index, incident_id, asked)), number, decoders)
+        if asked.clip is None:
+            answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    @api.get("/evidence/<uuid:evidence_id>/frames/<int:number>.jpg")
+    def frame_of_clip(evidence_id: UUID, number: int) -> Response:
+        parse(NoParameters, request.args)
+        path = index.clip_path(str(evidence_id))
+        if path is None:
+            raise Problem(HTTPStatus.NOT_FOUND, _NO_SUCH_CLIP)
+        return _picture(_there(path), number, decoders)
 
     @api.get("/evidence/<uuid:evidence_id>/video")
     def video(evidence_id: UUID) -> Response:
         parse(NoParameters, request.args)
         found = index.evidence_one(str(evidence_id))
-        if found is None or found["kind"] != CLIP:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such clip, or it was purged when its retention was over.")
+        if found is None or "video" not in found:
+            raise Problem(HTTPStatus.NOT_FOUND, _NO_SUCH_CLIP)
         return _video(index, found)
 
     return api
@@ -91,24 +102,33 @@ def _clips(index: Index, incident_id: UUID) -> list[dict[str, Any]]:
 
 
 def _chosen(index: Index, incident_id: UUID, asked: ClipOf) -> dict[str, Any]:
-    """The clip that was named, or the incident's first."""
-    found = [each for each in _clips(index, incident_id) if asked.clip in (None, each["id"])]
+    """The clip that was named, or the first of the incident's own camera."""
+    incident, clips = str(incident_id), _clips(index, incident_id)
+    found = [
+        each for each in clips if each["id"] == asked.clip or (asked.clip is None and incident in each["incidents"])
+    ]
     if not found:
         raise Problem(HTTPStatus.NOT_FOUND, _NO_CLIP)
-    if found[0]["closed"] is None:
-        raise Problem(HTTPStatus.CONFLICT, _GROWING)
     return found[0]
 
 
 def _file(index: Index, clip: dict[str, Any]) -> Path:
-    path = index.evidence_file(clip["id"])
-    if path is None or not path.is_file():
+    path = index.clip_path(clip["id"])
+    if path is None:
+        raise Problem(HTTPStatus.GONE, _GONE)
+    return _there(path)
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
         raise Problem(HTTPStatus.GONE, _GONE)
     return path
 
 
 def _video(index: Index, clip: dict[str, Any]) -> Response:
     """With ETag, ranges and conditions (RFC 9110)."""
+    if clip["closed"] is None:
+        raise Problem(HTTPStatus.CONFLICT, _GROWING)
     path = _file(index, clip)
     answer = send_file(
         path,
@@ -118,6 +138,13 @@ def _video(index: Index, clip: dict[str, Any]) -> Response:
         etag=clip["sha256"],
     )
     answer.headers["Cache-Control"] = _FOREVER
+    return answer
+
+
+def _picture(path: Path, number: int, decoders: threading.BoundedSemaphore) -> Response:
+    """Of a frame; those of a clip that grows are not the last word on which is the n-th."""
+    answer = Response(_frame(path, number, decoders), content_type="image/jpeg")
+    answer.headers["Cache-Control"] = "no-store" if path.suffix == OPEN else _FOREVER
     return answer
 
 

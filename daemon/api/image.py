@@ -13,7 +13,7 @@ from daemon.api import stills
 from daemon.api.parameters import Image
 from daemon.api.problems import Problem
 from daemon.errors import FirewitnessError
-from daemon.storage.queries import CLIP, Index
+from daemon.storage.queries import Index
 
 _FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
 _GONE = "The record is there and its picture is not: it was purged, or its file is missing. `firewitness verify` tells which."
@@ -28,7 +28,7 @@ def image_response(index: Index, evidence_id: str, asked: Image) -> Response:
     record = index.evidence_one(evidence_id)
     if record is None:
         raise Problem(HTTPStatus.NOT_FOUND, "There is no such evidence, or it was purged when its retention was over.")
-    if record["kind"] == CLIP:
+    if "video" in record:
         raise Problem(HTTPStatus.NOT_FOUND, "This evidence is a clip, which has no single picture.")
     jpeg = _stored(index, evidence_id, record["sha256"])
     etag = record["sha256"]

@@ -71,6 +71,8 @@ OPERATIONS = {
         "A clip as it is stored.", "video/mp4", ClipOf, problems=(*_ONE, 409, 410)),
     "/api/v1/incidents/<uuid:incident_id>/frames/<int:number>.jpg": Operation(
         "A frame decoded from a clip.", "image/jpeg", ClipOf, problems=(*_ONE, 409, 410, 503)),
+    "/api/v1/evidence/<uuid:evidence_id>/frames/<int:number>.jpg": Operation(
+        "A frame decoded from a clip.", "image/jpeg", problems=(*_ONE, 410, 503)),
     "/api/v1/evidence/<uuid:evidence_id>/video": Operation("A clip as it is stored.", "video/mp4", problems=(*_ONE, 410)),
     "/api/v1/captures": Operation(
         "Keep what the cameras' rings hold.", answers.Captured, body=CaptureAsked, status=202, problems=(400, 403, 409, 413, 415, 503)),

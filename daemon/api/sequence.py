@@ -14,7 +14,7 @@ from daemon.api.live import LiveStatus
 from daemon.api.parameters import NoParameters, parse
 from daemon.api.problems import Problem
 from daemon.clock import rfc3339
-from daemon.origin.sequence import Placed, sequence
+from daemon.origin.sequence import Event, Placed, sequence
 from daemon.settings import Settings
 from daemon.storage.queries import Index
 
@@ -66,5 +66,15 @@ def _item(placed: Placed) -> dict[str, Any]:
         "to": rfc3339(event.to_ns),
         "how": event.how,
         "evidence": event.evidence,
+        "frame": event.frame,
+        "picture": _picture(event),
         "order_not_determined_with": list(placed.not_determined_with),
     }
+
+
+def _picture(event: Event) -> str | None:
+    """Where its still, or its frame of a clip, is shown."""
+    if event.evidence is None:
+        return None
+    place = "image" if event.frame is None else f"frames/{event.frame}.jpg"
+    return f"/api/v1/evidence/{event.evidence}/{place}"

@@ -36,6 +36,7 @@ SIGHTS = {
 CODECS = {"h264": "H.264", "hevc": "H.265"}
 CLIP_CAUSES = {
     "confirmed": "with what was held in memory when the incident was confirmed",
+    "sibling": "with what was held in memory when an incident was confirmed on another camera of its site",
     "run": "with a new run of the stream",
     "hole": "behind packets that were lost",
     "recorder": "when the recorder was there again",

@@ -72,15 +72,23 @@ def clip_json(clip: Clip) -> dict[str, object]:
 
 
 def fragment(
-    clip: Clip, number: int, samples: Sequence[Sample], time: FrameTime, incidents: Sequence[str], head: bytes = b""
+    clip: Clip,
+    number: int,
+    samples: Sequence[Sample],
+    time: FrameTime,
+    incidents: Sequence[str],
+    head: bytes = b"",
+    sibling_of: Sequence[str] = (),
 ) -> bytes:
     """The `number`th fragment, counted from 1, after `head` where it is the first.
 
-    `time` tells how well the times of its frames are known.
+    `time` tells how well the times of its frames are known; `incidents` and `sibling_of` which of its own camera's, and of
+    others', the clip serves so far.
     """
     payloads = [with_lengths(sample.data) for sample in samples]
     coded = _moof(clip, number, samples, [len(each) for each in payloads]) + _box(b"mdat", b"".join(payloads))
-    told = {"sha256": hashlib.sha256(head + coded).hexdigest(), "incidents": list(incidents)}
+    served = {"incidents": list(incidents), "sibling_of": list(sibling_of)}
+    told = {"sha256": hashlib.sha256(head + coded).hexdigest(), **served}
     return head + _box(b"uuid", FRAMES_BOX + canonical(told | _frames_json(samples, time))) + coded
 
 

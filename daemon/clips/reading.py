@@ -39,6 +39,9 @@ class Fragment:
     end: int
     """Offset behind it."""
     incidents: tuple[str, ...]
+    """Of its camera, that the clip serves so far."""
+    sibling_of: tuple[str, ...]
+    """Of other cameras of its site."""
     relative_uncertainty_s: float
     uncertainty_s: float
     clock_synchronised: bool
@@ -129,6 +132,7 @@ def _fragment(told: dict[str, Any], sizes: list[int], offset: int, end: int) -> 
     return Fragment(
         end,
         tuple(map(str, told["incidents"])),
+        tuple(map(str, told.get("sibling_of", ()))),
         float(told["relative_uncertainty_s"]),
         float(told["uncertainty_s"]),
         bool(told["clock_synchronised"]),

@@ -44,6 +44,7 @@ def _due(due_by: dict[str, int], storage: StorageSettings) -> Iterator[str]:
         "drills": "of drills, older than a day",
         "references": f"reference stills older than {storage.reference_retention / 86400:g} days",
         "references_over_quota": "reference stills beyond their camera's share of storage.reference_bytes",
+        "siblings_over_quota": "kept for fires on other cameras, beyond their camera's share of storage.sibling_bytes",
         "retention": f"older than the retention of {storage.retention / 86400:g} days",
     }
     for what, count in due_by.items():

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from daemon.clock import NS, Clocks
-from daemon.domain import EvidenceKind, Incident
+from daemon.domain import Incident
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter
 from daemon.ingest.decode import Decoded, Decoder
@@ -48,7 +48,6 @@ class _Course:
     begin_ns: int
     end_ns: int
     every_ns: int
-    kind: EvidenceKind
     position: int
     """Number of the ring's next packet."""
     due_ns: int
@@ -107,7 +106,6 @@ class Capturing:
             begin_ns=begin_ns,
             end_ns=now_ns + round(asked.after_s * NS),
             every_ns=round(asked.every_s * NS),
-            kind="sibling" if asked.kind == "sibling" else "manual",
             position=self._ring.number_at(begin_ns),
             due_ns=begin_ns,
         )
@@ -197,7 +195,7 @@ class Capturing:
         yield picture
 
     def _keep(self, course: _Course, picture: Picture) -> None:
-        evidence = record_of(self._plan, picture, course.kind, course.incident.id)
+        evidence = record_of(self._plan, picture, "manual", course.incident.id)
         jpeg = encode(self._converter.full(picture.frame, picture.colour), evidence)
         self._outbox.still(StillTaken(evidence=evidence), jpeg, Rank.MANUAL)
         course.stills += 1

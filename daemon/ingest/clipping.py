@@ -3,8 +3,9 @@
 
     ring ──from a number on, a fragment a turn──▶ fragmented MP4 ──▶ outbox ──▶ recorder
 
-A clip is of one camera, one run and one connection to the recorder; it serves all incidents that run meanwhile. What
-waits, waits in the ring alone: nothing is muxed that cannot be sent, and what the ring lost is a hole, which ends a clip.
+A clip is of one camera, one run and one connection to the recorder; it serves all incidents that run meanwhile, its own and
+those of other cameras of its site. What waits, waits in the ring alone: nothing is muxed that cannot be sent, and what the
+ring lost is a hole, which ends a clip.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from daemon.clips.mp4 import Sample, fragment, header
 from daemon.clock import NS, Clocks
@@ -29,6 +31,7 @@ CUT_AFTER_NS = 3 * NS // 4  # a fragment of now is cut at the next turn: with a 
 LONGEST_S = 1  # of a fragment, in the camera's time
 MOST_BYTES = 8_000_000  # of a fragment, except that one picture can have more
 LATE_NS = 2 * NS  # how long after its moment the last packet may still come
+LAST_NS = 2 * NS - NS // 40  # how old the newest frame that is kept may be while it burns; times are rounded
 
 _ENDED: ClipClosed = "ended"
 
@@ -48,6 +51,35 @@ class _Open:
     number: int = 0
     bytes: int = 0
     incidents: list[str] = field(default_factory=list)
+    sibling_of: list[str] = field(default_factory=list)
+    behind: int = 0
+    """Number of the packet behind the last one that was taken."""
+    key_pts: int = 0
+    """Of the last key frame that was taken."""
+    whole: bool = False
+    """Its run is over: what was left out since its last key frame is taken too."""
+
+    def serve(self, incident: str, *, own: bool) -> None:
+        """From now on it serves that one too."""
+        served = self.incidents if own else self.sibling_of
+        if incident not in served:
+            served.append(incident)
+
+    def takes_rest(self, packet: Packet) -> bool:
+        """Whether it was left out and is taken now; not what needs a frame before the key frame, as a leading B-frame does."""
+        return self.whole and packet.pts is not None and packet.pts > self.key_pts
+
+
+@dataclass(slots=True)
+class _Served:
+    """An incident that the clip serves; moments are on CLOCK_MONOTONIC."""
+
+    own: bool
+    """Of this camera; else of another one of its site."""
+    least_ns: int
+    """The clip goes on for it until then, however early it is over."""
+    until_ns: int | None = None
+    """Until when the clip goes on for it; None while it runs."""
 
 
 class Clipping:
@@ -55,8 +87,7 @@ class Clipping:
 
     def __init__(self, plan: WorkerPlan, clocks: Clocks, ring: Ring, outbox: Outbox) -> None:
         self._plan, self._clocks, self._ring, self._outbox = plan, clocks, ring, outbox
-        self._serving: dict[str, int | None] = {}
-        """Incident → until when, on CLOCK_MONOTONIC, its clip goes on; None while it runs."""
+        self._serving: dict[str, _Served] = {}
         self._open: _Open | None = None
         self._cause: ClipCause = "confirmed"
         self._next = self._durable = 0
@@ -81,25 +112,49 @@ class Clipping:
         """Whether something of it is not durable yet, or is still to come."""
         return bool(self._serving)
 
+    def films(self, mono_ns: int, within_ns: int = LAST_NS) -> bool:
+        """Whether the clip takes a frame of that moment, which is just now, or one that is less than `within_ns` older."""
+        key = self._ring.newest_key
+        if self._open is None or self._finished or key is None:
+            return False
+        key_ns = key.run.at_mono_ns(key)
+        return mono_ns <= self._full_until_ns or (key_ns is not None and mono_ns - key_ns < within_ns)
+
     def incident(self, incident: Incident) -> None:
-        """An incident has changed its state."""
+        """An incident of this camera has changed its state."""
         now_ns = self._clocks.monotonic_ns()
-        if incident.state == "confirmed" and self._serving.get(incident.id, 0) is not None:
-            if not self._serving or self._finished or now_ns > self._full_until_ns:
-                self._close("incident")
-                self._next, self._cause, self._finished = self._ring.first, "confirmed", False
-            self._serving[incident.id] = None
-            self._full_until_ns = now_ns + round(self._plan.clip_max_s * NS)
-            if self._open is not None:
-                self._open.incidents.append(incident.id)
-        elif incident.state != "confirmed" and incident.id in self._serving:
-            self._serving[incident.id] = now_ns + round(self._plan.clip_after_s * NS)
+        served = self._serving.get(incident.id)
+        if incident.state == "confirmed" and (served is None or served.until_ns is not None):
+            self._serve(incident.id, "confirmed", now_ns, round(self._plan.clip_max_s * NS))
+        elif incident.state != "confirmed" and served is not None:
+            served.until_ns = now_ns + round(self._plan.clip_after_s * NS)
+
+    def site_burns(self, incidents: Sequence[str]) -> None:
+        """These run on other cameras of its site now, and no others."""
+        now_ns = self._clocks.monotonic_ns()
+        for id_, served in self._serving.items():
+            if not served.own and served.until_ns is None and id_ not in incidents:
+                served.until_ns = max(now_ns, served.least_ns)
+        for id_ in incidents:
+            if id_ not in self._serving or self._serving[id_].until_ns is not None:
+                self._serve(id_, "sibling", now_ns, round(self._plan.sibling_s * NS))
+
+    def _serve(self, incident: str, cause: ClipCause, now_ns: int, full_ns: int) -> None:
+        if not self._serving or self._finished or now_ns > self._full_until_ns:
+            self._close("incident")
+            self._next, self._cause, self._finished = self._ring.first, cause, False
+        own, least_ns = cause == "confirmed", now_ns + full_ns
+        self._serving[incident] = _Served(own, least_ns)
+        self._full_until_ns = max(self._full_until_ns, least_ns)
+        if self._open is not None:
+            self._open.serve(incident, own=own)
 
     def stop(self) -> None:
         """The worker is to end: what is in the ring is the last."""
         now_ns = self._clocks.monotonic_ns()
         self._patience_ns, self._last = 0, "stop"
-        self._serving = {each: min(until or now_ns, now_ns) for each, until in self._serving.items()}
+        for served in self._serving.values():
+            served.until_ns = min(served.until_ns or now_ns, now_ns)
 
     def begin_anew(self) -> None:
         """There is another connection to the recorder: it has closed the clip, and what is not durable is sent again."""
@@ -138,8 +193,7 @@ class Clipping:
             if self._open is None:
                 packets = self._begin(packets)
             elif packets[0].run is not self._open.run:
-                self._close("run")
-                self._cause = "run"
+                self._end_run(self._open, "run")
                 return
             if packets and self._open is not None:
                 self._mux(self._open, packets, until_ns)
@@ -147,16 +201,23 @@ class Clipping:
             self._close(self._last)
             self._finished = True
         elif self._open is not None and not self._ring.goes_on:
-            self._cause = "run" if self._ring.available else "hole"
-            self._close(self._cause)
+            self._end_run(self._open, "run" if self._ring.available else "hole")
+
+    def _end_run(self, open_: _Open, cause: Literal["run", "hole"]) -> None:
+        """Nothing more comes of its run. Where only key frames were taken, the last pictures are, too: they may be of a loss."""
+        if not open_.whole and self._ring.first <= open_.behind < self._next:
+            open_.whole, self._next = True, open_.behind
+            return
+        self._close(cause)
+        self._cause = cause
 
     def _until_ns(self) -> int | None:
         """When the last of its incidents is over for it; None while one runs."""
         latest = 0
-        for until_ns in self._serving.values():
-            if until_ns is None:
+        for served in self._serving.values():
+            if served.until_ns is None:
                 return None
-            latest = max(latest, until_ns)
+            latest = max(latest, served.until_ns)
         return latest
 
     def _is_over(self, until_ns: int | None) -> bool:
@@ -197,24 +258,25 @@ class Clipping:
             self._next += 1
             return []
         step = max(1, run.interval_ns() * record.time_base[1] // record.time_base[0] // NS)
-        self._open = _Open(clip, run, head, dts - 1, step, incidents=self._served_at(first.emitted_ns))
+        self._open = _Open(clip, run, head, dts - 1, step)
+        for id_, served in self._serving.items():
+            if served.until_ns is None or first.emitted_ns <= served.until_ns:
+                self._open.serve(id_, own=served.own)
         log.info("clip %s begins, %s", clip.id, self._cause)
         return packets
-
-    def _served_at(self, emitted_ns: int) -> list[str]:
-        return [each for each, until_ns in self._serving.items() if until_ns is None or emitted_ns <= until_ns]
 
     def _mux(self, open_: _Open, packets: Sequence[Packet], until_ns: int | None) -> None:
         """The next fragment, once it is whole."""
         second = LONGEST_S * open_.clip.time_base[1] // open_.clip.time_base[0]
         taken: list[tuple[Packet, int]] = []
         dts, size, passed, next_dts = open_.last_dts, 0, 0, None
+        behind, key_pts = open_.behind, open_.key_pts
         whole = self._is_over(until_ns) or self._clocks.monotonic_ns() - packets[0].emitted_ns > CUT_AFTER_NS
         for packet in packets:
             if packet.run is not open_.run or (until_ns is not None and packet.emitted_ns > until_ns):
                 whole = True
                 break
-            if packet.key or packet.emitted_ns <= self._full_until_ns:
+            if packet.key or packet.emitted_ns <= self._full_until_ns or open_.takes_rest(packet):
                 next_dts = max(_dts(packet, dts + open_.last_duration), dts + 1)
                 if taken and (next_dts - taken[0][1] >= second or size + len(packet.data) > MOST_BYTES):
                     whole = True
@@ -222,9 +284,13 @@ class Clipping:
                 dts, next_dts = next_dts, None
                 taken.append((packet, dts))
                 size += len(packet.data)
+                if packet.key and packet.pts is not None:
+                    key_pts = packet.pts
+                behind = self._next + passed + 1
             passed += 1
         if whole:
             self._next += passed
+            open_.behind, open_.key_pts = behind, key_pts
             if taken:
                 self._send(open_, taken, next_dts)
 
@@ -233,7 +299,9 @@ class Clipping:
         clock = open_.run.clock
         assert clock is not None
         time = clock.time_of(open_.run.nanoseconds(samples[-1].pts), self._clocks.synchronisation())
-        content = fragment(open_.clip, open_.number + 1, samples, time, open_.incidents, open_.head)
+        content = fragment(
+            open_.clip, open_.number + 1, samples, time, open_.incidents, open_.head, sibling_of=open_.sibling_of
+        )
         message = ClipFragment(
             id=new_id(),
             clip=open_.clip,
@@ -244,6 +312,7 @@ class Clipping:
             last_pts=max(sample.pts for sample in samples),
             first_at_ns=min(sample.at_ns for sample in samples),
             last_at_ns=max(sample.at_ns for sample in samples),
+            sibling_of=tuple(open_.sibling_of),
         )
         open_.number, open_.bytes, open_.head = open_.number + 1, open_.bytes + len(content), b""
         open_.last_dts, open_.last_duration = samples[-1].dts, samples[-1].duration

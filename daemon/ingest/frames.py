@@ -79,8 +79,9 @@ class Frames:
         self._next_cause, self._newest, self._parameters = "connected", None, None
 
     def closed(self) -> None:
-        """The connection is over: what was not decoded yet will not be."""
+        """The connection is over: what was not decoded yet will not be, and nothing continues what is in the ring."""
         self._todo.clear()
+        self.ring.interrupt()
 
     def check_clock(self) -> None:
         """Ends the run when the wall clock has stepped; call it every second or so."""

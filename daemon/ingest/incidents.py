@@ -86,6 +86,11 @@ class Incidents:
         return "suspect" if self._state.active else ""
 
     @property
+    def confirmed(self) -> tuple[str, ...]:
+        """Ids of the confirmed incidents that are open."""
+        return tuple(self._known[each.number].id for each in self._state.tracks if each.state == "confirmed")
+
+    @property
     def native_places(self) -> tuple[Box, ...]:
         """Where something is open that only native resolution shows, normalised."""
         return tuple(each.place for each in self._state.tracks if each.number in self._native)
@@ -104,9 +109,15 @@ class Incidents:
         return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
 
     def analysed(
-        self, picture: Picture, detections: Sequence[Detection], model: ModelInfo, how: How = "whole"
+        self,
+        picture: Picture,
+        detections: Sequence[Detection],
+        model: ModelInfo,
+        how: How = "whole",
+        *,
+        filmed: bool = True,
     ) -> Findings:
-        """The detector has looked at a picture of the main stream."""
+        """The detector has looked at a picture of the main stream; `filmed`: the clip has it, or one shortly before."""
         size_px = picture.size_px
         now_s = self._advance(picture.mono_ns)
         seen = observe(self._state, detections, size_px, now_s, self._settings_for(how))
@@ -115,7 +126,9 @@ class Incidents:
         changes = self._changes(seen.events, picture.time.captured_at_ns)
         stills = []
         for role in seen.roles:
-            rank = self._keeping.decide(role.kind, role.track, now_s, self._place_of(role.track, size_px))
+            rank = self._keeping.decide(
+                role.kind, role.track, now_s, self._place_of(role.track, size_px), filmed=filmed
+            )
             if rank is not None:
                 stills.append(Wanted(self._evidence(picture, role, seen.detections, model), rank, role))
         self._forget(seen.events)

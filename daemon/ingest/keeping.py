@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Decides which analysed frames of an incident become stills; pure.
 
-From the first suspicion every analysed frame, then by the thinning schedule. A lamp that flickers all night cannot fill
+From the first suspicion every analysed frame, then by the thinning schedule; once it is confirmed and its clip leaves frames
+out, at least one every 2 s. A lamp that flickers all night cannot fill
 the disk. What stays unconfirmed is held, in any hour, to
 
 - `suspect_bytes_per_hour` of hits and context;
@@ -28,6 +29,7 @@ from daemon.ingest.plan import ThinningPlan
 HOUR_S = 3600.0
 MINUTE_S = 60.0
 EARLY_S = 0.05  # frames do not fall on the schedule's ticks
+LAST_S = 2.0  # how old the last frame that is kept of a fire may be
 
 
 class Rank(IntEnum):
@@ -95,10 +97,11 @@ class Keeping:
         self._courses: dict[int, _Course] = {}
         self._firsts, self._others = _Account(), _Account()
 
-    def decide(self, kind: str, incident: int, now_s: float, place: Box) -> Rank | None:
+    def decide(self, kind: str, incident: int, now_s: float, place: Box, *, filmed: bool = True) -> Rank | None:
         """Whether this frame is kept as that kind of still of the incident, and how firmly; None: not.
 
-        `place` is where the incident is: (x1, y1, x2, y2) as shares of the picture's height.
+        `place` is where the incident is: (x1, y1, x2, y2) as shares of the picture's height. `filmed`: its clip has this
+        frame, or one shortly before it.
         """
         if kind == "first_confirmed":
             self._courses.setdefault(incident, _Course(place, now_s, now_s))  # one sighting can be enough to confirm
@@ -109,7 +112,7 @@ class Keeping:
         if kind == "first_suspect":
             self._courses[incident] = _Course(place, now_s, now_s)
             return Rank.FIRST if self._has_room_for_first(place, now_s) else None
-        return self._decide_later(kind, incident, now_s)
+        return self._decide_later(kind, incident, now_s, filmed=filmed)
 
     def kept(self, kind: str, incident: int, now_s: float, size_bytes: int) -> None:
         """A still was made, as `decide` said."""
@@ -129,10 +132,12 @@ class Keeping:
         recent = list(self._firsts.since(now_s - MINUTE_S))
         return len(recent) < MAX_SUSPECTS and not any(same_place(each.place, place) for each in recent)
 
-    def _decide_later(self, kind: str, incident: int, now_s: float) -> Rank | None:
+    def _decide_later(self, kind: str, incident: int, now_s: float, *, filmed: bool) -> Rank | None:
         """Of a hit or context."""
         course = self._courses[incident]
         every_s = self._every_s(now_s - course.first_s)
+        if course.confirmed and not filmed:  # the camera may be lost in this fire
+            every_s = min(every_s, LAST_S)
         if every_s and now_s - course.last_kept_s < every_s - EARLY_S:
             return None
         if not course.confirmed and self._others.bytes >= self._budget_bytes:

@@ -88,6 +88,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Of full stream in a clip since an incident was last confirmed; then key frames only."""
     clip_after_s: float = 30.0
     """How long a clip goes on after its last incident has ended."""
+    sibling_s: float = 60.0
+    """Of full stream, and at least, in a clip after an incident was confirmed on another camera of the site."""
 
 
 class Fork(Message, frozen=True):

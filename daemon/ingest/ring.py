@@ -78,6 +78,11 @@ class Ring:
         """Whether what comes now is kept."""
         return self.available and self._open
 
+    @property
+    def newest_key(self) -> Packet | None:
+        """The head of the GOP that goes on; None where what comes now is not kept."""
+        return self._packets[-self._gops[-1]] if self.goes_on else None
+
     def number_at(self, emitted_ns: int) -> int:
         """The number of the key frame from which all can be decoded that was given out since that moment."""
         number = self.added - len(self._packets)

@@ -35,8 +35,9 @@ from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.recorder_link import RecorderLink
 from daemon.ingest.references import References
 from daemon.ingest.showing import Seen, Showing
+from daemon.ingest.site import Site
 from daemon.log import set_up
-from daemon.messages import Capture, RunBegan, StillTaken, Stop, ToWorker, WorkerBeat
+from daemon.messages import Capture, RunBegan, SiteBurns, StillTaken, Stop, ToWorker, WorkerBeat
 from daemon.redaction import redactor
 from daemon.storage.still import encode
 from daemon.wire import Channel
@@ -64,7 +65,7 @@ class Worker:
     def __init__(self, plan: WorkerPlan, control: socket.socket, live: LiveChannel, clocks: Clocks) -> None:
         self._plan, self._clocks = plan, clocks
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._control: Channel[Capture | Stop] = Channel(control, ToWorker)
+        self._control: Channel[Capture | SiteBurns | Stop] = Channel(control, ToWorker)
         self._converter = Converter()
         self._incidents = Incidents(plan)
         self._showing = Showing(live, clocks, self._converter, plan.sub_stream_px)
@@ -77,6 +78,7 @@ class Worker:
         ring, outbox = self._looking.main.frames.ring, self._link.outbox
         self._going_back = GoingBack(plan, clocks, Converter(), ring, outbox)
         self._clipping = Clipping(plan, clocks, ring, outbox)
+        self._site = Site(plan, self._converter, self._clipping, outbox)
         self._watch = Watch(plan.max_interval_s)
         self._watched_ns = 0
         self._told_run: Run | None = None
@@ -169,6 +171,8 @@ class Worker:
         while (received := self._control.receive()) is not None:
             if isinstance(received[0], Capture):
                 self._capturing.begin(received[0])
+            elif isinstance(received[0], SiteBurns):
+                self._site.burns(received[0].incidents)
             elif self._stop_at_ns is None:
                 self._stop_at_ns = self._clocks.monotonic_ns() + FLUSH_NS
                 self._clipping.stop()
@@ -208,6 +212,7 @@ class Worker:
                 self._link.outbox.run(RunBegan(run=picture.run))
             self._references.came(picture)
             self._capturing.came(picture)
+            self._site.came(picture, burning=bool(self._incidents.confirmed))
             quiet = not self._incidents.active and self._looking.is_healthy("main")
             if quiet and self._patrol.is_due(picture.size_px):
                 self._patrol.begin(picture, self._converter.full(picture.frame, picture.colour))
@@ -238,7 +243,9 @@ class Worker:
             self._looking.sub_seen(seen)
             return
         how: How = "whole" if seen.view.tile is None else "native"
-        self._record(self._incidents.analysed(seen.picture, seen.detections, seen.model, how), seen.picture)
+        filmed = self._clipping.films(seen.picture.mono_ns)
+        findings = self._incidents.analysed(seen.picture, seen.detections, seen.model, how, filmed=filmed)
+        self._record(findings, seen.picture)
 
     def _note_watched(self, seen: Seen) -> None:
         """Watched is what showed the whole picture, one of now, and could have been stored as the main stream's frame."""
@@ -264,6 +271,8 @@ class Worker:
                 self._incidents.kept(wanted, len(jpeg))
                 self._link.outbox.still(StillTaken(evidence=wanted.evidence), jpeg, wanted.rank)
             self._confirmed(findings)
+        if any(each.incident.state == "confirmed" for each in findings.changes):
+            self._beat(self._clocks.monotonic_ns())  # at once: the site's other cameras are to keep their pictures
         if self._incidents.active:
             self._patrol.break_off()
         self._looking.decide()
@@ -323,6 +332,7 @@ class Worker:
                 frames_replaced=self._showing.replaced,
                 reconnects=main.connection.reconnects,
                 incident=self._incidents.most_advanced,
+                confirmed=self._incidents.confirmed,
                 frames_analysed=self._showing.analysed,
                 interval_s=self._showing.longest_interval_s(),
                 stills_dropped=self._link.outbox.stills_dropped,

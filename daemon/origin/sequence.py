@@ -33,7 +33,9 @@ class Event:
     how: str = ""
     """Of a loss: the gap's reason. Of a first sight: `gone_back`, or `suspected` where no analysis says more."""
     evidence: str | None = None
-    """The still: first visible, or the last good frame."""
+    """The still: first visible, or the last good frame; or the clip that has it, as `frame`."""
+    frame: int | None = None
+    """Its number in the clip, counted from 0 as its frames are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,12 @@ def loss(
     interval_s: float,
     reason: str,
     evidence: str | None,
+    frame: int | None = None,
 ) -> Event:
     """After its last frame, and before the next one would have come, which takes the camera's interval."""
     margin_ns = round(relative_uncertainty_s * NS)
     until_ns = last_ns + margin_ns + round(interval_s * NS)
-    return Event(gap, "lost", camera, last_ns - margin_ns, until_ns, last_ns, reason, evidence)
+    return Event(gap, "lost", camera, last_ns - margin_ns, until_ns, last_ns, reason, evidence, frame)
 
 
 def sequence(events: Iterable[Event]) -> tuple[Placed, ...]:

@@ -77,11 +77,11 @@ def _stored(session: Session, line: Line, evidence: Evidence | None) -> None:
 def clip_rows(session: Session, line: Line) -> None:
     """The rows of a clip's `stored` line beside that in `evidence`."""
     body = line.body
-    if body["kind"] != "clip":
+    if "clip" not in body:
         return
     span = {key: int(body["clip"][key]) for key in ("frames", "first_pts", "last_pts", "from_at_ns", "to_at_ns")}
     _put(session, index.ClipRow, {"id": body["id"], "run": body["run"], **span})
-    for incident in body["clip"]["incidents"]:
+    for incident in (*body["clip"]["incidents"], *body["clip"].get("sibling_of", ())):
         _put(session, index.ClipIncidentRow, {"incident": incident, "clip": body["id"]})
     session.execute(delete(index.SegmentRow).where(index.SegmentRow.clip == body["id"]))
 
@@ -102,7 +102,7 @@ def forget_clips(session: Session, ids: list[str]) -> None:
 
 def evidence_values(session: Session, line: Line, evidence: Evidence | None) -> dict[str, Any]:
     """The row of a `stored` line in `evidence`."""
-    body, is_clip = line.body, line.body["kind"] == "clip"
+    body, is_clip = line.body, "clip" in line.body
     run_seq = session.scalar(select(index.RunRow.run_seq).where(index.RunRow.id == body["run"]))
     return {
         "id": body["id"], "camera": body["camera"], "kind": body["kind"],
@@ -118,7 +118,7 @@ def evidence_values(session: Session, line: Line, evidence: Evidence | None) -> 
 def _record(line: Line, evidence: Evidence | None) -> dict[str, Any]:
     """A clip's line holds all that there is to say of it."""
     body = line.body
-    if body["kind"] == "clip":
+    if "clip" in body:
         told = {key: body[key] for key in ("id", "camera", "kind", "run", "incident", "captured_at", "captured_at_ns")}
         whole: dict[str, Any] = json.loads(record.canonical(told | body["clip"]))
         return whole

@@ -12,13 +12,13 @@ No clock: what is due is told by the frames' own times.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from daemon.clock import NS, rfc3339
-from daemon.domain import IMPORTED, Clip
+from daemon.domain import IMPORTED, SIBLING, Clip
 from daemon.storage.durable import Disk
 from daemon.storage.paths import clip_path, folder_of
 
@@ -58,6 +58,7 @@ class Appended:
     data: bytes
     incidents: tuple[str, ...]
     span: Span
+    sibling_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class _Growing:
     in_segment: Span = field(default_factory=Span)
     in_all: Span = field(default_factory=Span)
     incidents: tuple[str, ...] = ()
+    sibling_of: tuple[str, ...] = ()
 
     def take(self, step: Appended) -> None:
         """Bytes that are durable now."""
@@ -93,7 +95,7 @@ class _Growing:
         self.bytes += len(step.data)
         self.in_segment.add(step.span)
         self.in_all.add(step.span)
-        self.incidents = step.incidents
+        self.incidents, self.sibling_of = step.incidents, step.sibling_of
 
     @property
     def is_imported(self) -> bool:
@@ -108,7 +110,8 @@ class _Growing:
         body = {
             "clip": self.clip.id, "path": self.path, "camera": self.clip.camera, "run": self.clip.run,
             "from_byte": self.segment_from, "bytes": self.bytes - self.segment_from,
-            "sha256": self.segment.hexdigest(), "incidents": list(self.incidents), **span_json(self.in_segment),
+            "sha256": self.segment.hexdigest(), "incidents": list(self.incidents), "sibling_of": list(self.sibling_of),
+            **span_json(self.in_segment),
         }  # fmt: skip
         self.segment, self.segment_from, self.in_segment = hashlib.sha256(), self.bytes, Span()
         return "segment", body
@@ -168,8 +171,20 @@ class OpenClips:
         finish(self._disk, self._root, growing.path)
         lines = [growing.attest()] if growing.in_segment.frames and not growing.is_imported else []
         digest = growing.whole.hexdigest()
-        body = stored_body(growing.clip, digest, growing.bytes, growing.in_all, growing.incidents, closed)
+        served = growing.incidents, growing.sibling_of
+        body = stored_body(growing.clip, digest, growing.bytes, growing.in_all, served, closed)
         return [*lines, ("stored", body)]
+
+
+def kind_of(own: Sequence[str], others: Sequence[str]) -> str:
+    """The kind of evidence that a clip is, by the incidents of its own camera and of others that it serves."""
+    return SIBLING if others and not own else "clip"
+
+
+def present(path: Path) -> Path:
+    """A clip's file as it is now: it grows under another name until it has its own."""
+    growing = path.with_name(path.name + OPEN)
+    return growing if growing.exists() else path
 
 
 def finish(disk: Disk, root: Path, path: str) -> None:
@@ -180,10 +195,10 @@ def finish(disk: Disk, root: Path, path: str) -> None:
 
 
 def stored_body(
-    clip: Clip, sha256: str, size_bytes: int, span: Span, incidents: Iterable[str], closed: str
+    clip: Clip, sha256: str, size_bytes: int, span: Span, served: tuple[Sequence[str], Sequence[str]], closed: str
 ) -> dict[str, Any]:
-    """The body of a clip's `stored` line."""
-    served = list(incidents)
+    """The body of a clip's `stored` line; `served` are the incidents of its own camera, and those of others."""
+    own, others = served
     return {
         "id": clip.id,
         "path": clip_path(clip, span.first_at_ns),
@@ -194,10 +209,11 @@ def stored_body(
         "captured_at_ns": str(span.first_at_ns),
         "run": clip.run,
         "pts": str(span.first_pts),
-        "kind": "clip",
-        "incident": served[0] if served else None,
+        "kind": kind_of(own, others),
+        "incident": next(iter([*own, *others]), None),
         "clip": {
-            "incidents": served,
+            "incidents": list(own),
+            "sibling_of": list(others),
             **span_json(span),
             "codec": clip.codec,
             "width_px": clip.width_px,

@@ -31,6 +31,7 @@ class Found:
     clip: Clip | None = None
     span: Span = field(default_factory=Span)
     incidents: tuple[str, ...] = ()
+    sibling_of: tuple[str, ...] = ()
 
     @property
     def now_at(self) -> str:
@@ -51,7 +52,7 @@ def survey(disk: Disk, root: Path, path: str, attested: int, *, is_open: bool) -
         for each in fragments(file, head, checked_from=attested):
             pts, at_ns = [frame.pts for frame in each.frames], [frame.at_ns for frame in each.frames]
             found.span.add(Span(len(each.frames), min(pts), max(pts), min(at_ns), max(at_ns)))
-            found.incidents, found.end = each.incidents, each.end
+            found.incidents, found.sibling_of, found.end = each.incidents, each.sibling_of, each.end
     is_whole = is_open or found.end == found.size_bytes
     if found.end and not (is_whole and clip_path(head.clip, found.span.first_at_ns) == path):
         found.end = 0
@@ -80,7 +81,7 @@ def close(disk: Disk, root: Path, found: Found) -> dict[str, Any]:
     else:  # a killed process may not have come to this sync
         disk.sync_folder(root / folder_of(found.path))
     digest = _sha256(disk, root / found.path, 0, found.end)
-    return stored_body(found.clip, digest, found.end, found.span, found.incidents, "recovery")
+    return stored_body(found.clip, digest, found.end, found.span, (found.incidents, found.sibling_of), "recovery")
 
 
 def _write_again(disk: Disk, path: Path, at: int, end: int) -> None:

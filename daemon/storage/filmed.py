@@ -15,7 +15,7 @@ from daemon.storage.index import ClipRow, EvidenceRow
 
 def filmed(session: Session, stills: Sequence[EvidenceRow]) -> dict[str, dict[str, Any]]:
     """Still → its frame's place in a clip; one that no clip's span holds is not in it."""
-    wanted = [(row.id, row.record.get("run"), row.pts) for row in stills if row.kind != "clip"]
+    wanted = [(row.id, row.record.get("run"), row.pts) for row in stills if not row.is_clip]
     return {
         still: {
             "id": clip,

@@ -155,9 +155,9 @@ def check(
         case Analysed(analysis=analysis):
             _own(analysis.camera, camera)
             _analysis(analysis)
-        case ClipFragment(clip=clip, incidents=incidents):
+        case ClipFragment(clip=clip, incidents=incidents, sibling_of=sibling_of):
             _own(clip.camera, camera)
-            _ids(message.id, clip.id, clip.run, *incidents)
+            _ids(message.id, clip.id, clip.run, *incidents, *sibling_of)
             _clip(message)
         case ClipEnded():
             _ids(message.id, message.clip)
@@ -204,7 +204,7 @@ def take_fragment(connection: Connection, message: ClipFragment, descriptors: li
     _require(message.from_byte == has, f"clip {message.clip.id} goes on at byte {message.from_byte}, behind {has}")
     connection.clips[message.clip.id] = has + len(data)
     span = Span(message.frames, message.first_pts, message.last_pts, message.first_at_ns, message.last_at_ns)
-    return Appended(message.clip, has, data, message.incidents, span)
+    return Appended(message.clip, has, data, message.incidents, span, message.sibling_of)
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -133,6 +133,11 @@ class EvidenceRow(Row):
     """The file was gone without a 'purged' line; said in a 'missing' line."""
     record: Mapped[dict[str, Any]]
 
+    @property
+    def is_clip(self) -> bool:
+        """Else a still: both can be of kind sibling."""
+        return "first_dts" in self.record
+
 
 class ClipRow(Row):
     """What a closed clip holds, beside its row in `evidence` of the same id."""

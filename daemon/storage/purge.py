@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from daemon.domain import OPEN_STATES, PurgeReason
+from daemon.domain import OPEN_STATES, SIBLING, PurgeReason
 from daemon.settings import StorageSettings
 from daemon.storage.durable import Disk
 from daemon.storage.index import EvidenceRow, IncidentRow
@@ -26,7 +26,7 @@ IDS_A_LINE = 1000
 SHARE_A_RUN = 10  # at most one in so many of all stills, unless the operator says all: no wrong clock empties a disk
 DRILL_KEPT_S = 86_400.0
 REFERENCE = "reference"
-What = Literal["drills", "references", "references_over_quota", "retention"]
+What = Literal["drills", "references", "references_over_quota", "siblings_over_quota", "retention"]
 """What a rule of the purge is about; the order in which they are carried out."""
 
 
@@ -100,31 +100,52 @@ def longest_s(settings: StorageSettings) -> float:
     return max(settings.retention, settings.reference_retention, DRILL_KEPT_S)
 
 
-def rules(drills: Cutoff, references: Cutoff, others: Cutoff, quota_bytes: int) -> list[Rule]:
-    """Each with what is old enough for it; `quota_bytes` is one camera's, of reference stills."""
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """One camera's, in bytes: of reference stills, and of what it keeps for incidents on other cameras of its site."""
+
+    references: int
+    siblings: int
+
+
+def rules(drills: Cutoff, references: Cutoff, others: Cutoff, quotas: Quotas) -> list[Rule]:
+    """Each with what is old enough for it."""
     row = EvidenceRow
     drill: ColumnElement[bool] = literal_column("evidence.drill")  # as the partial index has it
-    reference, within = and_(not_(drill), row.kind == REFERENCE), not_(row.id.in_(_over(quota_bytes)))
+    spare = row.id.in_(_over(REFERENCE, quotas.references))
+    sibling = row.id.in_(_over(SIBLING, quotas.siblings))
+    reference = and_(not_(drill), row.kind == REFERENCE, not_(spare))
+    rest = and_(not_(drill), row.kind != REFERENCE, not_(sibling))
     return [
         Rule("drills", "drill", and_(drill, drills.condition, may_go())),
-        Rule("references_over_quota", "space", and_(not_(drill), row.id.in_(_over(quota_bytes)), may_go())),
-        Rule("references", "age", and_(reference, within, references.condition, may_go())),
-        Rule("retention", "age", and_(not_(drill), row.kind != REFERENCE, others.condition, may_go())),
+        Rule("references_over_quota", "space", and_(not_(drill), spare, may_go())),
+        Rule("siblings_over_quota", "space", and_(not_(drill), sibling, may_go())),
+        Rule("references", "age", and_(reference, references.condition, may_go())),
+        Rule("retention", "age", and_(rest, others.condition, may_go())),
     ]
 
 
-def _over(quota_bytes: int) -> Select[tuple[str]]:
-    """Reference stills older, by the order of storing, than the newest of their camera that fit the quota."""
+def _over(kind: str, quota_bytes: int) -> Select[tuple[str]]:
+    """What of a kind is older, by the order of storing, than the newest of its camera that fits the quota."""
     row = EvidenceRow
     with_newer = func.sum(row.bytes).over(partition_by=row.camera, order_by=row.ledger_seq.desc())
-    sums = select(row.id, with_newer.label("bytes")).where(row.kind == REFERENCE).subquery()
+    sums = select(row.id, with_newer.label("bytes")).where(row.kind == kind).subquery()
     return select(sums.c.id).where(sums.c.bytes > quota_bytes)
 
 
-def quota_of_a_camera(session: Session, settings: StorageSettings) -> int:
-    """An equal share for each camera that has reference stills."""
-    cameras = select(func.count(EvidenceRow.camera.distinct())).where(EvidenceRow.kind == REFERENCE)
-    return settings.reference_bytes // max(1, session.scalar(cameras) or 0)
+def quotas_of_a_camera(session: Session, settings: StorageSettings) -> Quotas:
+    """Equal shares for the cameras that have any."""
+    return Quotas(
+        settings.reference_bytes // _cameras_with(session, REFERENCE),
+        settings.sibling_bytes // _cameras_with(session, SIBLING),
+    )
+
+
+def _cameras_with(session: Session, kind: str) -> int:
+    """At least 1."""
+    return max(
+        1, session.scalar(select(func.count(EvidenceRow.camera.distinct())).where(EvidenceRow.kind == kind)) or 0
+    )
 
 
 def count_due(session: Session, rule: Rule) -> int:

@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.domain import Gap
+from daemon.domain import SIBLING, Gap
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
+from daemon.storage.clips import kind_of, present
 from daemon.storage.coverage import HOUR_NS, hour_of
 from daemon.storage.filmed import filmed
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
@@ -44,7 +45,7 @@ from daemon.storage.site_events import site_events
 MOST_ITEMS = 500
 REFERENCE = "reference"
 CLIP = "clip"
-UNANALYSED = (REFERENCE, "manual", "sibling", CLIP)
+UNANALYSED = (REFERENCE, "manual", SIBLING, CLIP)
 """Kinds of stills that do not tell that their camera was watched."""
 _DAY_NS = 86_400 * NS
 _SILENCE_NS = round(2 * heartbeat.PERIOD_S * NS)  # beyond the limit: one heartbeat that came late
@@ -85,6 +86,7 @@ class Index:
         """Stills; with `label` and `min_confidence` those in which one detection has both. ValueError: a bad cursor.
 
         Reference stills and clips only where `kind` asks for them: they tell what a camera saw, not that anything was seen.
+        Of kind `sibling` are both.
         """
         query = evidence_query(camera, from_ns, to_ns, label, min_confidence, incident, kind)
         key = _evidence_key(camera, label, incident)
@@ -104,14 +106,26 @@ class Index:
             return _evidence(row, filmed(session, [row]).get(id)) | more | {"record": row.record}
 
     def clips_of(self, incident: str) -> list[Item]:
-        """An incident's clips in the order of their runs; `closed` is None of one that is still being written."""
+        """An incident's clips: its own camera's first, then those of the site's others, each in the order of their runs.
+
+        `closed` is None of one that is still being written.
+        """
         row, serves = EvidenceRow, ClipIncidentRow
         closed = select(row).join(serves, serves.clip == row.id).where(serves.incident == incident)
         with self._session() as session:
             found = list(session.scalars(closed.order_by(row.run_seq, row.captured_at_ns, row.id)))
             segments = session.scalars(select(SegmentRow).order_by(SegmentRow.clip, SegmentRow.from_byte))
-            growing = {each.clip: each.body for each in segments if incident in each.body["incidents"]}
-        return [_clip(each) for each in found] + [_growing(body) for body in growing.values()]
+            growing = {each.clip: each.body for each in segments if incident in _served(each.body)}
+        clips = [_clip(each) for each in found] + [_growing(body) for body in growing.values()]
+        return sorted(clips, key=lambda each: (incident not in each["incidents"], each["camera"]))
+
+    def clip_path(self, id: str) -> Path | None:
+        """Where a clip's file is, also while it is being written; None where there is no such clip."""
+        with self._session() as session:
+            closed = select(EvidenceRow.path).join(ClipRow, ClipRow.id == EvidenceRow.id).where(EvidenceRow.id == id)
+            growing = select(SegmentRow.path).where(SegmentRow.clip == id).limit(1)
+            path = session.scalar(closed) or session.scalar(growing)
+        return None if path is None else present(self._root / path)
 
     def evidence_file(self, id: str) -> Path | None:
         """Where a still's file is, or should be; None when there is no such evidence."""
@@ -162,9 +176,10 @@ class Index:
             return session.scalar(select(IncidentRow.first_confirmed_at_ns).where(IncidentRow.id == id))
 
     def clip_files(self, incident: str, until_ns: int) -> list[Path]:
-        """Where an incident's closed clips that begin before that moment are, in order."""
+        """Where its own camera's closed clips of an incident that begin before that moment are, in order."""
         row, clip, of = EvidenceRow, ClipRow, ClipIncidentRow
-        wanted = (of.incident == incident, clip.from_at_ns <= until_ns, row.missing.is_(False))
+        camera = select(IncidentRow.camera).where(IncidentRow.id == incident).scalar_subquery()
+        wanted = (of.incident == incident, row.camera == camera, clip.from_at_ns <= until_ns, row.missing.is_(False))
         paths = select(row.path).join(clip, clip.id == row.id).join(of, of.clip == row.id).where(*wanted)
         with self._session() as session:
             return [self._root / path for path in session.scalars(paths.order_by(clip.from_at_ns, row.id))]
@@ -197,7 +212,11 @@ class Index:
         """First sights and losses of those cameras during an incident, in no order yet; none where there is no such incident."""
         with self._session() as session:
             row = session.get(IncidentRow, incident)
-            return [] if row is None else site_events(session, row, cameras, interval_s, self._clocks.wall_ns())
+            return (
+                []
+                if row is None
+                else site_events(session, self._root, row, cameras, interval_s, self._clocks.wall_ns())
+            )
 
     # ---- what was not seen
 
@@ -279,7 +298,7 @@ def evidence_query(
     elif incident is None and at_ns is not sighting.captured_at_ns:  # what has either is no reference still
         wanted.append((row.kind if camera is None else _aside(row.kind)) != literal_column(f"'{REFERENCE}'"))
     if kind is None and label is None:  # nothing was detected in a clip
-        wanted.append(_aside(row.kind) != CLIP)
+        wanted += [_aside(row.kind) != CLIP, ~exists().where(ClipRow.id == row.id)]
     query = select(row)
     if label is not None:
         strong = [sighting.label == label, *([] if min_confidence is None else [sighting.confidence >= min_confidence])]
@@ -369,7 +388,7 @@ def _position(cursor: str) -> tuple[int, str]:
 
 def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
     record = row.record  # empty where the file was gone before its row was made
-    if row.kind == CLIP:
+    if row.is_clip:
         return _clip(row)
     return {
         "id": row.id,
@@ -394,8 +413,8 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
 
 
 def _clip(row: EvidenceRow) -> Item:
-    told = {"times": "measured"} | row.record
-    same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "incidents", "run")
+    told = {"times": "measured", "sibling_of": []} | row.record
+    same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "run", "times")
     return {
         "id": row.id,
         "camera": row.camera,
@@ -408,15 +427,28 @@ def _clip(row: EvidenceRow) -> Item:
         "drill": row.drill,
         "incident": row.incident,
         "video": f"/api/v1/evidence/{row.id}/video",
-        **{key: told[key] for key in (*same, "times")},
+        "missing": row.missing,
+        **{key: told[key] for key in (*same, "incidents", "sibling_of")},
     }
 
 
 def _growing(body: dict[str, Any]) -> Item:
     """Of a clip's newest segment."""
-    end = body["from_byte"] + body["bytes"]
+    end, own, others = body["from_byte"] + body["bytes"], body["incidents"], body.get("sibling_of", [])
     same = {key: body[key] for key in ("camera", "run", "incidents", "to_at")}
-    return {"id": body["clip"], "kind": CLIP, "bytes": end, "closed": None, **same}
+    return {
+        "id": body["clip"],
+        "kind": kind_of(own, others),
+        "bytes": end,
+        "closed": None,
+        "sibling_of": others,
+        **same,
+    }
+
+
+def _served(body: dict[str, Any]) -> list[str]:
+    """The incidents that a clip serves, of its own camera and of others."""
+    return [*body["incidents"], *body.get("sibling_of", [])]
 
 
 def _incident(row: IncidentRow) -> Item:

@@ -180,7 +180,7 @@ class _Recoverer:
             if line.body["id"] in purged:
                 self._unlink([line.body["path"]])
                 return
-            if line.body["kind"] != "clip":
+            if "clip" not in line.body:
                 evidence = self._record_of(line.body["path"])
         elif line.kind == "purged":
             self._unlink(_paths_of(session, line.body["ids"]))

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
+from daemon.domain import SIBLING
 from daemon.storage.index import EvidenceRow, IncidentRow
 from daemon.storage.purge import IDS_A_LINE, REFERENCE, Due, may_go
 
@@ -113,11 +114,12 @@ def portion(session: Session, over: Mapping[str, int], wanted: int) -> list[Due]
 
 
 def _ranks() -> list[ColumnElement[bool]]:
-    """What can be spared first; what was first seen of a fire goes last of all."""
+    """What can be spared first, then what was kept for other cameras; what was first seen of a fire goes last of all."""
     kind, confirmed = EvidenceRow.kind, IncidentRow.first_confirmed_at_ns.is_not(None)
     spare = or_(EvidenceRow.drill, kind == REFERENCE, and_(kind.in_(("hit", "context")), not_(confirmed)))
     first = and_(not_(EvidenceRow.drill), kind.in_(_FIRSTS), confirmed)
-    return [spare, and_(not_(spare), not_(first)), first]
+    sibling = and_(not_(EvidenceRow.drill), kind == SIBLING)
+    return [spare, sibling, and_(not_(spare), not_(sibling), not_(first)), first]
 
 
 def held_by_camera(session: Session) -> dict[str, tuple[int, int]]:

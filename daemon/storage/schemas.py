@@ -113,7 +113,7 @@ _SPAN: dict[str, Schema] = {
 }
 
 _CLIP = _object(
-    at_times={"times": {"const": "claimed"}},
+    at_times={"times": {"const": "claimed"}, "sibling_of": _list(_UUID)},
     incidents=_list(_UUID),
     **_SPAN,
     codec=_TEXT,
@@ -165,6 +165,7 @@ BODIES: dict[str, Schema] = {
         bytes=_COUNT,
         sha256=_SHA256,
         incidents=_list(_UUID),
+        at_times={"sibling_of": _list(_UUID)},
         **_SPAN,
     ),
     "incident": _object(

@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
 from daemon.origin.sequence import Event, first_sight, loss
-from daemon.storage.index import AnalysisRow, EvidenceRow, GapRow, IncidentRow
+from daemon.storage.index import AnalysisRow, GapRow, IncidentRow
+from daemon.storage.last_frames import last_frame
 
 ROUND_NS = 300 * NS  # before and after the incident: what belongs to it began by then
-LOSSES = ("unreachable", "refused", "stalled", "no_picture", "frozen", "decode")
-LAST_FRAME_NS = 60 * NS  # a still from longer before a loss says nothing about it
+SILENT = ("unreachable", "refused", "stalled")
+LOSSES = (*SILENT, "no_picture", "frozen", "decode")
+LAST_FRAME_NS = 60 * NS  # a frame from longer before a loss says nothing about it
 
 
 def site_events(
-    session: Session, incident: IncidentRow, cameras: Sequence[str], interval_s: float, now_ns: int
+    session: Session, root: Path, incident: IncidentRow, cameras: Sequence[str], interval_s: float, now_ns: int
 ) -> list[Event]:
-    """Of those cameras; `interval_s` is how far apart watched frames may be."""
+    """Of those cameras; `interval_s` is how far apart watched frames may be, `root` the store's."""
     begin_ns = incident.first_suspect_at_ns - ROUND_NS
     end_ns = (incident.ended_at_ns or now_ns) + ROUND_NS
     row, gap = IncidentRow, GapRow
@@ -40,7 +43,7 @@ def site_events(
     ).all()
     return [
         *(_first_sight(session, each, interval_s) for each in seen),
-        *(_loss(session, each, interval_s) for each in lost),
+        *(_loss(session, root, each, interval_s) for each in lost),
     ]
 
 
@@ -60,19 +63,11 @@ def _first_sight(session: Session, incident: IncidentRow, interval_s: float) -> 
     )
 
 
-def _loss(session: Session, gap: GapRow, interval_s: float) -> Event:
-    """The last good frame is the newest still of what came before the camera fell silent."""
-    row = EvidenceRow
-    last = session.scalars(
-        select(row)
-        .where(
-            row.camera == gap.camera,
-            row.captured_at_ns <= gap.from_at_ns + round(interval_s * NS),
-            row.captured_at_ns >= gap.from_at_ns - LAST_FRAME_NS,
-        )
-        .order_by(row.captured_at_ns.desc(), row.id.desc())
-        .limit(1)
-    ).first()
-    last_ns = gap.from_at_ns if last is None else max(gap.from_at_ns, last.captured_at_ns)
-    uncertainty_s = 0.0 if last is None else float(last.record.get("relative_uncertainty_s", 0.0))
-    return loss(gap.id, gap.camera, last_ns, uncertainty_s, interval_s, gap.reason, None if last is None else last.id)
+def _loss(session: Session, root: Path, gap: GapRow, interval_s: float) -> Event:
+    """A gap begins with the last frame that was watched; one that only fell silent can have sent others until the next was due."""
+    until_ns = gap.from_at_ns + (round(interval_s * NS) if gap.reason in SILENT else 0)
+    last = last_frame(session, root, gap.camera, gap.from_at_ns - LAST_FRAME_NS, until_ns)
+    if last is None:
+        return loss(gap.id, gap.camera, gap.from_at_ns, 0.0, interval_s, gap.reason, None)
+    last_ns, uncertainty_s = max(gap.from_at_ns, last.at_ns), last.relative_uncertainty_s
+    return loss(gap.id, gap.camera, last_ns, uncertainty_s, interval_s, gap.reason, last.evidence, last.frame)

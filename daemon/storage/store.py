@@ -360,8 +360,8 @@ class Store:
                 self._times.prune(session, now_ns - round(purging.longest_s(settings) * NS))
             ages_s = (purging.DRILL_KEPT_S, settings.reference_retention, settings.retention)
             drills, references, others = (self._cutoff(now_ns, age_s) for age_s in ages_s)
-            quota_bytes = purging.quota_of_a_camera(session, settings)
-        return drills, purging.rules(drills, references, others, quota_bytes)
+            quotas = purging.quotas_of_a_camera(session, settings)
+        return drills, purging.rules(drills, references, others, quotas)
 
     def _cutoff(self, now_ns: int | None, age_s: float) -> purging.Cutoff:
         if now_ns is None:

@@ -220,7 +220,7 @@ class _Verifier:
 
     def _fault_of(self, each: Still) -> str | None:
         body = each.line.body
-        if body["kind"] == "clip":
+        if "clip" in body:
             return self._fault_of_clip(each)
         try:
             contents = read(self._disk, self._root / body["path"])

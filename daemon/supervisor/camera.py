@@ -14,7 +14,7 @@ from daemon.detect.live import make_live_channel
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
 from daemon.ingest.plan import WorkerPlan
-from daemon.messages import Capture, WorkerBeat
+from daemon.messages import Capture, SiteBurns, WorkerBeat
 from daemon.supervisor import captures
 from daemon.supervisor.captures import Wanted
 from daemon.supervisor.children import Process
@@ -41,6 +41,8 @@ class CameraWatch:
         self._told = ""
         self._captured_s = float("-inf")
         """When a capture was handed to the worker of which no beat has told yet."""
+        self._kept_for: tuple[str, ...] = ()
+        """What the worker of now was told last."""
         self.beat: WorkerBeat | None = None
         self._worker_end, self.detector_end, self.live_memory = make_live_channel(plan.input_px)
         self.worker = Service(
@@ -67,8 +69,7 @@ class CameraWatch:
             reason=wanted.reason,
             before_s=before_s,
             after_s=wanted.after_s,
-            every_s=max(wanted.every_s, captures.every_s(self.plan.active_fps, before_s + wanted.after_s)),
-            kind=wanted.kind,
+            every_s=captures.every_s(self.plan.active_fps, before_s + wanted.after_s),
         )
         if not self.worker.send(message):
             raise FirewitnessError("its worker is being restarted; try again")
@@ -80,15 +81,22 @@ class CameraWatch:
             "condition": self.beat.condition if self.beat is not None else "worker",
         }
 
-    @property
-    def capturing(self) -> bool:
-        """Whether its worker keeps pictures because somebody asked."""
-        return self.beat is not None and bool(self.beat.capture)
+    def keep_for(self, incidents: tuple[str, ...]) -> None:
+        """Has its pictures kept while these go on, on other cameras of its site; said at each change, and to each worker."""
+        if incidents != self._kept_for and self.worker.send(SiteBurns(incidents=incidents)):
+            self._kept_for = incidents
+            told = f"keeps its pictures for {', '.join(incidents)}" if incidents else "keeps them for no other any more"
+            self._log.info("%s", told, extra={"camera": self.plan.camera})
 
     @property
-    def burning(self) -> bool:
-        """Whether the detector's finding on it is confirmed."""
-        return self.beat is not None and self.beat.incident == "confirmed"
+    def confirmed(self) -> tuple[str, ...]:
+        """The incidents that are confirmed on it now, as its worker last said."""
+        return self.beat.confirmed if self.beat is not None else ()
+
+    @property
+    def watched(self) -> bool:
+        """Whether its worker sees what happens there."""
+        return self.beat is not None and self.beat.condition == "ok"
 
     def close(self) -> None:
         """After its worker has ended for good."""
@@ -97,6 +105,7 @@ class CameraWatch:
         os.close(self.live_memory)
 
     def _start(self) -> tuple[Process, wire.Channel[WorkerBeat]]:
+        self._kept_for = ()
         ours, theirs = wire.pair()
         try:
             process = self._fork(self.plan, [theirs.fileno(), self._worker_end.fileno(), self.live_memory])

@@ -13,7 +13,7 @@ from daemon.messages import Attach, Detach
 from daemon.supervisor.camera import CameraWatch, Fork
 from daemon.supervisor.captures import Wanted
 from daemon.supervisor.loop import Loop
-from daemon.supervisor.siblings import Siblings
+from daemon.supervisor.siblings import Siblings, Told
 
 _SWITCHED_OFF = "it is switched off in the configuration"
 _NOT_WATCHED = "it is not watched yet; try again"
@@ -96,17 +96,13 @@ class Cameras:
 
     def keep_siblings(self, now_s: float, sites: Mapping[str, str | None]) -> None:
         """Where one camera of a site burns, the others keep their pictures; `sites` are those of the enabled cameras."""
-        watched = {name: site for name, site in sites.items() if name in self._watches}
-        burning = {name for name in watched if self._watches[name].burning}
-        capturing = {name for name in watched if self._watches[name].capturing}
-        for wanted in self._siblings.due(now_s, watched, burning, capturing):
-            (name,) = wanted.cameras
-            try:
-                kept = self._watches[name].capture(wanted)
-            except FirewitnessError:  # a worker that is being restarted: it is asked again
-                continue
-            self._siblings.began(name, watched[name] or "")
-            self._log.info("capture %s of %s: %s", kept["incident"], name, wanted.reason)
+        told = {
+            name: Told(site, self._watches[name].confirmed, self._watches[name].watched)
+            for name, site in sites.items()
+            if name in self._watches
+        }
+        for name, incidents in self._siblings.kept_for(now_s, told).items():
+            self._watches[name].keep_for(incidents)
 
     def status(self, configured: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
         """By name: configured ones in their order, then a drill's."""

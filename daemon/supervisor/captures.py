@@ -24,10 +24,6 @@ class Wanted:
     reason: str
     before_s: float
     after_s: float
-    kind: str = "manual"
-    """Of the stills: manual, or sibling."""
-    every_s: float = 0.0
-    """At least so long between two stills; 0: as often as an active camera is looked at."""
 
 
 def wanted(arguments: Mapping[str, Any], configured: Mapping[str, CameraSettings]) -> Wanted:

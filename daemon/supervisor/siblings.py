@@ -1,35 +1,34 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""While a fire is confirmed on one camera of a site, its other cameras keep their pictures too; pure.
+"""For which incidents on other cameras of its site each camera keeps its pictures (docs/origin.md, Siblings); pure.
 
-    quiet ──one confirmed──▶ ring and 60 s, a still a second ──▶ a still every 2 s, 60 s at a time ──none confirmed any more──▶ quiet
+    confirmed on one camera ──▶ kept by the others ──▶ that camera is watched, and it is over there
 
-Light on other walls tells where a fire is, and a camera that falls silent was last seen at most 2 s before.
+A camera that falls silent in a fire cannot tell its end: what was confirmed on it goes on for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from daemon.supervisor.captures import LONGEST_S, Wanted
-
-AFTER_S = 60.0
-EVERY_S = 1.0
-LATER_EVERY_S = 2.0
-MOST_S = 3600.0  # of one fire: what burns for longer is known by then
-AGAIN_S = 1.0  # between two tries with a camera that cannot now
+MOST_S = 6 * 3600.0  # of one incident: a file that grows gives no way to others
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One camera, as its worker last said."""
+
+    site: str | None
+    confirmed: tuple[str, ...]
+    """Incidents on it that are confirmed and open."""
+    watched: bool
+    """Whether it sees what happens."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Fire:
-    """One site's, from its first confirmed camera until none is."""
-
-    of: str
-    """The camera that was first."""
+    camera: str
     began_s: float
-    saved: set[str] = field(default_factory=set)
-    """Cameras whose ring was asked for."""
-    tried_s: float = float("-inf")
 
 
 class Siblings:
@@ -37,43 +36,31 @@ class Siblings:
 
     def __init__(self) -> None:
         self._fires: dict[str, _Fire] = {}
+        """By incident; also what has gone on for too long, until it is over."""
 
-    def due(
-        self, now_s: float, sites: Mapping[str, str | None], burning: Collection[str], capturing: Collection[str]
-    ) -> list[Wanted]:
-        """Captures to be asked for now: of the cameras of `sites` that neither burn nor keep pictures already."""
-        found: list[Wanted] = []
-        members: dict[str, list[str]] = {}
-        for camera, site in sites.items():
-            if site is not None:
-                members.setdefault(site, []).append(camera)
-        for site, cameras in members.items():
-            first = next((each for each in cameras if each in burning), None)
-            if first is None:
-                self._fires.pop(site, None)
-                continue
-            fire = self._fires.setdefault(site, _Fire(first, now_s))
-            if now_s - fire.began_s <= MOST_S and now_s - fire.tried_s >= AGAIN_S:
-                fire.tried_s = now_s
-                idle = [each for each in cameras if each not in burning and each not in capturing]
-                found += [_wanted(each, fire, site) for each in idle]
-        for gone in self._fires.keys() - members.keys():
-            del self._fires[gone]
-        return found
+    def kept_for(self, now_s: float, cameras: Mapping[str, Told]) -> dict[str, tuple[str, ...]]:
+        """Camera → incidents of the others of its site, the first confirmed first."""
+        self._follow(now_s, cameras)
+        running = {id_: fire for id_, fire in self._fires.items() if now_s - fire.began_s <= MOST_S}
+        return {
+            name: tuple(
+                id_
+                for id_, fire in running.items()
+                if fire.camera != name and told.site is not None and cameras[fire.camera].site == told.site
+            )
+            for name, told in cameras.items()
+        }
 
-    def began(self, camera: str, site: str) -> None:
-        """A camera has taken it up: its ring is not asked for again."""
-        if site in self._fires:
-            self._fires[site].saved.add(camera)
+    def _follow(self, now_s: float, cameras: Mapping[str, Told]) -> None:
+        for name, told in cameras.items():
+            for id_ in told.confirmed:
+                self._fires.setdefault(id_, _Fire(name, now_s))
+        for id_, fire in list(self._fires.items()):
+            if not _goes_on(id_, fire, now_s, cameras.get(fire.camera)):
+                del self._fires[id_]
 
 
-def _wanted(camera: str, fire: _Fire, site: str) -> Wanted:
-    is_first = camera not in fire.saved
-    return Wanted(
-        (camera,),
-        f"sibling: fire confirmed on {fire.of}, site {site}",
-        before_s=LONGEST_S if is_first else 0.0,  # as much as its ring holds
-        after_s=AFTER_S,
-        kind="sibling",
-        every_s=EVERY_S if is_first else LATER_EVERY_S,
-    )
+def _goes_on(id_: str, fire: _Fire, now_s: float, told: Told | None) -> bool:
+    if told is None:
+        return False
+    return id_ in told.confirmed or (not told.watched and now_s - fire.began_s <= MOST_S)

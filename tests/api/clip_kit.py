@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -17,15 +18,24 @@ FPS, SECONDS = 10, 3
 STEP = 90_000 // FPS
 
 
-def clip_of(chart: Path, run: str) -> tuple[Clip, bytes]:
-    """The chart as a worker makes a clip of it."""
-    clip = Clip(new_id(), "hall", run, (1, 90_000), "h264", 320, 240, 0, "confirmed", "0.1.0")
+def clip_of(
+    chart: Path,
+    run: str,
+    camera: str = "hall",
+    at_ns: int = 1000 * NS,
+    incidents: Sequence[str] = (),
+    sibling_of: Sequence[str] = (),
+) -> tuple[Clip, bytes]:
+    """The chart as a worker makes a clip of it, its first frame seen at `at_ns`."""
+    cause = "sibling" if sibling_of else "confirmed"
+    clip = Clip(new_id(), camera, run, (1, 90_000), "h264", 320, 240, 0, cause, "0.1.0")
     with av.open(str(chart)) as source:
         annexb = BitStreamFilterContext("h264_mp4toannexb", source.streams.video[0])
         packets = (packet if packet.size else None for packet in source.demux(source.streams.video[0]))
         coded = [out for packet in packets for out in annexb.filter(packet)]
     samples = [
-        Sample(bytes(packet), place * STEP, place * STEP, STEP, packet.is_keyframe, False, NS * (1000 + place))
+        Sample(bytes(packet), place * STEP, place * STEP, STEP, packet.is_keyframe, False, at_ns + place * NS // FPS)
         for place, packet in enumerate(coded)
     ]
-    return clip, fragment(clip, 1, samples, FrameTime(1, 0.1, 0.1, True, False), [], header(clip, [samples[0].data]))
+    time, head = FrameTime(1, 0.1, 0.1, True, False), header(clip, [samples[0].data])
+    return clip, fragment(clip, 1, samples, time, incidents, head, sibling_of)

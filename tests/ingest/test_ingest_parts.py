@@ -228,6 +228,21 @@ def test_keeping_thins_by_the_schedule() -> None:
     assert len([at for at in kept if at >= 300]) == 10
 
 
+def test_what_the_clip_of_a_fire_leaves_out_is_not_thinned_below_two_seconds() -> None:
+    """The camera may be lost in it; of what is not confirmed, or filmed, the schedule alone decides."""
+    for kind, filmed, apart_s in (("first_confirmed", False, 2), ("first_confirmed", True, 10), ("hit", False, 10)):
+        keeping = Keeping(STEPS, 10**12)
+        keep(keeping, "first_suspect", 1, 0.0)
+        keep(keeping, kind, 1, 0.4)
+        kept = []
+        for tick in range(5 * 310, 5 * 400):
+            if keeping.decide("hit", 1, tick / 5, LAMP, filmed=filmed) is not None:
+                keeping.kept("hit", 1, tick / 5, 1)
+                kept.append(tick / 5)
+        assert [after - before for before, after in pairwise(kept)] == pytest.approx([apart_s] * (len(kept) - 1))
+        assert len(kept) >= 9
+
+
 def test_a_lamp_that_flickers_all_night_is_bounded() -> None:
     """Ten hours at 1 MB a still: twice the budget an hour, and one first frame a minute; another place's is kept too."""
     budget, size, hours = 50_000_000, 1_000_000, 10

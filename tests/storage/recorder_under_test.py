@@ -360,7 +360,7 @@ class Worker:
             message = ClipFragment(
                 id=id_, clip=step.clip, from_byte=step.from_byte, incidents=step.incidents, frames=step.span.frames,
                 first_pts=step.span.first_pts, last_pts=step.span.last_pts, first_at_ns=step.span.first_at_ns,
-                last_at_ns=step.span.last_at_ns,
+                last_at_ns=step.span.last_at_ns, sibling_of=step.sibling_of,
             )  # fmt: skip
             self._keep(id_, message, step.data)
         if closed:

@@ -147,8 +147,10 @@ class ClipWriter:
 
     SETS = bytes.fromhex("00000001 6742c00d d902829d a4c0 00000001 68ca8cb2")
 
-    def __init__(self, clip: Clip, at_ns: int, incidents: tuple[str, ...] = (INCIDENT,)) -> None:
-        self.clip, self.incidents, self.content = clip, incidents, b""
+    def __init__(
+        self, clip: Clip, at_ns: int, incidents: tuple[str, ...] = (INCIDENT,), sibling_of: tuple[str, ...] = ()
+    ) -> None:
+        self.clip, self.incidents, self.sibling_of, self.content = clip, incidents, sibling_of, b""
         self._at_ns, self._number = at_ns, 0
 
     def next(self, size_bytes: int = 40) -> Appended:
@@ -159,11 +161,10 @@ class ClipWriter:
                    for half in (0, 1)]  # fmt: skip
         self._number += 1
         head = header(self.clip, (self.SETS,)) if self._number == 1 else b""
-        data = fragment(
-            self.clip, self._number, samples, FrameTime(at_ns, 0.05, 0.03, True, False), self.incidents, head
-        )
+        time = FrameTime(at_ns, 0.05, 0.03, True, False)
+        data = fragment(self.clip, self._number, samples, time, self.incidents, head, self.sibling_of)
         span = Span(2, pts, pts + 45_000, at_ns, at_ns + NS // 2)
-        step = Appended(self.clip, len(self.content), data, self.incidents, span)
+        step = Appended(self.clip, len(self.content), data, self.incidents, span, self.sibling_of)
         self.content += data
         return step
 

@@ -25,11 +25,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made.close()
 
 
-def begun(host: Host) -> tuple[Worker, ClipWriter]:
+def begun(host: Host, *, sibling: bool = False) -> tuple[Worker, ClipWriter]:
     """A worker with a clip of which three seconds are acknowledged."""
     worker = Worker(host)
     worker.began()
-    writer = ClipWriter(clip_of(5, run=worker.run), time.time_ns(), (new_id(),))
+    served = ((), (new_id(),)) if sibling else ((new_id(),), ())
+    writer = ClipWriter(clip_of(5, run=worker.run), time.time_ns(), *served)
     worker.film(writer, 3)
     worker.settle()
     return worker, writer
@@ -40,7 +41,7 @@ def clips(host: Host) -> list[Path]:
 
 
 def closed(host: Host) -> list[str]:
-    return [body["clip"]["closed"] for body in host.bodies("stored") if body["kind"] == "clip"]
+    return [body["clip"]["closed"] for body in host.bodies("stored") if "clip" in body]
 
 
 def test_what_is_acknowledged_of_a_clip_is_on_the_disk(host: Host) -> None:
@@ -67,12 +68,14 @@ def test_the_worker_s_end_closes_its_clip(host: Host) -> None:
     assert verify(host.root).findings == ()
 
 
-def test_recovery_closes_it_after_a_kill_of_the_recorder(host: Host) -> None:
+@pytest.mark.parametrize("kind", ["clip", "sibling"])
+def test_recovery_closes_it_after_a_kill_of_the_recorder(host: Host, kind: str) -> None:
     """Whatever was acknowledged is in a closed clip after the next start."""
-    _, writer = begun(host)
+    _, writer = begun(host, sibling=kind == "sibling")
     host.kill()
     host.start()
     wait_for(lambda: closed(host) == ["recovery"], "the clip's line")
+    assert [body["kind"] for body in host.bodies("stored")] == [kind]
     (path,) = clips(host)
     assert path.read_bytes() == writer.content
     host.stop()

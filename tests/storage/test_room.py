@@ -113,7 +113,9 @@ def test_a_lamp_evicts_itself(tmp_path: Path) -> None:
 
 
 def test_what_can_be_spared_goes_first(tmp_path: Path) -> None:
-    """Drills, references and what was never confirmed; then the rest; the firsts of a confirmed fire last of all."""
+    """Drills, references and what was never confirmed; then what was kept for other cameras; then the rest; the firsts of a
+    confirmed fire last of all.
+    """
     disk = SmallDisk(10**9, others=10**9)
     lamp = numbered(900)
     with opened(settings_of(tmp_path), FakeClocks(), disk) as store:
@@ -130,11 +132,12 @@ def test_what_can_be_spared_goes_first(tmp_path: Path) -> None:
             evidence_of(6, BEGIN_NS, kind="reference"),
             evidence_of(7, BEGIN_NS, kind="first_confirmed", incident=INCIDENT, drill=True),
             evidence_of(8, BEGIN_NS),
+            evidence_of(9, BEGIN_NS, kind="sibling", incident=INCIDENT),
         )
         while store.make_room(1):
             pass
         went = [int(line["ids"][0][-4:], 16) for line in purged(store)]
-        assert went == [5, 6, 7, 8, 3, 4, 1, 2]
+        assert went == [5, 6, 7, 8, 9, 3, 4, 1, 2]
         assert store.held.stills == store.held.bytes == 0
 
 

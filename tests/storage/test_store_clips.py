@@ -16,6 +16,8 @@ from daemon.clock import NS
 from daemon.domain import Clip
 from daemon.storage import index
 from daemon.storage.clips import Appended, Ended, Span
+from daemon.storage.queries import Index
+from daemon.storage.reindex import reindex
 from daemon.storage.store import Store
 from daemon.storage.verify import verify
 from tests.storage.store_kit import (
@@ -31,6 +33,7 @@ from tests.storage.store_kit import (
     settings_of,
 )
 
+LATER_NS = BEGIN_NS + 3600 * NS
 OTHER = "0193a000-0000-7000-8000-000000000003"
 
 
@@ -216,6 +219,54 @@ def test_a_part_that_does_not_continue_its_clip_is_refused(tmp_path: Path) -> No
         store.commit([], [first])
         with pytest.raises(ValueError, match="the next begins at"):
             store.commit([], [third])
+
+
+def served(store: Store, incident: str) -> list[tuple[str, str, list[str], list[str]]]:
+    """(clip, kind, incidents of its camera, those of others) of an incident's clips."""
+    found = Index(store.root, FakeClocks()).clips_of(incident)
+    return [(each["id"], each["kind"], each["incidents"], each["sibling_of"]) for each in found]
+
+
+def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
+    """Evidence of kind sibling, that incident's, listed behind its own camera's: growing, closed by recovery, in an index made anew."""
+    settings, clocks = settings_of(tmp_path), FakeClocks()
+    own, other = ClipWriter(clip_of(6), BEGIN_NS), ClipWriter(clip_of(5, camera="yard"), BEGIN_NS, (), (INCIDENT,))
+    expected = [(own.clip.id, "clip", [INCIDENT], []), (other.clip.id, "sibling", [], [INCIDENT])]
+    with opened(settings, clocks) as store:
+        store.commit([run_entry(store.next_run_seq()), incident_entry("confirmed")])
+        grow(store, other, 12)
+        grow(store, own, 12)
+        assert served(store, INCIDENT) == expected
+    with opened(settings, clocks) as store:  # as after a kill
+        stored = {body["id"]: body for body in lines_of(settings.root, "stored")}
+        assert (stored[other.clip.id]["kind"], stored[other.clip.id]["incident"]) == ("sibling", INCIDENT)
+        assert served(store, INCIDENT) == expected
+        index_ = Index(store.root, clocks)
+        assert [path.stem[-36:] for path in index_.clip_files(INCIDENT, LATER_NS)] == [own.clip.id], "of its own camera"
+        assert [each["id"] for each in index_.evidence_page(kind="sibling")["items"]] == [other.clip.id]
+        assert index_.evidence_page()["items"] == []
+        store.close("stop")
+    assert verify(settings.root).findings == ()
+    reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])
+    with opened(settings, clocks) as store:
+        assert served(store, INCIDENT) == expected
+        store.close("stop")
+    assert verify(settings.root).findings == ()
+
+
+def test_a_sibling_that_comes_to_burn_itself_is_a_clip_of_its_own_incident(tmp_path: Path) -> None:
+    """What it is tells what it served to its end; it belongs to both incidents."""
+    settings, clocks = settings_of(tmp_path), FakeClocks()
+    writer = ClipWriter(clip_of(5), BEGIN_NS, (), (OTHER,))
+    with opened(settings, clocks) as store:
+        grow(store, writer, 3)
+        writer.incidents = (INCIDENT,)
+        grow(store, writer, 3)
+        store.commit([], [Ended(writer.clip.id, "ended")])
+        assert served(store, INCIDENT) == served(store, OTHER) == [(writer.clip.id, "clip", [INCIDENT], [OTHER])]
+        assert [body["incident"] for body in lines_of(settings.root, "stored")] == [INCIDENT]
+        store.close("stop")
+    assert verify(settings.root).findings == ()
 
 
 @pytest.mark.parametrize("step", ["a piece", "its end"])

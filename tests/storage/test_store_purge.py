@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from daemon.clock import rfc3339
 from daemon.origin import record
 from daemon.storage import index
+from daemon.storage.clips import Ended
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.reindex import reindex
 from daemon.storage.store import Entry, Store
@@ -19,7 +20,9 @@ from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
     INCIDENT,
+    ClipWriter,
     FakeClocks,
+    clip_of,
     evidence_of,
     gap_entry,
     incident_entry,
@@ -158,6 +161,26 @@ def test_reference_stills_have_their_own_retention_and_quota(tmp_path: Path) -> 
         reasons = [(len(line.body["ids"]), line.body["reason"]) for line in lines(store) if line.kind == "purged"]
         assert reasons == [(3, "space"), (7, "age")]
         assert store.purged == {"space": 3, "age": 7}
+
+
+def test_what_is_kept_for_other_cameras_has_its_quota(tmp_path: Path) -> None:
+    """Stills and clips together, the first stored first; what a camera has of its own incidents does not count, and stays."""
+    clocks = FakeClocks()
+    film, own = ClipWriter(clip_of(50), BEGIN_NS, (), (INCIDENT,)), ClipWriter(clip_of(51), BEGIN_NS)
+    with opened(settings_of(tmp_path), clocks) as store:
+        size = still_entries(store, evidence_of(0, BEGIN_NS, kind="sibling"))[0].body["bytes"]
+    with opened(settings_of(tmp_path, sibling_bytes=3 * size + size // 2), clocks) as store:
+        for writer in (film, own):
+            store.commit([], [writer.next(), Ended(writer.clip.id, "ended")])
+        kept = [evidence_of(n, BEGIN_NS + n, kind="sibling") for n in range(4)]
+        store.commit(still_entries(store, *kept, evidence_of(40, BEGIN_NS)))
+        assert store.purge(dry_run=False, all_due=True).due_by == {"siblings_over_quota": 2}
+        gone = [line.body for line in lines(store) if line.kind == "purged"]
+        assert gone == [{"ids": [kept[0].id, film.clip.id], "reason": "space"}]
+        clocks.run_for(31 * DAY_NS)
+        assert store.purge(dry_run=False, all_due=True).due_by == {"retention": 5}
+        store.close("stop")
+    assert verify(tmp_path / "store").findings == ()
 
 
 def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:

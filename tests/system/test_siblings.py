@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A fire on one camera of a site, through the whole daemon: its siblings keep their pictures, and nobody else does."""
+"""A fire on one camera of a site, through the whole daemon: its siblings keep their pictures, nobody else does, and of a camera
+that is lost in it the last frame is there.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +9,87 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import requests
 
+from daemon.clips.reading import fragments, read_head
+from daemon.clock import NS
 from daemon.simulate.farm import Camera, FarmThread
+from daemon.simulate.truth import read_truth
 from tests.system.daemon_under_test import Daemon, wait_for
 from tests.system.test_faults import film
 
-
-def stills(daemon: Daemon, camera: str) -> list[dict[str, Any]]:
-    return daemon.every("/api/v1/evidence", camera=camera, kind="sibling", limit=500)[::-1]
+SITES = {"hall": "mill", "yard": "mill", "shop": "town"}
 
 
-def check_loss(daemon: Daemon, fire: str) -> None:
-    """Yard, which has fallen silent, comes after hall's first sight, and what it showed at most 2 s before is kept."""
+def growing(daemon: Daemon) -> dict[str, Path]:
+    """Camera → its clip that is being written."""
+    found = {}
+    for path in daemon.root.rglob("*.mp4.open"):
+        with path.open("rb") as file:
+            found[read_head(file).clip.camera] = path
+    return found
 
-    def sequence() -> list[dict[str, Any]]:
+
+def filmed_until(path: Path) -> float:
+    """When the last frame of a clip that is being written was seen, in seconds since 1970."""
+    with path.open("rb") as file:
+        return max(frame.at_ns for part in fragments(file, read_head(file)) for frame in part.frames) / NS
+
+
+def seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+def check_last_frame(daemon: Daemon, fire: str, camera: str, truth: Path) -> None:
+    """A loss names the last frame of that camera, within 2 s of the last that it sent, and it can be looked at."""
+
+    def lost() -> dict[str, Any] | None:
         items = daemon.get(f"/api/v1/incidents/{fire}/sequence")["items"]
-        return [{**each} for each in items if len(items) == 2]
+        return next((each for each in items if (each["what"], each["camera"]) == ("lost", camera)), None)
 
-    first, lost = wait_for(sequence, 60, f"two events\n{daemon.log}")
-    assert (first["what"], first["camera"], first["id"]) == ("first_sight", "hall", fire)
-    assert (lost["what"], lost["camera"], lost["how"]) == ("lost", "yard", "unreachable")
-    assert first["order_not_determined_with"] == lost["order_not_determined_with"] == []
-    last = daemon.get(f"/api/v1/evidence/{lost['evidence']}")
-    silent_for = datetime.fromisoformat(lost["at"]) - datetime.fromisoformat(last["captured_at"])
-    assert (last["camera"], last["kind"]) == ("yard", "sibling")
-    assert abs(silent_for.total_seconds()) <= 2.0
+    item = wait_for(lost, 60, f"the loss of {camera}\n{daemon.log}")
+    assert item["how"] == "unreachable"
+    sent_s = max(line["time"] for line in read_truth(truth) if line["camera"] == camera and "frame" in line)
+    assert abs(seconds(item["at"]) - sent_s) <= 2.0
+    answer = requests.get(daemon.url(item["picture"]), timeout=30)
+    assert answer.status_code == 200, answer.text
+    picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    kept = daemon.get(f"/api/v1/evidence/{item['evidence']}")
+    assert (kept["camera"], picture.shape[1::-1]) == (camera, (kept["width"], kept["height"]))
+    if camera != "hall":  # the burning one has stills of nearly every frame
+        assert item["frame"] is not None, "a frame of its clip, which is later than any still"
+    if item["frame"] is not None:
+        assert item["frame"] == kept["frames"] - 1
+    assert abs(seconds(kept["captured_at" if item["frame"] is None else "to_at"]) - sent_s) <= 2.0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path: Path) -> None:
-    """From before the fire was confirmed, and on; their reason names the camera that burns; another site keeps nothing."""
+    """As clips that serve the fire's incident, from before it was confirmed; another site keeps nothing. Losses name last frames."""
     quiet, burning = film(tmp_path / "quiet.mp4", 0, 6), film(tmp_path / "burning.mp4", 22, 28)
-    cameras = [Camera("hall", burning), Camera("yard", quiet), Camera("shop", quiet)]
-    with FarmThread(cameras) as farm:
-        sites = {"hall": "mill", "yard": "mill", "shop": "town"}
-        daemon.configure({name: {"url": farm.url(name), "site": site} for name, site in sites.items()})
+    cameras, truth = [Camera("hall", burning), Camera("yard", quiet), Camera("shop", quiet)], tmp_path / "truth.jsonl"
+    with FarmThread(cameras, truth=truth) as farm:
+        daemon.configure({name: {"url": farm.url(name), "site": site} for name, site in SITES.items()})
         daemon.start()
         daemon.wait_ready()
-        kept = wait_for(lambda: len(stills(daemon, "yard")) >= 6 and stills(daemon, "yard"), 60, daemon.log)
-        [fire] = [each for each in daemon.every("/api/v1/incidents") if each["camera"] == "hall"]
-        assert kept[0]["captured_at"] < fire["first_confirmed_at"], "from the ring"
-        [capture] = [each for each in daemon.every("/api/v1/incidents") if each["camera"] == "yard"]
-        assert (capture["kind"], capture["reason"]) == ("manual", "sibling: fire confirmed on hall, site mill")
-        assert {each["incident"] for each in kept} == {capture["id"]}
-        wait_for(lambda: stills(daemon, "yard")[-1]["captured_at"] > fire["first_confirmed_at"], 30, daemon.log)
-        assert stills(daemon, "shop") == stills(daemon, "hall") == []
-        assert daemon.get(f"/api/v1/evidence/{kept[0]['id']}")["kind"] == "sibling"
+        wait_for(lambda: set(growing(daemon)) == {"hall", "yard"}, 60, f"clips of the site\n{daemon.log}")
+        [fire] = daemon.every("/api/v1/incidents")
+        assert fire["camera"] == "hall"
+        [still] = wait_for(lambda: daemon.every("/api/v1/evidence", kind="sibling"), 20, daemon.log)
+        assert (still["camera"], still["incident"], still["analysed"]) == ("yard", fire["id"], False)
+        confirmed_s = seconds(fire["first_confirmed_at"])
+        wait_for(lambda: filmed_until(growing(daemon)["yard"]) > confirmed_s, 20, daemon.log)
         farm.command("yard", "refuse")
-        check_loss(daemon, fire["id"])
+        check_last_frame(daemon, fire["id"], "yard", truth)
+        [own, other] = daemon.get(f"/api/v1/incidents/{fire['id']}/clips")["items"]
+        assert (own["camera"], own["kind"], other["camera"], other["kind"]) == ("hall", "clip", "yard", "sibling")
+        assert (other["incidents"], other["sibling_of"], other["cause"]) == ([], [fire["id"]], "sibling")
+        assert other["captured_at"] < fire["first_confirmed_at"] < other["to_at"], "from the ring, and on"
+        farm.command("hall", "refuse")
+        check_last_frame(daemon, fire["id"], "hall", truth)
+        page = requests.get(daemon.url(f"/incidents/{fire['id']}"), timeout=30).text
+        assert f'id="clip-{other["id"]}"' in page
+        assert not [each for each in daemon.every("/api/v1/evidence") if each["camera"] == "shop"]
