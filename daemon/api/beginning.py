@@ -105,7 +105,8 @@ def _film(index: Index, analysis: Item) -> list[Frame]:
     at_ns = time_ns(analysis["first_visible"]["at"])
     from_ns = time_ns((analysis["last_clean"] or analysis["first_visible"])["at"])
     to_ns = max(time_ns(analysis["confirmed_at"]), at_ns) + _FILM_AFTER_NS
-    page = index.evidence_page(incident=analysis["incident"], from_ns=from_ns, to_ns=to_ns, limit=MOST_ITEMS)
+    its = {"incident": analysis["incident"], "camera": analysis["camera"]}
+    page = index.evidence_page(**its, from_ns=from_ns, to_ns=to_ns, limit=MOST_ITEMS)
     named = {(analysis[name] or {}).get("evidence") for name in _GOING_BACK}
     items = [item for item in reversed(page["items"]) if item["kind"] not in _GOING_BACK or item["id"] in named]
     first_at = analysis["first_visible"]["at"]

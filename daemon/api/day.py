@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from daemon.api import words
+from daemon.api.choice import evenly
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
 from daemon.domain import OPEN_STATES
@@ -116,16 +117,16 @@ def _end_ns(incident: Item, span: Span) -> int:
 
 def view_of(index: Index, incident: Item) -> IncidentView:
     """With at most PICTURES_SHOWN pictures: what it began with, and its latest."""
-    name = incident["id"]
     if incident["kind"] == "manual":
         return _view_of_capture(index, incident)
-    latest = index.evidence_page(incident=name, limit=PICTURES_SHOWN)
+    its: Item = {"incident": incident["id"], "camera": incident["camera"]}
+    latest = index.evidence_page(**its, limit=PICTURES_SHOWN)
     pictures = latest["items"]
     if latest["next"] is not None:
         firsts = [
             item
             for kind in ("first_confirmed", "first_suspect", "first_visible")
-            for item in index.evidence_page(incident=name, kind=kind, limit=1)["items"]
+            for item in index.evidence_page(**its, kind=kind, limit=1)["items"]
         ]
         shown = {item["id"] for item in firsts}
         rest = [item for item in pictures if item["id"] not in shown]
@@ -137,9 +138,7 @@ def view_of(index: Index, incident: Item) -> IncidentView:
 def _view_of_capture(index: Index, incident: Item) -> IncidentView:
     """No picture of it matters more than another: some of the whole of it."""
     pictures = index.evidence_page(incident=incident["id"], limit=MOST_ITEMS)["items"][::-1]
-    last = len(pictures) - 1
-    places = {round(place * last / (PICTURES_SHOWN - 1)) for place in range(PICTURES_SHOWN)} if pictures else set()
-    shown = [pictures[place] for place in sorted(places)]
+    shown = evenly(pictures, PICTURES_SHOWN)
     return IncidentView(incident, words.incident_state(incident), shown, incident["state"] in OPEN_STATES)
 
 

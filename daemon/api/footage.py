@@ -14,6 +14,7 @@ from daemon.api.parameters import time_ns
 from daemon.clock import NS
 
 _LEAD_S = 2.0  # what is played before first visible, to see it appear
+_NOWHERE = (0.0, 0.0, -1.0)  # begin, end, and what lies outside
 _STEPS_S = (10.0, 1.0)
 
 Item = dict[str, Any]
@@ -64,17 +65,26 @@ def _footage(clip: Item, analysis: Item | None, frame: int | None) -> Footage:
     if clip["closed"] is None:
         return Footage(clip, 0.0, 0, None)
     last = clip["frames"] - 1
-    first = analysis["first_visible"] if analysis else None
     shown = None if frame is None else min(frame, last)
-    if first is None or first["run"] != clip["run"]:
-        return Footage(clip, 0.0, 0, shown)
-    begin, end, here = int(clip["first_pts"]), int(clip["last_pts"]), int(first["pts"])
+    begin, end, here = _first_visible_in(clip, analysis) if analysis else _NOWHERE
     if not begin <= here <= end:
         return Footage(clip, 0.0, 0, shown)
+    near = round(last * (here - begin) / (end - begin)) if end > begin else 0
+    return Footage(clip, round(max(here - begin - _LEAD_S, 0.0), 1), near, shown)
+
+
+def _first_visible_in(clip: Item, analysis: Item) -> tuple[float, float, float]:
+    """The clip's begin, its end, and first visible, in seconds: by PTS in the run that it is of; another camera's by the clock."""
+    first = analysis["first_visible"]
+    if analysis["camera"] != clip["camera"]:
+        return time_ns(clip["captured_at"]) / NS, time_ns(clip["to_at"]) / NS, time_ns(first["at"]) / NS
+    if first["run"] != clip["run"]:
+        return _NOWHERE
     numerator, denominator = clip["time_base"]
-    into_s = (here - begin) * numerator / denominator
-    near = round(last * (here - begin) / max(end - begin, 1))
-    return Footage(clip, round(max(into_s - _LEAD_S, 0.0), 1), near, shown)
+    begin, end, here = (
+        int(pts) * numerator / denominator for pts in (clip["first_pts"], clip["last_pts"], first["pts"])
+    )
+    return begin, end, here
 
 
 def _lasts_s(clip: Item) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The pictures before and after one: of its incident, or of its camera where it belongs to none; reference stills apart."""
+"""The pictures of its camera before and after one: of its incident, where it belongs to one; reference stills apart."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ Item = dict[str, Any]
 
 def of(index: Index, evidence: Item) -> tuple[str | None, str | None]:
     """(earlier, later): their ids, or None at either end."""
-    incident = evidence["incident"]
-    among: Item = {"incident": incident} if incident is not None else {"camera": evidence["camera"]}
+    among: Item = {"incident": evidence["incident"], "camera": evidence["camera"]}
     if evidence["kind"] == REFERENCE:
         among["kind"] = REFERENCE
     at_ns = time_ns(evidence["captured_at"])

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from daemon import __version__
-from daemon.api import beginning, chart, day, footage, minutes, neighbours, sequence, words
+from daemon.api import beginning, chart, day, footage, minutes, neighbours, sequence, siblings, words
 from daemon.api.cameras import Cameras
 from daemon.api.evidence import NO_SUCH_EVIDENCE, NO_SUCH_INCIDENT
 from daemon.api.live import LiveStatus
@@ -22,7 +22,7 @@ from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
 from daemon.domain import OPEN_STATES
 from daemon.settings import Settings
-from daemon.storage.queries import CLIP, Index
+from daemon.storage.queries import Index
 
 PICTURES_A_PAGE = 120
 
@@ -141,16 +141,19 @@ def _incident(settings: Settings, index: Index, live: LiveStatus, clocks: Clocks
     if incident is None:
         raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH_INCIDENT)
     try:
-        page = index.evidence_page(incident=str(incident_id), limit=PICTURES_A_PAGE, cursor=asked.cursor)
+        its = {"incident": incident["id"], "camera": incident["camera"]}
+        page = index.evidence_page(**its, limit=PICTURES_A_PAGE, cursor=asked.cursor)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"cursor: {error}") from None
     camera = settings.cameras.get(incident["camera"])
     began = beginning.of(index, incident["id"], camera.components if camera else ())
+    films = footage.of(index.clips_of(incident["id"]), began.analysis if began else None, asked.clip, asked.frame)
     return _page(
         "incident.html",
         incident=incident,
         began=began,
-        footage=footage.of(index.clips_of(incident["id"]), began.analysis if began else None, asked.clip, asked.frame),
+        footage=[each for each in films if each.clip["camera"] == incident["camera"]],
+        siblings=siblings.of(index, incident, films),
         without=None if began else why_none(index, incident, clocks.wall_ns()),
         sequence=_in_order(settings, index, live, incident),
         pictures=page["items"][::-1],
@@ -171,7 +174,7 @@ def _evidence(index: Index, evidence_id: UUID) -> Response:
     evidence = index.evidence_one(str(evidence_id))
     if evidence is None:
         raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH_EVIDENCE)
-    if evidence["kind"] == CLIP:  # no picture, and shown where it is played
+    if "video" in evidence:  # no picture, and shown where it is played
         to = url_for("pages.incident", incident_id=evidence["incident"], _anchor=f"clip-{evidence['id']}")
         return make_response(redirect(to, HTTPStatus.SEE_OTHER))
     earlier, later = neighbours.of(index, evidence)

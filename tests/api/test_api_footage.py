@@ -131,8 +131,8 @@ def test_a_frame_of_another_run_is_not_looked_for_in_a_clip(shown: Shown) -> Non
     """PTS mean something in their run alone."""
     (item,) = shown.web.get(f"/api/v1/incidents/{shown.incident}/clips").json()["items"]
     first = {"run": item["run"], "pts": str(FIRST * STEP)}
-    (near,) = footage.of([item], {"first_visible": first}, None, None)
-    (far,) = footage.of([item], {"first_visible": first | {"run": "another"}}, None, None)
-    (beyond,) = footage.of([item], {"first_visible": first | {"pts": "99999999"}}, None, None)
+    (near,) = footage.of([item], {"camera": "hall", "first_visible": first}, None, None)
+    (far,) = footage.of([item], {"camera": "hall", "first_visible": first | {"run": "another"}}, None, None)
+    (beyond,) = footage.of([item], {"camera": "hall", "first_visible": first | {"pts": "99999999"}}, None, None)
     assert (near.near, near.begin_s) == (FIRST, 0.5)
     assert (far.near, far.begin_s, beyond.near, beyond.begin_s) == (0, 0.0, 0, 0.0)
