@@ -95,6 +95,27 @@ class VerifierInfo:
     threshold: float
 
 
+FlickerSays = Literal["flickers", "open", "waits", "held"]
+"""What time says of a suspect: it flickers as flames do; nothing that decides; nothing yet, and its confirmation waits for
+it; it only stands or blinks there, and is not confirmed while it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flicker:
+    """What the frames of some seconds say of a suspect's place (docs/time-as-evidence.md has the figures' meaning)."""
+
+    says: FlickerSays
+    reasons: tuple[str, ...] = ()
+    frames: int = 0
+    seconds: float = 0.0
+    stir: float = 0.0
+    restless: float = 0.0
+    crossings_hz: float = 0.0
+    growth: float = 1.0
+    as_before: float | None = None
+    """Correlation with how the place looked minutes before; None where that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Which weights looked, and how: goes into every record, so that a finding can be repeated."""
@@ -167,6 +188,8 @@ class Evidence:
     """Width and height of the camera's frame where the picture is a smaller one of it. Boxes are in pixels of the picture."""
     times: str = "measured"
     """Or claimed: of a frame of an imported recording."""
+    flicker: Flicker | None = None
+    """What time said of the incident's place when the frame was analysed; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +232,8 @@ class Incident:
     ignored_zones: tuple[str, ...] = ()
     """Ignore zones that had detections while it ran."""
     reason: str = ""
-    """Of a manual one: why somebody asked for it, in their words; of an imported one the file's name."""
+    """Of a manual one: why somebody asked for it, in their words; of an imported one the file's name; of a detected one what
+    time said where it decided, such as "held: steady"."""
 
 
 @dataclass(frozen=True, slots=True)

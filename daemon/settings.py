@@ -240,6 +240,8 @@ class DetectSettings(Block):
     """A suspect without another sighting for this long was none."""
     ended_after: Annotated[Seconds, Field(gt=0, le=3600)] = 30
     """A confirmed incident without another sighting for this long has ended."""
+    flicker: bool = True
+    """Whether a suspect's frames at the full rate weigh into its confirmation (docs/time-as-evidence.md)."""
 
     @model_validator(mode="after")
     def _floor_below_thresholds(self) -> DetectSettings:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Plays the clips of clips.csv through the daemon's own choice of frames (eyes.py) and rules (rules.py), without network.
+"""Plays the clips of clips.csv through the daemon's own choice of frames (eyes.py), close-ups and rules, without network.
 
 Key frames, or one frame in each `max_interval`, while all is quiet; `active_fps` while anything is open. Time is the
 frames' own, so that a slow host measures the same. The patrol's tiles are not played. A short clip begins again until
@@ -21,7 +21,8 @@ from av.video.frame import VideoFrame
 from daemon.clock import NS
 from daemon.detect.rules import RuleSettings, RuleState, Track, observe, same_place
 from daemon.domain import Box, Detection
-from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.closeups import CloseUps
+from daemon.ingest.colour import Converter, colour_of, luma_of
 from daemon.ingest.eyes import Eyes, Look
 from daemon.settings import DetectSettings
 from training.folders import FolderError
@@ -49,11 +50,18 @@ class Clip:
 
 
 class Timed(NamedTuple):
-    """A decoded frame on the axis of the whole playing."""
+    """A frame on the axis of the whole playing."""
 
     frame: VideoFrame
     pts_ns: int
     key: bool
+
+
+class Decoded(NamedTuple):
+    """A frame that the daemon would decode, and whether it would show it to the detector."""
+
+    timed: Timed
+    wanted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +93,77 @@ def read_clips(data: Path) -> list[Clip]:
 
 def play(clip: Clip, detector: Looker, detect: DetectSettings, thresholds: Thresholds) -> Played:
     """Raises FolderError for what is no video."""
-    settings = RuleSettings(
-        thresholds=thresholds,
-        m=detect.confirm.m,
-        n=detect.confirm.n,
-        within_s=detect.confirm.within,
-        unconfirmed_after_s=detect.unconfirmed_after,
-        ended_after_s=detect.ended_after,
-    )
-    converter, eyes, state = Converter(), Eyes(detect.max_interval, detect.active_fps), RuleState()
-    begun: list[tuple[float, Track]] = []
-    analysed, last_ns, gop = 0, 0, list[Timed]()
-    for timed, step_ns in _frames(clip.path):
+    player = Player(detector, detect, thresholds)
+    last_ns = 0
+    for timed, step_ns in frames(clip.path):
         last_ns = timed.pts_ns + step_ns
-        gop = [timed] if timed.key else [*gop, timed]
-        for wanted in _wanted(eyes, timed, gop, step_ns):
-            small = converter.small(wanted.frame, colour_of(wanted.frame), detect.input_px)
-            found: Sequence[Detection] = detector.detect([small], detect.floor)[0]
-            seen = observe(state, found, (small.shape[1], small.shape[0]), wanted.pts_ns / NS, settings)
-            state, analysed = seen.state, analysed + 1
-            begun += [(each.at_s, each.track) for each in seen.events]
-            eyes.active = state.active
-    return _played(clip, last_ns / NS, analysed, begun)
+        player.frame(timed, step_ns)
+    return _played(clip, last_ns / NS, player.analysed, player.events)
 
 
-def _wanted(eyes: Eyes, timed: Timed, gop: Sequence[Timed], step_ns: int) -> Iterator[Timed]:
-    """Which frames the daemon would show the detector when this one's packet comes."""
-    look = eyes.packet(timed.pts_ns, key=timed.key)
-    if look is Look.KEY:
-        eyes.analysing(timed.pts_ns)
-        yield timed
-    elif look in (Look.CATCH_UP, Look.FOLLOW):
-        # one by one: what the first of them shows decides how closely the next are looked at
-        for each in gop if look is Look.CATCH_UP else [timed]:
-            if eyes.wants(each.pts_ns, step_ns):
-                yield each
+class Player:
+    """One camera's eyes, close-ups and rules, fed frame by frame."""
+
+    def __init__(self, detector: Looker, detect: DetectSettings, thresholds: Thresholds) -> None:
+        self._detector, self._detect = detector, detect
+        self._settings = RuleSettings(
+            thresholds=thresholds,
+            m=detect.confirm.m,
+            n=detect.confirm.n,
+            within_s=detect.confirm.within,
+            unconfirmed_after_s=detect.unconfirmed_after,
+            ended_after_s=detect.ended_after,
+        )
+        self._converter, self._close_ups = Converter(), CloseUps(on=detect.flicker)
+        self._eyes, self._state = Eyes(detect.max_interval, detect.active_fps), RuleState()
+        self._gop: list[Timed] = []
+        self.analysed = 0
+        self.decoded = 0
+        """Frames that the daemon would have decoded, those that it decodes twice counted twice."""
+        self.events: list[tuple[float, Track]] = []
+
+    @property
+    def suspects(self) -> tuple[Track, ...]:
+        """What is suspected and not confirmed."""
+        return tuple(each for each in self._state.tracks if each.state == "suspect")
+
+    def frame(self, timed: Timed, step_ns: int) -> None:
+        """The next frame, `step_ns` before the one after it."""
+        self._gop = [timed] if timed.key else [*self._gop, timed]
+        for each, wanted in self._decoded(timed, step_ns):
+            self.decoded += 1
+            self._close_ups.came(luma_of(each.frame), each.pts_ns / NS)
+            if wanted:
+                self._look(each)
+
+    def _look(self, timed: Timed) -> None:
+        now_s = timed.pts_ns / NS
+        small = self._converter.small(timed.frame, colour_of(timed.frame), self._detect.input_px)
+        found: Sequence[Detection] = self._detector.detect([small], self._detect.floor)[0]
+        size_px = (small.shape[1], small.shape[0])
+        seen = observe(self._state, found, size_px, now_s, self._settings, self._close_ups.flickers(now_s))
+        self._state, self.analysed = seen.state, self.analysed + 1
+        self._close_ups.follow(seen.state.tracks)
+        self.events += [(each.at_s, each.track) for each in seen.events]
+        self._eyes.active = seen.state.active
+
+    def _decoded(self, timed: Timed, step_ns: int) -> Iterator[Decoded]:
+        """What the daemon would decode when this frame's packet comes."""
+        look = self._eyes.packet(timed.pts_ns, key=timed.key)
+        if look is Look.KEY:
+            self._eyes.analysing(timed.pts_ns)
+            yield Decoded(timed, wanted=True)
+        elif look in (Look.CATCH_UP, Look.FOLLOW):
+            # one by one: what the first of them shows decides how closely the next are looked at
+            for each in self._gop if look is Look.CATCH_UP else [timed]:
+                yield Decoded(each, self._eyes.wants(each.pts_ns, step_ns))
 
 
-def _frames(path: Path) -> Iterator[tuple[Timed, int]]:
-    """Frames and their usual distance; from the beginning again until LEAST_S are full."""
+def frames(path: Path, least_s: float = LEAST_S) -> Iterator[tuple[Timed, int]]:
+    """Frames and their usual distance; from the beginning again until so many seconds are full, once at least."""
     try:
         begins_ns = 0
-        while begins_ns < LEAST_S * NS:
+        while begins_ns == 0 or begins_ns < least_s * NS:
             with av.open(str(path)) as container:
                 stream = container.streams.video[0]
                 step_ns = round(NS / stream.average_rate) if stream.average_rate else NS // 25

@@ -4,6 +4,9 @@
     suspect ── m of the last n frames at its place ──▶ confirmed ── quiet ──▶ ended
        └────── quiet ──▶ unconfirmed
 
+Time as evidence (daemon/detect/flicker.py) says something of each suspect's place. One that is held, or waits, is
+not confirmed for as long; at one that flickers, what the detector is half as sure of counts as a sighting too.
+
 Each suspect has its place, so that a lamp at one place neither delays nor confirms a fire at another. A detection
 belongs to
 
@@ -24,8 +27,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from daemon.domain import LABELS, Box, Detection, EvidenceKind
+from daemon.domain import LABELS, Box, Detection, EvidenceKind, Flicker
 
+WEAK_SHARE = 0.5  # of the threshold: enough where it flickers, and what is certain later begins there
 MAX_SUSPECTS = 8  # places a camera can suspect at once: bounds the state of a picture full of lamps
 
 Point = tuple[float, float]
@@ -82,6 +86,25 @@ class Track:
     """(frame number, time) of the last sightings, at most n."""
     ignored_zones: tuple[str, ...] = ()
     """Zones that had detections while it was open."""
+    flicker: Flicker | None = None
+    """What time said of its place last; None where it was never asked."""
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it is not to be confirmed now, however often it is seen."""
+        return self.flicker is not None and self.flicker.says in ("held", "waits")
+
+    @property
+    def reason(self) -> str:
+        """What time said of it, in words, where it weighed; else empty."""
+        if self.flicker is None or self.flicker.says == "open":
+            return ""
+        return f"{self.flicker.says}: {', '.join(self.flicker.reasons)}"
+
+    @property
+    def flickers(self) -> bool:
+        """Whether weaker detections count at its place."""
+        return self.flicker is not None and self.flicker.says == "flickers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +180,27 @@ class Observation(NamedTuple):
 
 
 def observe(
-    state: RuleState, detections: Sequence[Detection], size_px: tuple[int, int], now_s: float, settings: RuleSettings
+    state: RuleState,
+    detections: Sequence[Detection],
+    size_px: tuple[int, int],
+    now_s: float,
+    settings: RuleSettings,
+    flickers: Mapping[int, Flicker] | None = None,
 ) -> Observation:
     """One analysed frame of `size_px` (width, height), with boxes in its pixels, also those below the thresholds.
 
     `now_s` is the frame's time, on an axis that only grows and that all calls for this camera share, also over runs.
+    `flickers`: what time says of suspects, by number; without one a suspect is confirmed by its sightings alone.
     """
-    state, closed = tick(state, now_s, settings)
+    state, closed = tick(_judged(state, flickers or {}), now_s, settings)
     marked = tuple(_mark(each, size_px, settings.zones) for each in detections)
     counting = _counting(marked, settings)
     counting.sort(key=lambda each: -each.confidence)
     seen = [_Seen(each, _normalised(each.box, size_px)) for each in counting if each.zone is None]
+    weak = [_Seen(each, _normalised(each.box, size_px)) for each in _weak(marked, settings) if each.zone is None]
     zones = frozenset(each.zone for each in counting if each.zone is not None)
     frame = _Frame(state, now_s, size_px[0] / size_px[1], settings, zones)
-    elsewhere = frame.feed(seen)
+    elsewhere = frame.feed(seen, weak)
     frame.confirm()
     frame.place_rest(elsewhere)
     frame.confirm()
@@ -203,6 +233,29 @@ def counting_boxes(
     """Boxes of those detections that would begin or go on with something: above threshold, not rejected, in no ignore zone."""
     marked = [_mark(each, size_px, settings.zones) for each in detections]
     return tuple(each.box for each in _counting(marked, settings) if each.zone is None)
+
+
+def lower_thresholds(thresholds: Mapping[str, float], floor: float = 0.0) -> dict[str, float]:
+    """Those that make a sighting, from those that count; below `floor` the detector reports nothing."""
+    return {label: max(floor, WEAK_SHARE * value) for label, value in thresholds.items()}
+
+
+def _weak(detections: Sequence[Detection], settings: RuleSettings) -> list[Detection]:
+    """Those that count at a place that flickers, and nowhere else."""
+    lower = lower_thresholds(settings.thresholds)
+    return [
+        each
+        for each in detections
+        if not each.rejected and lower.get(each.label, math.inf) <= each.confidence < settings.thresholds[each.label]
+    ]
+
+
+def _judged(state: RuleState, flickers: Mapping[int, Flicker]) -> RuleState:
+    """With what time says now of suspects; a confirmed incident keeps that with which it was confirmed."""
+    tracks = tuple(
+        replace(each, flicker=flickers.get(each.number)) if each.state == "suspect" else each for each in state.tracks
+    )
+    return replace(state, tracks=tracks)
 
 
 def _counting(detections: Sequence[Detection], settings: RuleSettings) -> list[Detection]:
@@ -256,8 +309,8 @@ class _Frame:
         self.next_number = self.before.next_number
         self.number = self.before.frame + 1
 
-    def feed(self, seen: Sequence[_Seen]) -> list[_Seen]:
-        """Gives each detection to what is open at its place; returns those that are elsewhere."""
+    def feed(self, seen: Sequence[_Seen], weak: Sequence[_Seen]) -> list[_Seen]:
+        """Gives each detection to what is open at its place, weak ones where it flickers; returns those elsewhere."""
         places = dict(self.tracks)  # as they were before this frame: the order of detections must not matter
         given: dict[int, list[_Seen]] = {}
         elsewhere = []
@@ -268,6 +321,10 @@ class _Frame:
                 given.setdefault(track.number, []).append(each)
             if not owners:
                 elsewhere.append(each)
+        for each in weak:
+            for track in places.values():
+                if track.state == "suspect" and track.flickers and same_place(each.box, track.place, self.aspect):
+                    given.setdefault(track.number, []).append(each)
         for number, mine in given.items():
             nearest = min(mine, key=lambda each: _distance(each.box, places[number].place, self.aspect))
             self._sight(number, mine, nearest.box)
@@ -276,7 +333,9 @@ class _Frame:
     def confirm(self) -> None:
         """Confirms the suspects that were seen often enough, the oldest first."""
         for track in sorted(self.tracks.values(), key=lambda each: each.number):
-            if track.state != "suspect" or self._recent(track) < self.settings.m:
+            if track.state != "suspect" or track.withheld or track.number not in self.sighted:
+                continue
+            if self._recent(track) < self.settings.m:
                 continue
             running = (each for each in self.tracks.values() if each.state == "confirmed")
             if not any(same_place(track.place, each.place, self.aspect) for each in running):

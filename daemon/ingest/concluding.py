@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.clock import NS
-from daemon.detect.rules import same_place
+from daemon.detect.rules import lower_thresholds, same_place
 from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, EvidenceKind, FrameTime, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
@@ -39,7 +39,7 @@ from daemon.origin.record import (
     Link,
     thinned,
 )
-from daemon.origin.search import Found, Look, lower_thresholds
+from daemon.origin.search import Found, Look
 from daemon.origin.view import View, compare
 from daemon.storage.still import encode
 

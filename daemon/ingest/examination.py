@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.detect.rules import marked
+from daemon.detect.rules import lower_thresholds, marked
 from daemon.detect.tiling import Found, Tile, in_picture, merged, whole_and_place
 from daemon.domain import Detection, ModelInfo
 from daemon.ingest.colour import Converter, colour_of
@@ -23,7 +23,7 @@ from daemon.ingest.concluding import Concluding, Outcome, Subject
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.rewinding import Rewinding, Rewound
 from daemon.ingest.snapshot import Snapshot
-from daemon.origin.search import Search, lower_thresholds
+from daemon.origin.search import Search
 
 MOST_PICTURES = 600  # for the detector, of one incident
 MOST_DOUBTS = 8  # times that the search is sent on

@@ -7,10 +7,13 @@ No sockets and no threads: packets in, pictures out, at the caller's pace.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.domain import FrameTime, Run
@@ -57,6 +60,8 @@ class Frames:
         self.ring = Ring(plan.ring_s, plan.ring_bytes)
         self.eyes = Eyes(plan.max_interval_s, plan.active_fps)
         self.health = Health()
+        self.tell: Callable[[NDArray[np.uint8], int], None] = _nobody
+        """Who is told of every frame that is decoded and not known to be damaged: its luma, its moment (CLOCK_MONOTONIC)."""
         self.run: LiveRun | None = None
         self.undecoded_since_ns: int | None = None
         """Arrival of the first of the packets that gave no frame where one was due; None while all is well."""
@@ -181,8 +186,12 @@ class Frames:
     def _examine(self, decoded: Decoded) -> None:
         frame, packet, damage = decoded
         clock = packet.run.clock
-        if packet.key and damage != "yes" and clock is not None:
-            self.health.look(luma_of(frame), Moment(clock.at_mono_ns(packet.pts_ns), clock.at_utc_ns(packet.pts_ns)))
+        if damage == "yes" or clock is None:
+            return
+        luma, mono_ns = luma_of(frame), clock.at_mono_ns(packet.pts_ns)
+        if packet.key:
+            self.health.look(luma, Moment(mono_ns, clock.at_utc_ns(packet.pts_ns)))
+        self.tell(luma, mono_ns)
 
     def _note(self, packet: Packet, *, decoded: bool) -> None:
         if decoded:
@@ -247,6 +256,10 @@ class Frames:
         if self.run is run:
             self.run = new
         return new
+
+
+def _nobody(luma: NDArray[np.uint8], mono_ns: int) -> None:
+    """Nobody wants to be told."""
 
 
 def picture_of(decoded: Decoded, run: LiveRun, plan: WorkerPlan) -> Picture:

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daemon.clock import NS
 from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, counting_boxes, observe, tick
-from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Incident, ModelInfo
+from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Flicker, Incident, ModelInfo
 from daemon.ids import new_id
+from daemon.ingest.closeups import CloseUps
 from daemon.ingest.frames import Picture
 from daemon.ingest.keeping import Keeping, Rank
 from daemon.ingest.plan import WorkerPlan
@@ -65,6 +69,7 @@ class Incidents:
         )
         self._keeping = Keeping(plan.thinning, plan.suspect_bytes_per_hour)
         self._state = RuleState()
+        self._close_ups = CloseUps(on=plan.flicker)
         self._known: dict[int, _Known] = {}
         self._native: dict[
             int, int
@@ -108,6 +113,10 @@ class Incidents:
         boxes = counting_boxes(detections, size_px, self._settings_for(how))
         return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
 
+    def decoded(self, luma: NDArray[np.uint8], mono_ns: int) -> None:
+        """A frame of the main stream was decoded, whether or not it is analysed: what is suspected is watched in it."""
+        self._close_ups.came(luma, mono_ns / NS)
+
     def analysed(
         self,
         picture: Picture,
@@ -120,8 +129,10 @@ class Incidents:
         """The detector has looked at a picture of the main stream; `filmed`: the clip has it, or one shortly before."""
         size_px = picture.size_px
         now_s = self._advance(picture.mono_ns)
-        seen = observe(self._state, detections, size_px, now_s, self._settings_for(how))
+        flickers = self._close_ups.flickers(now_s)
+        seen = observe(self._state, detections, size_px, now_s, self._settings_for(how), flickers)
         self._state = seen.state
+        self._close_ups.follow(seen.state.tracks)
         self._note_native(seen.events, how)
         changes = self._changes(seen.events, picture.time.captured_at_ns)
         stills = []
@@ -162,6 +173,7 @@ class Incidents:
     def time_passes(self, mono_ns: int, utc_ns: int) -> Findings:
         """No frame has been analysed for a while: ends what has not been seen for long enough."""
         self._state, events = tick(self._state, self._advance(mono_ns), self._settings)
+        self._close_ups.follow(self._state.tracks)
         changes = self._changes(events, utc_ns)
         self._forget(events)
         return Findings(changes)
@@ -197,6 +209,7 @@ class Incidents:
             place=track.place,
             ignored_zones=track.ignored_zones,
             drill=self._plan.drill,
+            reason=track.reason,
         )
 
     def _forget(self, events: Sequence[Event]) -> None:
@@ -227,4 +240,12 @@ class Incidents:
             version=self._plan.version,
             detections_omitted=len(detections) - len(strongest),
             drill=self._plan.drill,
+            flicker=self._flicker(role),
         )
+
+    def _flicker(self, role: Role) -> Flicker | None:
+        """Of a suspect, or of the frame that confirmed it: later ones are kept whatever time says."""
+        track = next((each for each in self._state.tracks if each.number == role.track), None)
+        if track is None or (track.state != "suspect" and role.kind != "first_confirmed"):
+            return None
+        return track.flicker

@@ -45,6 +45,7 @@ class Looking:
         self._clocks, self._showing, self._incidents = clocks, showing, incidents
         self._max_interval_ns = round(plan.max_interval_s * NS)
         self.main = Source(plan, wake_fd, clocks)
+        self.main.frames.tell = incidents.decoded
         self.sub = SubStream(plan, wake_fd, clocks) if plan.detect_url is not None else None
         self._suspicion = Suspicion(plan.unconfirmed_after_s)
         self._focus = Focus(plan.input_px, plan.max_interval_s)

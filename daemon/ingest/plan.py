@@ -74,6 +74,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     within_s: float = 10.0
     unconfirmed_after_s: float = 10.0
     ended_after_s: float = 30.0
+    flicker: bool = True
+    """Whether time is asked before a suspect is confirmed (docs/time-as-evidence.md)."""
     zones: tuple[Zone, ...] = ()
     components: tuple[Outline, ...] = ()
     components_view: str = ""

@@ -57,6 +57,7 @@ def plan_for(
         within_s=detect.confirm.within,
         unconfirmed_after_s=detect.unconfirmed_after,
         ended_after_s=detect.ended_after,
+        flicker=detect.flicker,
         zones=tuple(Zone(zone.name, zone.polygon, zone.labels) for zone in camera.ignore),
         components=tuple(Outline(each.name, each.polygon) for each in camera.components),
         components_view=str(camera.components_view or ""),

@@ -17,7 +17,6 @@ from daemon.clock import NS
 from daemon.detect.rules import same_place
 from daemon.domain import Box, Detection
 
-SHARE = 0.5  # of the threshold that confirms: what is certain there begins at half of it
 CLEAN_NS = 3 * NS
 STEP_NS = NS // 2  # between frames that are looked at on the way to 3 clean seconds
 FINE_NS = 3 * NS // 100  # least distance of those looked at one by one: all of 30 a second, half of 50
@@ -63,11 +62,6 @@ class Found:
         """What was looked at from last clean on, in order."""
         begin = self.first_visible if self.last_clean is None else self.last_clean
         return sorted(place for place in self.looks if place >= begin)
-
-
-def lower_thresholds(thresholds: Mapping[str, float], floor: float) -> dict[str, float]:
-    """Those that make a sighting, from those that count; below `floor` the detector reports nothing."""
-    return {label: max(floor, SHARE * value) for label, value in thresholds.items()}
 
 
 class Search:

@@ -12,7 +12,7 @@ import msgspec
 import rfc8785
 
 from daemon.clock import rfc3339
-from daemon.domain import Detection, Evidence, FrameTime, ModelInfo, Verdict, VerifierInfo
+from daemon.domain import Detection, Evidence, Flicker, FrameTime, ModelInfo, Verdict, VerifierInfo
 
 LARGEST = 2**63 - 1  # what SQLite can hold; as nanoseconds, the year 2262
 
@@ -58,6 +58,7 @@ class _Record(msgspec.Struct):
     version: str
     reduced_from_px: tuple[_Count, _Count] | None = None
     times: str = "measured"
+    flicker: Flicker | None = None
 
 
 def to_json(evidence: Evidence) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "version": evidence.version,
         **({} if reduced_from_px is None else {"reduced_from_px": list(reduced_from_px)}),
         **({} if evidence.times == "measured" else {"times": evidence.times}),
+        **({} if evidence.flicker is None else {"flicker": _flicker(evidence.flicker)}),
     }
 
 
@@ -124,6 +126,7 @@ def from_json(record: Any) -> Evidence:
         drill=given.drill,
         reduced_from_px=given.reduced_from_px,
         times=given.times,
+        flicker=given.flicker,
     )
 
 
@@ -156,6 +159,20 @@ def _verifier(verifier: VerifierInfo) -> dict[str, Any]:
         "name": verifier.name,
         "input_px": verifier.input_px,
         "threshold": float(verifier.threshold),
+    }
+
+
+def _flicker(flicker: Flicker) -> dict[str, Any]:
+    return {
+        "says": flicker.says,
+        "reasons": list(flicker.reasons),
+        "frames": flicker.frames,
+        "seconds": float(flicker.seconds),
+        "stir": float(flicker.stir),
+        "restless": float(flicker.restless),
+        "crossings_hz": float(flicker.crossings_hz),
+        "growth": float(flicker.growth),
+        "as_before": None if flicker.as_before is None else float(flicker.as_before),
     }
 
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 import typing
 from typing import Any
 
-from daemon.domain import MAX_DETECTIONS, ClipCause, ClipClosed, Damage, GapReason, IncidentState, PurgeReason
+from daemon.domain import (
+    MAX_DETECTIONS,
+    ClipCause,
+    ClipClosed,
+    Damage,
+    FlickerSays,
+    GapReason,
+    IncidentState,
+    PurgeReason,
+)
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -68,8 +77,20 @@ _MODEL: Schema = _object(
     labels=_list(_TEXT),
 )
 
+_FLICKER: Schema = _object(
+    says=_one_of(FlickerSays),
+    reasons=_list(_TEXT),
+    frames=_COUNT,
+    seconds=_SECONDS,
+    stir=_SECONDS,
+    restless=_SECONDS,
+    crossings_hz=_SECONDS,
+    growth=_SECONDS,
+    as_before=_or_null(_NUMBER),
+)
+
 RECORD: Schema = _object(
-    at_times={"reduced_from_px": _tuple(_COUNT, 2), "times": {"const": "claimed"}},
+    at_times={"reduced_from_px": _tuple(_COUNT, 2), "times": {"const": "claimed"}, "flicker": _FLICKER},
     id=_UUID,
     camera=_CAMERA,
     kind=_TEXT,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from daemon.detect.rules import (
     same_place,
     tick,
 )
-from daemon.domain import Detection, Verdict
+from daemon.domain import Detection, Flicker, Verdict
 
 SIZE = (1920, 1080)
 RULES = RuleSettings({"fire": 0.3, "smoke": 0.35}, m=3, n=5, within_s=10, unconfirmed_after_s=10, ended_after_s=30)
@@ -42,10 +43,12 @@ class Camera:
         self.state = RuleState()
         self.events: list[Event] = []
         self.now_s = 0.0
+        self.flicker: Flicker | None = None
 
     def frame(self, *detections: Detection, after_s: float = 0.2, size: tuple[int, int] = SIZE) -> Observation:
         self.now_s += after_s
-        seen = observe(self.state, detections, size, self.now_s, self.rules)
+        flickers = {each.number: self.flicker for each in self.state.tracks} if self.flicker is not None else {}
+        seen = observe(self.state, detections, size, self.now_s, self.rules, flickers)
         self.state = seen.state
         self.events += seen.events
         return seen
@@ -367,3 +370,53 @@ def test_same_place_is_symmetric_and_holds_for_a_box_and_itself(one: tuple, othe
     """Neither of two boxes is the first."""
     assert same_place(one, other, aspect) == same_place(other, one, aspect)
     assert same_place(one, one, aspect)
+
+
+@pytest.mark.parametrize("says", ["held", "waits"])
+def test_what_time_withholds_is_not_confirmed_until_it_is_let_go(says: Any) -> None:
+    """However often it is seen; then with the next sighting, and never by a frame that does not show it."""
+    camera = Camera()
+    camera.flicker = Flicker(says, ("steady",))
+    for _ in range(30):
+        camera.frame(fire(A))
+    assert camera.history == [(1, "suspect")]
+    camera.flicker = Flicker("open")
+    assert camera.frame().role == Role("context", 1)
+    assert camera.frame(fire(A)).role == Role("first_confirmed", 1)
+    assert camera.events[-1].track.reason == ""
+
+
+def test_a_lamp_that_was_held_ends_unconfirmed_and_says_why() -> None:
+    """The incident's last transition has the reason."""
+    camera = Camera()
+    camera.flicker = Flicker("held", ("steady", "as minutes before"))
+    for _ in range(5):
+        camera.frame(fire(A))
+    camera.quiet(11)
+    assert camera.history == [(1, "suspect"), (1, "unconfirmed")]
+    assert camera.events[-1].track.reason == "held: steady, as minutes before"
+
+
+def test_where_it_flickers_half_as_sure_is_enough() -> None:
+    """One sure sighting begins it, two weak ones confirm it; without flicker they count for nothing, nor anywhere else."""
+    for flicker, states in (
+        (Flicker("flickers", ("grows",)), ["suspect", "confirmed"]),
+        (Flicker("open"), ["suspect"]),
+        (None, ["suspect"]),
+    ):
+        camera = Camera()
+        camera.frame(fire(A))
+        camera.flicker = flicker
+        camera.frame(fire(A, 0.16), fire(B, 0.29))
+        assert camera.frame(fire(A, 0.14)).role == Role("context", 1), "less than half"
+        camera.frame(fire(A, 0.15), fire(B, 0.29))
+        assert [state for _, state in camera.history] == states
+    confirmed = Camera()
+    confirmed.frame(fire(A))
+    confirmed.flicker = Flicker("flickers", ("restless outline",))
+    for _ in range(2):
+        confirmed.frame(fire(A, 0.2))
+    confirmed.flicker = None
+    confirmed.frame(fire(A))
+    assert confirmed.events[-1].track.reason == "flickers: restless outline"
+    assert confirmed.state.tracks[0].reason == "flickers: restless outline", "it keeps what it was confirmed with"

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import msgspec
+import numpy as np
 import pytest
 
 from daemon.clock import NS
@@ -17,6 +21,8 @@ from daemon.ingest.incidents import Findings, Incidents
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.settings import Settings
+from daemon.storage.record import from_json, to_json
+from daemon.storage.schemas import RECORD
 
 MODEL = ModelInfo("0" * 64, "fake", "none", 640)
 SOCKETS = Sockets(Path("/run/firewitness/recorder.sock"), Path("/run/firewitness/work.sock"))
@@ -118,6 +124,32 @@ def test_a_clock_that_falls_while_it_settles_does_not_confuse_the_rules() -> Non
     look(incidents, 5.0, fire(500, 200))
     look(incidents, 4.7, fire(500, 200))
     assert look(incidents, 4.9, fire(500, 200)).changes[0].incident.state == "confirmed"
+
+
+def test_a_lamps_record_says_why_it_is_none() -> None:
+    """Its stills have what time said, with its figures; its incident the reason; off, neither says anything."""
+    lamp = np.full((500, 1000), 40, np.uint8)
+    lamp[205:245, 505:545] = 230
+    for flicker in (True, False):
+        incidents = Incidents(msgspec.structs.replace(PLAN, flicker=flicker))
+        findings = [look(incidents, 1.0, fire(500, 200))]
+        for number in range(1, 76):
+            incidents.decoded(lamp, round((1 + number / 25) * NS))
+            if number % 5 == 0:
+                findings.append(look(incidents, 1 + number / 25, fire(500, 200)))
+        ended = incidents.time_passes(20 * NS, 1020 * NS).changes
+        stills = [wanted.evidence for each in findings for wanted in each.stills]
+        assert ("first_confirmed" in {each.kind for each in stills}) != flicker
+        if flicker:
+            verdict = stills[-1].flicker
+            assert verdict is not None
+            assert (verdict.says, verdict.reasons) == ("held", ("steady",))
+            assert (verdict.stir, verdict.restless, verdict.frames) == (0.0, 0.0, 75)
+            assert ended[0].incident.reason == "held: steady"
+            assert from_json(to_json(stills[-1])) == stills[-1]
+            jsonschema.validate(to_json(replace(stills[-1], run=stills[-1].id)), RECORD)
+        else:
+            assert {each.flicker for each in stills} == {None}
 
 
 def test_a_picture_full_of_lamps_fits_a_record() -> None:

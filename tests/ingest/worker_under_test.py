@@ -243,6 +243,7 @@ class WorkerUnderTest:
                 "open_timeout_s": 2.0,
                 "read_timeout_s": 2.0,
                 "reference_s": 0.0,
+                "flicker": False,  # charts stand still: what they are taken for burns all the same
                 **plan,
             },
         )

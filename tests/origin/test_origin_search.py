@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.clock import NS
+from daemon.detect.rules import lower_thresholds
 from daemon.domain import Detection
-from daemon.origin.search import BEARS_OUT_NS, CLEAN_NS, FINE_NS, Found, Frame, Search, lower_thresholds
+from daemon.origin.search import BEARS_OUT_NS, CLEAN_NS, FINE_NS, Found, Frame, Search
 
 BOX = (100.0, 100.0, 140.0, 160.0)
 ELSEWHERE = (900.0, 500.0, 940.0, 540.0)
