@@ -188,12 +188,14 @@ def scene_rows(found: list[tuple[Truth, Seen]]) -> list[str]:
     """The sums, and every scene that failed in one of them."""
     near = [(truth, seen) for truth, seen in found if seen.error_s is not None and abs(seen.error_s) <= NEAR_S]
     right = [truth for truth, seen in near if seen.origin["component"]["name"] == truth.component]
+    doubted = sum(bool(seen.origin.get("doubt")) for _, seen in found)
     errors = [seen.error_s for _, seen in found if seen.error_s is not None]
     rows = [
         f"| {len(found)} scenes of known truth | |",
         "| --- | --- |",
         f"| **first visible within ±{NEAR_S} s of the onset** (aim ≥ 90 %) | {len(near)}, {len(near) / len(found):.0%} |",
         f"| **of those with the right component** (aim ≥ 95 %) | {len(right)}, {len(right) / max(1, len(near)):.0%} |",
+        f"| in doubt, whether it was visible earlier (docs/origin.md) | {doubted} |",
     ]
     if errors:
         rows.append(
@@ -241,7 +243,9 @@ def clip_rows(found: list[tuple[dict[str, str], Seen]]) -> list[str]:
         if seen.error_s is not None and abs(seen.error_s) > CLIPS_NEAR_S:
             error = f"**{error}**"
         note = seen.why_not or seen.origin["first_visible"]["label"]
-        if seen.origin and seen.origin["last_clean"] is None:
+        if seen.origin and seen.origin["doubt"]:
+            note += f", in doubt ({', '.join(seen.origin['doubt']['why'])})"
+        if seen.origin and seen.origin["burning_when_record_begins"]:
             note += ", burning already when the record begins"
         rows.append(f"| {row['name']} | {row['onset_s']} s | {error} | {note} |")
     return rows

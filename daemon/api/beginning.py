@@ -15,6 +15,7 @@ from flask import url_for
 from daemon.api import chart, words
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
+from daemon.origin.doubt import doubt_in
 from daemon.origin.outline import UNNAMED
 from daemon.settings import ComponentOutline
 from daemon.storage.queries import Index
@@ -68,8 +69,8 @@ class Beginning:
         incident = self.analysis["incident"]
         return {
             "analyses": url_for("origin_api.origin", incident_id=incident, all=1),
-            "growth": url_for("origin_api.growth", incident_id=incident),
-            "arrival": url_for("origin_api.arrival", incident_id=incident),
+            "growth": url_for("origin_api.growth", incident_id=incident, analysis=self.analysis["id"]),
+            "arrival": url_for("origin_api.arrival", incident_id=incident, analysis=self.analysis["id"]),
         }
 
 
@@ -120,7 +121,7 @@ def _film(index: Index, analysis: Item) -> list[Frame]:
 def _role(item: Item, analysis: Item) -> str:
     if item["id"] == analysis["first_visible"]["evidence"]:
         return "first visible"
-    roles = {"last_clean": "last clean", "first_suspect": "first suspicion", "first_confirmed": "confirmed"}
+    roles = {"last_clean": clean(analysis).lower(), "first_suspect": "first suspicion", "first_confirmed": "confirmed"}
     return roles.get(item["kind"], "")
 
 
@@ -149,27 +150,44 @@ def _closer(box: Sequence[float], width: int, height: int) -> tuple[float, float
 
 # ---------------------------------------------------------------- in sentences
 
+_DOUBTS = {
+    "glimpsed": "Some frames before it showed it as well, but most of those after them did not.",
+    "looks_the_same": "At the place it looks like the frames before it: the detector may have missed it in them.",
+    "record_begins": "The record has less than 3 s of clean frames before it.",
+    "bound": "Going back reached its bound before there were 3 s of clean frames.",
+}
+
 
 def when(analysis: Item) -> str:
     """How its first time is meant."""
     label = str(analysis["first_visible"]["label"])
-    if analysis["last_clean"] is not None:
+    if analysis["last_clean"] is not None and doubt_in(analysis) is None:
         return f"{label.capitalize()} first appeared to this camera at"
     return f"{label.capitalize()} appeared to this camera at the latest at"
 
 
 def how_far(analysis: Item) -> str:
     """Why it was not looked for further back, and what that leaves open."""
-    clean_s = words.duration(analysis["clean_s"])
-    if analysis["last_clean"] is None and analysis["ended"] != "bound":
+    doubt = doubt_in(analysis)
+    if doubt is not None:
+        return " ".join([_earlier(doubt), *(_DOUBTS[why] for why in doubt["why"] if why in _DOUBTS)])
+    if analysis["last_clean"] is None:
         was = "burning" if analysis["first_visible"]["label"] == "fire" else "there"
         return f"It was already {was} when the record begins: when it first appeared is not known, only that it was earlier than this."
-    if analysis["ended"] == "clean":
-        return f"In the {clean_s} before it, every frame that was looked at was clean."
-    if analysis["ended"] == "record_begins":
-        return f"The record begins {clean_s} before it. In that time it was not to be seen; whether it was before is not known."
-    bound = f"Going back reached its bound after {analysis['looks']} frames: it may have appeared earlier than this."
-    return bound if analysis["last_clean"] is None else f"{bound} Clean were the {clean_s} before it."
+    return f"In the {words.duration(analysis['clean_s'])} before it, every frame that was looked at was clean."
+
+
+def _earlier(doubt: Item) -> str:
+    if doubt["since"] is None:
+        return "It may have been visible earlier; since when is not known."
+    return f"It may have been visible earlier, from {doubt['since'][11:23]} on."
+
+
+def clean(analysis: Item) -> str:
+    """What its last clean picture is called: it is no clean one where a flame may be in it."""
+    doubt = doubt_in(analysis)
+    same = doubt is not None and "looks_the_same" in doubt["why"]
+    return "Last without a sighting" if same else "Last clean"
 
 
 def where(component: Item) -> str:

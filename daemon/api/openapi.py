@@ -19,6 +19,7 @@ from daemon.api.arguments import FORM_TYPE, JSON_TYPE
 from daemon.api.captures import CaptureAsked
 from daemon.api.pages import DayPage, IncidentPage, MinutesPage
 from daemon.api.parameters import (
+    AnalysisOf,
     ClipOf,
     EvidencePage,
     Image,
@@ -62,8 +63,10 @@ OPERATIONS = {
     "/api/v1/incidents/<uuid:incident_id>": Operation("One incident.", answers.Incident, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/origin": Operation(
         "Where and when fire first appeared to the camera (docs/origin.md).", answers.Thing, Origin, problems=_ONE),
-    "/api/v1/incidents/<uuid:incident_id>/growth": Operation("Area of boxes against time.", answers.Thing, problems=_ONE),
-    "/api/v1/incidents/<uuid:incident_id>/arrival.png": Operation("When each part first burned.", "image/png", problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/growth": Operation(
+        "Area of boxes against time.", answers.Thing, AnalysisOf, problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/arrival.png": Operation(
+        "When each part first burned.", "image/png", AnalysisOf, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/sequence": Operation(
         "In which order the cameras of its site saw it and were lost.", answers.Thing, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/clips": Operation("Its clips.", answers.ClipItems, problems=_ONE),

@@ -10,12 +10,13 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request, url_for
 
-from daemon.api.parameters import NoParameters, Origin, parse
+from daemon.api.parameters import AnalysisOf, Origin, parse
 from daemon.api.problems import Problem
 from daemon.clock import NS, Clocks
 from daemon.origin.arrival import overlay
+from daemon.origin.doubt import doubt_in
 from daemon.origin.record import Arrival
 from daemon.storage.queries import Index
 
@@ -23,6 +24,7 @@ PATIENCE_NS = 600 * NS  # an analysis that has not come by then was given up (do
 SCALE = 20  # pixels of the picture for a cell of the grid
 
 _NO_INCIDENT = "There is no such incident."
+_NO_ANALYSIS = "The incident has no such analysis."
 _NOT_CONFIRMED = "The incident was not confirmed: only then is its beginning looked for."
 _ASKED_FOR = (
     "The incident is a capture that somebody asked for: there is nothing of which a beginning could be looked for."
@@ -38,29 +40,40 @@ def blueprint(index: Index, clocks: Clocks) -> Blueprint:
     """Routes below an incident."""
     api = Blueprint("origin_api", __name__, url_prefix="/api/v1/incidents/<uuid:incident_id>")
 
-    def newest(incident_id: UUID) -> dict[str, Any]:
-        return _analyses(index, clocks, str(incident_id))[0]
+    def one(incident_id: UUID, wanted: str | None) -> dict[str, Any]:
+        return _chosen(_analyses(index, clocks, str(incident_id)), wanted)
+
+    def named(answer: Response, name: str, incident_id: UUID, body: dict[str, Any]) -> Response:
+        """Says which analysis it is of: what was asked for without one is another one's tomorrow."""
+        answer.headers["Content-Location"] = url_for(f".{name}", incident_id=incident_id, analysis=body["id"])
+        return _fresh(answer)
 
     @api.get("/origin")
     def origin(incident_id: UUID) -> Response:
         asked = parse(Origin, request.args)
         found = _analyses(index, clocks, str(incident_id))
-        answer = {"items": [_origin(each) for each in found]} if asked.all == "1" else _origin(found[0])
-        return _fresh(jsonify(answer))
+        if asked.all == "1":
+            return _fresh(jsonify({"items": [_origin(each) for each in found]}))
+        body = _chosen(found, asked.analysis)
+        return named(jsonify(_origin(body)), "origin", incident_id, body)
 
     @api.get("/growth")
     def growth(incident_id: UUID) -> Response:
-        parse(NoParameters, request.args)
-        body = newest(incident_id)
+        body = one(incident_id, parse(AnalysisOf, request.args).analysis)
         items = [{"at": each["at"], "fire": each["fire"], "smoke": each["smoke"]} for each in body["growth"]]
-        return _fresh(
-            jsonify({"analysis": body["id"], "of": "area of boxes, as shares of the picture", "items": items})
-        )
+        told = {
+            "analysis": body["id"],
+            "model": body["model"],
+            "of": "area of boxes, as shares of the picture",
+            "items": items,
+        }
+        return named(jsonify(told), "growth", incident_id, body)
 
     @api.get("/arrival.png")
     def arrival(incident_id: UUID) -> Response:
-        parse(NoParameters, request.args)
-        return _fresh(Response(arrival_png(newest(incident_id)["arrival"]), content_type="image/png"))
+        body = one(incident_id, parse(AnalysisOf, request.args).analysis)
+        picture = Response(arrival_png(body["arrival"]), content_type="image/png")
+        return named(picture, "arrival", incident_id, body)
 
     return api
 
@@ -77,6 +90,14 @@ def _analyses(index: Index, clocks: Clocks, incident_id: str) -> list[dict[str, 
     raise Problem(HTTPStatus.NOT_FOUND, why, state=state)
 
 
+def _chosen(found: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
+    """The newest, or the one that is asked for."""
+    chosen = found[0] if wanted is None else next((each for each in found if each["id"] == wanted), None)
+    if chosen is None:
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_ANALYSIS)
+    return chosen
+
+
 def why_none(index: Index, incident: dict[str, Any], now_ns: int) -> tuple[str, str]:
     """Of an incident without an analysis: how going back stands, in a word and in a sentence."""
     if incident["kind"] == "manual":
@@ -91,15 +112,16 @@ def why_none(index: Index, incident: dict[str, Any], now_ns: int) -> tuple[str, 
 
 def _origin(body: dict[str, Any]) -> dict[str, Any]:
     """The body of an analysis without what has URLs of its own, and without times that JSON's readers would round."""
-    first, last = body["first_visible"], body["last_clean"]
+    first, last, doubt = body["first_visible"], body["last_clean"], doubt_in(body)
     kept = ("id", "incident", "camera", "source", "times", "analysed_at", "previous", "model", "thresholds")
     return {
         **{key: body[key] for key in kept},
         "confirmed_at": body["confirmed_at"],
         "first_visible": _without_exact(first),
-        "burning_when_record_begins": last is None,
+        "burning_when_record_begins": last is None and doubt is None,
         "last_clean": None if last is None else _without_exact(last),
         "clean_s": body["clean_s"],
+        "doubt": None if doubt is None else {"why": doubt["why"], "since": doubt["since"]},
         "ended": body["ended"],
         "component": body["component"],
         "chain": [_without_exact(each) for each in body["chain"]],

@@ -136,8 +136,14 @@ class Image(Parameters):
     width: Annotated[int, Field(ge=64, le=1920)] | None = None
 
 
-class Origin(Parameters):
-    """/api/v1/incidents/<id>/origin: the newest analysis, or all of them."""
+class AnalysisOf(Parameters):
+    """Which of an incident's analyses; without it the newest."""
+
+    analysis: Id | None = None
+
+
+class Origin(AnalysisOf):
+    """/api/v1/incidents/<id>/origin: one analysis, or all of them, the newest first."""
 
     all: Literal["0", "1"] = "0"
 

@@ -62,7 +62,7 @@ def _item(placed: Placed) -> dict[str, Any]:
         "camera": event.camera,
         "id": event.id,
         "at": rfc3339(event.at_ns),
-        "from": rfc3339(event.from_ns),
+        "from": None if event.from_ns is None else rfc3339(event.from_ns),
         "to": rfc3339(event.to_ns),
         "how": event.how,
         "evidence": event.evidence,

@@ -30,6 +30,7 @@ KINDS = {
 }
 SIGHTS = {
     "gone_back": "first visible",
+    "in_doubt": "visible, perhaps earlier already",
     "burning_when_record_begins": "already burning when its record begins",
     "suspected": "first suspected, and not gone back from",
 }

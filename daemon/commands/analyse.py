@@ -90,7 +90,10 @@ def _tell(analysis: Analysis) -> None:
     print(
         f"First visible to {analysis.camera} at {rfc3339(first.at_ns)} (± {first.uncertainty_s:.2f} s): {first.label}."
     )
-    if analysis.last_clean is None:
+    if analysis.doubt is not None:
+        since = "" if analysis.doubt.since_ns is None else f", from {rfc3339(analysis.doubt.since_ns)} on"
+        print(f"In doubt ({', '.join(analysis.doubt.why)}): it may have been visible earlier{since}.")
+    elif analysis.last_clean is None:
         print("It was burning already when the record begins.")
     print(f"Component: {analysis.component.name or f'none is named ({analysis.component.note})'}.")
     print(f"Analysis {analysis.id}, by {analysis.model.name}; earlier ones stay as they are.")

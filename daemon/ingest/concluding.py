@@ -27,6 +27,7 @@ from daemon.ingest.snapshot import Snapshot
 from daemon.origin.arrival import ArrivalMap
 from daemon.origin.changed import Change, CleanView
 from daemon.origin.components import component_of
+from daemon.origin.doubt import Doubt, doubt_about
 from daemon.origin.growth import extent
 from daemon.origin.place import Place, place_of
 from daemon.origin.record import (
@@ -136,7 +137,13 @@ class Concluding:
         pictures.clear()
         yield
         arrival = yield from self._arrival(view)
-        return Outcome(self._analysis(where, component, arrival), tuple(self._stills))
+        doubt = doubt_about(
+            burning_already=found.last_clean is None and found.ended == "record_begins",
+            ended=found.ended,
+            glimpsed_ns=None if found.glimpsed is None else self._time(found.glimpsed).captured_at_ns,
+            looks_the_same=view is not None and first is not None and not where.refined,
+        )
+        return Outcome(self._analysis(where, component, arrival, doubt), tuple(self._stills))
 
     def _decoded(self, places: Iterable[int]) -> Generator[tuple[int, Decoded | None]]:
         self._rewinding.want(places)
@@ -159,6 +166,7 @@ class Concluding:
     def _nothing_new(self, view: CleanView | None, first: Pixels) -> Generator[None, None, int | None]:
         """Of the sightings from first visible on, the last that shows nothing new; None where the first may be a fire.
 
+        Only what stands still is nothing new: what moved among the clean frames too may be a flame that was too weak for a sighting there.
         Without clean frames the first sighting stands for them, and is doubted only when nothing moves in it. What is new stays, so
         that the sightings between can be halved.
         """
@@ -166,7 +174,12 @@ class Concluding:
         sightings = sorted(place for place in seen if self._snapshot.holds(place))
         sightings = sightings[sightings.index(self._found.first_visible) :]
         begin = 0
-        if view is None:
+        if view is not None:
+            view = view.steady()
+            if self._place(self._found.first_visible, view, first).refined:
+                return None
+            yield
+        else:
             view = CleanView.of([first])
             later = [each for each in sightings if self._at_ns(each) - self._at_ns(sightings[0]) >= AGAIN_NS]
             for place in later[:2]:
@@ -220,7 +233,7 @@ class Concluding:
 
     def _arrival(self, view: CleanView | None) -> Generator[None, None, tuple[Arrival, ...]]:
         found = self._found
-        shown = [place for place in found.chain if found.looks[place].sighting]
+        shown = [place for place in found.chain if place >= found.first_visible and found.looks[place].sighting]
         wanted = set(thinned(shown, found.first_visible, ARRIVAL_FRAMES))
         changes: dict[int, Change] = {}
         sides: dict[int, tuple[int, int]] = {}
@@ -280,7 +293,9 @@ class Concluding:
         )
         self._stills.append((evidence, encode(self._converter.full(decoded.frame, colour), evidence)))
 
-    def _analysis(self, place: Place, component: Component, arrival: tuple[Arrival, ...]) -> Analysis:
+    def _analysis(
+        self, place: Place, component: Component, arrival: tuple[Arrival, ...], doubt: Doubt | None
+    ) -> Analysis:
         found, told = self._found, self._subject.evidence
         chain = thinned(found.chain, found.first_visible)
         return Analysis(
@@ -296,6 +311,7 @@ class Concluding:
             first_visible=self._first_visible(place),
             last_clean=self._last_clean(),
             clean_s=found.clean_ns / NS,
+            doubt=doubt,
             ended=found.ended,
             looks=len(found.looks),
             component=component,

@@ -8,7 +8,7 @@ cannot be told from a fire by change alone, and is left to the detector's box.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -56,6 +56,10 @@ class CleanView:
         moved = cv2.subtract(high, low).max(axis=2)
         reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MOVED_REACH_PX + 1,) * 2)
         return cls(median, np.asarray(cv2.dilate(moved, reach), np.uint8))
+
+    def steady(self) -> CleanView:
+        """As if nothing had moved among the clean frames: what then differs differs from what they mostly show."""
+        return replace(self, moved=np.zeros_like(self.moved))
 
     def change(self, frame: Picture) -> Change:
         """What differs in a frame of the same size."""

@@ -12,6 +12,8 @@ from typing import Any
 
 from daemon.clock import rfc3339
 from daemon.domain import Box, ModelInfo
+from daemon.origin import doubt
+from daemon.origin.doubt import Doubt
 
 MOST_LINKS = 200  # of a chain, and of the growth: a ledger line is read by people too
 GRID = (64, 36)  # columns, rows of the arrival map
@@ -113,6 +115,7 @@ class Analysis:
     """None: it was burning already when the record begins."""
     clean_s: float
     """For how long before first visible nothing but clean frames was seen."""
+    doubt: Doubt | None
     ended: str
     """Why it went no further back: clean, record_begins or bound."""
     looks: int
@@ -149,6 +152,7 @@ def to_json(of: Analysis) -> dict[str, Any]:
         "first_visible": _first_visible(of.first_visible),
         "last_clean": None if of.last_clean is None else _last_clean(of.last_clean),
         "clean_s": float(of.clean_s),
+        "doubt": None if of.doubt is None else doubt.to_json(of.doubt),
         "ended": of.ended,
         "looks": of.looks,
         "component": {

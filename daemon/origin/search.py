@@ -51,6 +51,8 @@ class Found:
     first_visible: int
     last_clean: int | None
     """None: it was burning already when the record begins."""
+    glimpsed: int | None
+    """The earliest frame before first visible that showed it as well, but was not borne out; None: there is none."""
     ended: Ended
     clean_ns: int
     """For how long before first visible nothing but clean frames was seen."""
@@ -59,8 +61,8 @@ class Found:
 
     @property
     def chain(self) -> list[int]:
-        """What was looked at from last clean on, in order."""
-        begin = self.first_visible if self.last_clean is None else self.last_clean
+        """What was looked at from last clean on, or from where it was glimpsed, in order."""
+        begin = min(place for place in (self.first_visible, self.last_clean, self.glimpsed) if place is not None)
         return sorted(place for place in self.looks if place >= begin)
 
 
@@ -230,12 +232,13 @@ class Search:
         looks = {place: look for place, look in self._looks.items() if look is not None}
         before = sorted((place for place in looks if place < first), reverse=True)
         last_clean = next((place for place in before if not looks[place].sighting), None)
+        glimpsed = min((place for place in before if looks[place].sighting), default=None)
         clean_ns = 0
         for place in before:
             if looks[place].sighting:
                 break
             clean_ns = self._at[first] - self._at[place]
-        self.result = Found(first, last_clean, self._ended or "bound", clean_ns, looks)
+        self.result = Found(first, last_clean, glimpsed, self._ended or "bound", clean_ns, looks)
 
 
 def _thinned(at_ns: Sequence[int]) -> frozenset[int]:

@@ -8,7 +8,7 @@ intervals overlap their order is not determined, however far apart their middles
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from daemon.clock import NS
@@ -24,14 +24,15 @@ class Event:
     """Of the incident that it is the first sight of, or of the gap that is the loss."""
     what: What
     camera: str
-    from_ns: int
-    """It happened not before this …"""
+    from_ns: int | None
+    """It happened not before this (None: nobody saw the place before, or could tell) …"""
     to_ns: int
     """… and not after this."""
     at_ns: int
     """The frame's own time: of the first that shows it, or of the last that came."""
     how: str = ""
-    """Of a loss: the gap's reason. Of a first sight: `gone_back`, or `suspected` where no analysis says more."""
+    """Of a loss: the gap's reason. Of a first sight: `gone_back`, `in_doubt`, `burning_when_record_begins`, or, where no analysis says
+    more, `suspected`."""
     evidence: str | None = None
     """The still: first visible, or the last good frame; or the clip that has it, as `frame`."""
     frame: int | None = None
@@ -60,6 +61,13 @@ def first_sight(
     return Event(incident, "first_sight", camera, at_ns - margin_ns, at_ns + margin_ns, at_ns, how, evidence)
 
 
+def reaching_back(sight: Event, since_ns: int | None) -> Event:
+    """A first sight of what may have been visible earlier: from then on, or None: at any time before."""
+    if since_ns is None or sight.from_ns is None:
+        return replace(sight, from_ns=None)
+    return replace(sight, from_ns=min(sight.from_ns, since_ns))
+
+
 def loss(
     gap: str,
     camera: str,
@@ -77,13 +85,25 @@ def loss(
 
 
 def sequence(events: Iterable[Event]) -> tuple[Placed, ...]:
-    """By their middles, which is the order wherever there is one: an interval wholly before another has the earlier middle."""
-    ordered = sorted(events, key=lambda each: (each.from_ns + each.to_ns, each.id, each.camera))
+    """By their middles, which is the order wherever there is one: an interval wholly before another has the earlier middle.
+
+    One that is open to the past has its end in place of its middle, and goes before all others.
+    """
+    ordered = sorted(events, key=_place)
     return tuple(
         Placed(each, tuple(other.id for other in ordered if other is not each and _overlap(each, other)))
         for each in ordered
     )
 
 
+def _place(event: Event) -> tuple[bool, int, str, str]:
+    middle = event.to_ns if event.from_ns is None else event.from_ns + event.to_ns
+    return event.from_ns is not None, middle, event.id, event.camera
+
+
 def _overlap(one: Event, other: Event) -> bool:
-    return one.from_ns <= other.to_ns and other.from_ns <= one.to_ns
+    return _reaches(one, other.to_ns) and _reaches(other, one.to_ns)
+
+
+def _reaches(event: Event, back_to_ns: int) -> bool:
+    return event.from_ns is None or event.from_ns <= back_to_ns

@@ -68,6 +68,7 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
     return {f"{name}_at": at, f"{name}_at_ns": exact}
 
 
+_DOUBT: Schema = _object(why=_list(_TEXT, minItems=1), since=_or_null(_AT), since_ns=_or_null(_DECIMAL))
 _MODEL: Schema = _object(
     at_times={"verifier": _object(sha256=_SHA256, name=_TEXT, input_px=_COUNT, threshold=_SHARE)},
     sha256=_SHA256,
@@ -206,6 +207,7 @@ BODIES: dict[str, Schema] = {
         reason=_TEXT,
     ),
     "analysis": _object(
+        at_times={"doubt": _or_null(_DOUBT)},  # version 0.1 wrote none
         id=_UUID,
         incident=_UUID,
         camera=_CAMERA,

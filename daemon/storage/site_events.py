@@ -10,7 +10,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
-from daemon.origin.sequence import Event, first_sight, loss
+from daemon.origin.doubt import doubt_in
+from daemon.origin.sequence import Event, first_sight, loss, reaching_back
 from daemon.storage.index import AnalysisRow, GapRow, IncidentRow
 from daemon.storage.last_frames import last_frame
 
@@ -52,15 +53,14 @@ def _first_sight(session: Session, incident: IncidentRow, interval_s: float) -> 
     body = session.scalars(newest.limit(1)).first()
     if body is None:
         return first_sight(incident.id, incident.camera, incident.first_suspect_at_ns, interval_s, "suspected", None)
-    first = body["first_visible"]
-    return first_sight(
-        incident.id,
-        incident.camera,
-        int(first["at_ns"]),
-        first["relative_uncertainty_s"],
-        "gone_back" if body["last_clean"] is not None else "burning_when_record_begins",
-        first["evidence"],
-    )
+    first, doubt = body["first_visible"], doubt_in(body)
+    how = "in_doubt" if doubt else "gone_back" if body["last_clean"] is not None else "burning_when_record_begins"
+    uncertainty_s, evidence = first["relative_uncertainty_s"], first["evidence"]
+    sight = first_sight(incident.id, incident.camera, int(first["at_ns"]), uncertainty_s, how, evidence)
+    if how == "gone_back":
+        return sight
+    since_ns = doubt and doubt["since_ns"]
+    return reaching_back(sight, int(since_ns) if since_ns else None)
 
 
 def _loss(session: Session, root: Path, gap: GapRow, interval_s: float) -> Event:

@@ -15,6 +15,7 @@ from daemon.api import beginning, chart, words
 from daemon.clock import NS, rfc3339
 from daemon.domain import Evidence, Incident
 from daemon.ids import new_id
+from daemon.origin.doubt import Doubt
 from daemon.origin.outline import UNNAMED
 from daemon.origin.record import Analysis, Candidate, Component, LastClean, to_json
 from daemon.storage.store import Entry
@@ -22,6 +23,8 @@ from tests.api.page_kit import Page
 from tests.api.shelf import FIRE, Shelf, scene
 from tests.api.web_under_test import Site, Web
 from tests.storage.analysis_kit import analysis_of
+
+BEFORE_NS = 1_795_449_909 * NS + NS // 8
 
 WIDE, HIGH = 640, 360
 COMPONENTS = [
@@ -217,9 +220,12 @@ def test_burning_when_the_record_begins(shown: Shown) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"ended": "bound"}, "reached its bound after 71 frames: it may have appeared earlier than this. Clean were the 3.2 s before it."),
-        ({"ended": "bound", "last_clean": None}, "reached its bound after 71 frames: it may have appeared earlier than this."),
-        ({"ended": "record_begins"}, "The record begins 3.2 s before it. In that time it was not to be seen;"),
+        ({"ended": "bound", "doubt": Doubt(("bound",), None)}, "since when is not known. Going back reached its bound"),
+        ({"ended": "bound", "last_clean": None, "doubt": Doubt(("bound",), None)}, "Fire appeared to this camera at the latest at"),
+        ({"ended": "record_begins", "doubt": Doubt(("record_begins",), None)}, "The record has less than 3 s of clean frames before it."),
+        ({"doubt": Doubt(("glimpsed",), BEFORE_NS)}, "It may have been visible earlier, from 16:05:09.125 on. Some frames before it"),
+        ({"doubt": Doubt(("glimpsed", "looks_the_same"), None)}, "the detector may have missed it in them."),
+        ({"doubt": Doubt(("looks_the_same",), None)}, "Last without a sighting in its place"),
         ({"component": Component(note="the camera has moved")}, "No component is named: the camera has moved."),
         ({"component": Component(None, 0.0, (Candidate("pump", 0.7),), "it is dark")}, "No component is named: it is dark. pump 70 %"),
         ({"component": Component(UNNAMED, 1.0, (Candidate(UNNAMED, 1.0),))}, "In the unnamed area (100 %): no component is drawn there."),
@@ -250,7 +256,7 @@ def test_stills_that_are_gone_leave_the_finding(shown: Shown) -> None:
     fire = shown.fire(15)
     half = replace(fire.analysis, last_clean=replace(LastClean(fire.analysis.first_visible.at_ns - NS, "r", 0, None)))
     shown.shelf.store.commit([Entry("analysis", to_json(half) | {"id": fire.incident.id})])
-    assert "The last clean picture, of" in shown.page(fire.incident).said
+    assert "its picture is not there" in shown.page(fire.incident).said
 
 
 def test_without_an_analysis_it_says_why(shown: Shown) -> None:

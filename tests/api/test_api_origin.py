@@ -15,6 +15,7 @@ import pytest
 from daemon.clock import NS, rfc3339
 from daemon.domain import Incident
 from daemon.ids import new_id
+from daemon.origin.doubt import Doubt, doubt_in
 from daemon.origin.record import Analysis, to_json
 from daemon.storage.store import Entry
 from tests.api.shelf import Shelf
@@ -88,9 +89,44 @@ def test_all_analyses_are_there_for_ever(stored: Stored) -> None:
     assert (items[1]["last_clean"], items[1]["burning_when_record_begins"]) == (None, True)
 
 
+@pytest.mark.parametrize("path", ["/origin", "/growth", "/arrival.png"])
+def test_each_names_its_analysis_and_an_earlier_one_can_be_asked_for(stored: Stored, path: str) -> None:
+    """The newest without a name; by name any of this incident's, for ever, and none of another one's."""
+    newest = get(stored, stored.analysed, path)
+    where = f"{API}/{stored.analysed.id}{path}"
+    assert newest.headers["Content-Location"] == f"{where}?analysis={stored.second.id}"
+    earlier = get(stored, stored.analysed, path, analysis=stored.first.id)
+    assert earlier.headers["Content-Location"] == f"{where}?analysis={stored.first.id}"
+    assert stored.web.get(newest.headers["Content-Location"]).content == newest.content
+    none = stored.web.get(where, params={"analysis": new_id()})
+    assert (none.status_code, none.json()["detail"]) == (404, "The incident has no such analysis.")
+    assert stored.web.get(where, params={"analysis": "newest"}).status_code == 400
+
+
+def test_what_is_in_doubt_is_told(stored: Stored) -> None:
+    """Why and since when; of a line of before it was told, what follows from it."""
+    assert get(stored, stored.analysed, "/origin").json()["doubt"] is None
+    body = to_json(stored.second)
+    doubt = to_json(replace(stored.second, doubt=Doubt(("glimpsed",), stored.first.confirmed_at_ns)))["doubt"]
+    assert doubt_in(body | {"doubt": doubt}) == doubt
+    old = {key: value for key, value in body.items() if key != "doubt"}
+    assert doubt_in(old) is None
+    for changes, why in (
+        ({"clean_s": 1.3}, "glimpsed"),
+        ({"ended": "record_begins"}, "record_begins"),
+        ({"ended": "bound"}, "bound"),
+    ):
+        told = doubt_in(old | changes)
+        assert told is not None
+        assert (told["why"], told["since"]) == ([why], None)
+    assert doubt_in(old | {"ended": "record_begins", "last_clean": None}) is None
+
+
 def test_growth(stored: Stored) -> None:
     """Called by what it is: an area of boxes."""
     told = get(stored, stored.analysed, "/growth").json()
+    assert told["analysis"] == stored.second.id
+    assert told["model"]["sha256"] == stored.second.model.sha256
     assert told["of"] == "area of boxes, as shares of the picture"
     assert [(each["fire"], each["smoke"]) for each in told["items"]] == [(0.001, 0), (0.02, 0.004)]
 

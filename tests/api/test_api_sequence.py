@@ -12,6 +12,7 @@ import pytest
 from daemon.clock import NS, rfc3339
 from daemon.domain import Evidence, Gap, Incident
 from daemon.ids import new_id
+from daemon.origin.doubt import Doubt
 from daemon.origin.record import to_json
 from daemon.storage.store import Entry
 from tests.api.page_kit import Page
@@ -34,6 +35,7 @@ class Stored:
     lost: Gap
     last: Evidence
     at_ns: int
+    shelf: Shelf
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     lost = shelf.gap(at_ns + 20 * NS, None, camera="hall", reason="unreachable")
     shelf.gap(at_ns + 21 * NS, at_ns + 30 * NS, camera="gate", reason="overload")  # slow is not lost
     shelf.gap(at_ns + 20 * NS, None, camera="shop", reason="stalled")
-    yield Stored(site, site.start(), *(made[name] for name in CAMERAS), capture, lost, last, at_ns)
+    yield Stored(site, site.start(), *(made[name] for name in CAMERAS), capture, lost, last, at_ns, shelf)
     shelf.close()
     site.close()
 
@@ -114,6 +116,29 @@ def test_a_camera_without_site_has_no_order_on_its_page(stored: Stored) -> None:
     """There is nobody to compare it with; nor has a capture, which is no sight."""
     for incident in (stored.shop, stored.capture):
         assert "in order" not in Page(stored.web.get(f"/incidents/{incident.id}").text).said
+
+
+def test_what_may_have_burned_before_reaches_back(stored: Stored) -> None:
+    """In doubt since a moment: from then on; burning already, or in doubt since nobody knows when: at any time before."""
+
+    def tell(**changes: object) -> None:
+        analysis = analysis_of(stored.gate.id, stored.at_ns, camera="gate", **changes)
+        stored.shelf.store.commit([Entry("analysis", to_json(analysis))])
+
+    def gate() -> dict[str, object]:
+        items = stored.web.get(f"/api/v1/incidents/{stored.yard.id}/sequence").json()["items"]
+        return next(each for each in items if each["camera"] == "gate")
+
+    since_ns = stored.at_ns - 5 * NS
+    tell(doubt=Doubt(("glimpsed",), since_ns))
+    assert (gate()["how"], gate()["from"]) == ("in_doubt", rfc3339(since_ns))
+    tell(last_clean=None, ended="record_begins")
+    assert (gate()["how"], gate()["from"]) == ("burning_when_record_begins", None)
+    tell(doubt=Doubt(("looks_the_same",), None))
+    assert (gate()["how"], gate()["from"]) == ("in_doubt", None)
+    said = Page(stored.web.get(f"/incidents/{stored.yard.id}").text).said
+    assert "gate visible, perhaps earlier already" in said
+    assert "at any time before" in said
 
 
 def test_sites_are_those_of_now(stored: Stored) -> None:

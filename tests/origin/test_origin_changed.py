@@ -66,6 +66,7 @@ def test_what_moved_before_may_move_on() -> None:
 
     view = CleanView.of([as_sent(fan(turn), turn) for turn in (0, 72, 144, 216, 288)])
     assert view.change(as_sent(fan(30), 11)).mask.mean() < 0.0005
+    assert view.steady().change(as_sent(fan(30), 11)).mask[150:250, 250:350].mean() > 0.05, "but it did not stand still"
 
 
 def test_one_clean_frame_is_enough() -> None:

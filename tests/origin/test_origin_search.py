@@ -74,6 +74,7 @@ def test_a_steady_flame_is_found_to_the_frame(seconds: float, onset_share: float
     found = past.search()
     assert found.first_visible == onset
     assert found.last_clean == (onset - 1 if onset else None)
+    assert found.glimpsed is None
     assert found.clean_ns >= CLEAN_NS or found.ended == "record_begins"
     assert found.ended == ("clean" if past.frames[onset].at_ns - past.frames[0].at_ns >= CLEAN_NS else "record_begins")
 
@@ -119,13 +120,13 @@ def test_a_detector_that_errs(onset: int, seed: int) -> None:
     assert len(past.asked) <= 300
 
 
-def test_a_single_flash_before_the_fire_is_in_the_chain_only_if_it_is_later_than_last_clean() -> None:
-    """A false sighting 2 s before the onset makes it look further back, and is not the first visible flame."""
+def test_a_single_flash_before_the_fire_is_a_glimpse() -> None:
+    """A sighting 2 s before the onset makes it look further back, is not the first visible flame, and is told, chain included."""
     past = Past(30, lambda place: [fire()] if place in (450, *range(500, 750)) else [])
     found = past.search()
     assert (found.first_visible, found.last_clean) == (500, 499)
     assert min(past.asked) <= 450 - 3 * 25
-    assert found.chain[0] == 499
+    assert (found.glimpsed, found.chain[0]) == (450, 450)
 
 
 def test_three_clean_seconds_end_the_search() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.clock import NS
-from daemon.origin.sequence import Event, first_sight, loss, sequence
+from daemon.origin.sequence import Event, first_sight, loss, reaching_back, sequence
 
 moment = st.integers(0, 60 * NS)
 margin = st.integers(0, 5 * NS)
@@ -21,7 +21,8 @@ def happenings(draw: st.DrawFn) -> list[tuple[Event, int]]:
         truth = draw(moment)
         begin, end = truth - draw(margin), truth + draw(margin)
         what = draw(st.sampled_from(["first_sight", "lost"]))
-        found.append((Event(f"e{number}", what, f"c{number}", begin, end, draw(st.integers(begin, end))), truth))
+        at = draw(st.integers(begin, end))
+        found.append((Event(f"e{number}", what, f"c{number}", None if draw(st.booleans()) else begin, end, at), truth))
     return found
 
 
@@ -44,7 +45,8 @@ def test_overlapping_intervals_are_not_ordered(found: list[tuple[Event, int]]) -
     for one in placed.values():
         assert one.event.id not in one.not_determined_with
         for other in placed.values():
-            shares = max(one.event.from_ns, other.event.from_ns) <= min(one.event.to_ns, other.event.to_ns)
+            begin = max(-(10**18) if each.event.from_ns is None else each.event.from_ns for each in (one, other))
+            shares = begin <= min(one.event.to_ns, other.event.to_ns)
             if one is not other:
                 assert (other.event.id in one.not_determined_with) == shares
                 assert (other.event.id in one.not_determined_with) == (one.event.id in other.not_determined_with)
@@ -69,6 +71,21 @@ def test_a_first_sight_reaches_back_to_the_last_clean_frame() -> None:
 
     assert order(0.2) == [("b",), ("a",)]
     assert order(0.1) == [(), ()]
+
+
+def test_a_first_sight_in_doubt_is_before_nobody_it_may_have_followed() -> None:
+    """What may have burned since 8 s is not after the camera that saw it at 9 s; open to the past, it is before who is later."""
+    hall = first_sight("a", "hall", 10 * NS, 0.1, "in_doubt", None)
+    yard, gate = (first_sight(name, name, at * NS, 0.1, "gone_back", None) for name, at in (("yard", 9), ("gate", 11)))
+
+    def unordered(since_ns: int | None) -> set[str]:
+        (placed,) = [each for each in sequence([yard, gate, reaching_back(hall, since_ns)]) if each.event.id == "a"]
+        return set(placed.not_determined_with)
+
+    assert unordered(8 * NS) == {"yard"}
+    assert unordered(99 * NS // 10) == set(), "no later than its own margin"
+    assert unordered(None) == {"yard"}
+    assert sequence([gate, reaching_back(hall, None)])[0].event.camera == "hall"
 
 
 def test_a_loss_lies_between_the_last_frame_and_the_one_that_never_came() -> None:

@@ -33,7 +33,7 @@ def analysis_of(incident: str, at_ns: int, camera: str = "hall", **changes: Any)
         "id": new_id(), "incident": incident, "camera": camera, "source": "ring", "times": "measured",
         "analysed_at_ns": at_ns + 5 * NS, "model": MODEL, "thresholds": {"fire": 0.15, "smoke": 0.175},
         "confirmed_at_ns": at_ns + 2 * NS, "first_visible": first,
-        "last_clean": LastClean(at_ns - NS // 25, run, 86_400, new_id()), "clean_s": 3.2, "ended": "clean", "looks": 71,
+        "last_clean": LastClean(at_ns - NS // 25, run, 86_400, new_id()), "clean_s": 3.2, "doubt": None, "ended": "clean", "looks": 71,
         "component": Component("pump", 0.8, (Candidate("pump", 0.8), Candidate("wall", 0.2))),
         "chain": (Link(at_ns - NS // 25, None, 0.0, sighting=False), *chain),
         "growth": (Extent(at_ns, 0.001, 0.0), Extent(at_ns + 2 * NS, 0.02, 0.004)),
