@@ -113,12 +113,18 @@ class Clipping:
         return bool(self._serving)
 
     def films(self, mono_ns: int, within_ns: int = LAST_NS) -> bool:
-        """Whether the clip takes a frame of that moment, which is just now, or one that is less than `within_ns` older."""
+        """Whether the clip takes a frame of that moment, which is just now, or one that is less than `within_ns` older.
+
+        Not while it is so far behind, with the ring's past or where the recorder is slow, that its frames are not durable in time.
+        """
         key = self._ring.newest_key
         if self._open is None or self._finished or key is None:
             return False
+        if mono_ns <= self._full_until_ns:
+            waiting = self._ring.packet(self._durable)
+            return waiting is not None and mono_ns - waiting.emitted_ns < LAST_NS
         key_ns = key.run.at_mono_ns(key)
-        return mono_ns <= self._full_until_ns or (key_ns is not None and mono_ns - key_ns < within_ns)
+        return key_ns is not None and mono_ns - key_ns < within_ns
 
     def incident(self, incident: Incident) -> None:
         """An incident of this camera has changed its state."""
@@ -142,7 +148,8 @@ class Clipping:
     def _serve(self, incident: str, cause: ClipCause, now_ns: int, full_ns: int) -> None:
         if not self._serving or self._finished or now_ns > self._full_until_ns:
             self._close("incident")
-            self._next, self._cause, self._finished = self._ring.first, cause, False
+            self._next = self._durable = self._ring.first
+            self._cause, self._finished = cause, False
         own, least_ns = cause == "confirmed", now_ns + full_ns
         self._serving[incident] = _Served(own, least_ns)
         self._full_until_ns = max(self._full_until_ns, least_ns)

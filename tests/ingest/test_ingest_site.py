@@ -44,7 +44,7 @@ def test_ring_and_what_follows_become_a_clip_of_the_other_s_incident(start: Star
         worker.until(lambda: [part.frames for part in worker.got.parts[-2:]] == [1, 1], "key frames only", 40)
         site_burns(worker)
         worker.until(lambda: worker.got.clips_ended, "the end of the clip", 40)
-    ((evidence, _),) = worker.got.stills
+    evidence, _ = worker.got.stills[0]
     assert (evidence.kind, evidence.incident, evidence.model) == ("sibling", fire, None)
     assert worker.got.incidents == [], "nothing burns here"
     (content,) = worker.got.clips.values()
@@ -135,6 +135,27 @@ def test_between_key_frames_that_are_far_from_one_another(start: Start, tmp_path
     late = [at_ns for at_ns in kept(worker) if at_ns > began_ns + NS]
     assert max(after - before for before, after in itertools.pairwise(late)) <= 2.1 * NS
     assert late[-1] - late[0] > 4 * NS
+
+
+@pytest.mark.slow
+def test_while_the_recorder_is_slow_there_are_stills(start: Start, chart: Chart) -> None:
+    """What of the clip is not durable in time is kept as stills beside it; they stop once it has caught up."""
+    with FarmThread([Camera("hall", chart.path)]) as farm:
+        worker = start(farm.url("hall"), **QUICK)
+        full_ring(worker)
+        site_burns(worker, new_id())
+        worker.until(lambda: len(worker.got.parts) > 4, "a clip")
+        worker.recorder.acknowledges = False
+        begun = len(worker.got.stills)
+        worker.until(lambda: len(worker.got.stills) >= begun + 3, "stills", 40)
+        worker.recorder.acknowledges = True
+        worker.recorder.die()  # it comes again, and takes what it was not asked about
+        count = len(worker.got.parts)
+        worker.until(lambda: len(worker.got.parts) > count + 3, "another clip", 40)
+        worker.pump(2)
+        caught_up = len(worker.got.stills)
+        worker.pump(4)
+    assert len(worker.got.stills) == caught_up
 
 
 @pytest.mark.slow

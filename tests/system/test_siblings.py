@@ -78,7 +78,7 @@ def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path
         wait_for(lambda: set(growing(daemon)) == {"hall", "yard"}, 60, f"clips of the site\n{daemon.log}")
         [fire] = daemon.every("/api/v1/incidents")
         assert fire["camera"] == "hall"
-        [still] = wait_for(lambda: daemon.every("/api/v1/evidence", kind="sibling"), 20, daemon.log)
+        still = wait_for(lambda: daemon.every("/api/v1/evidence", kind="sibling"), 20, daemon.log)[-1]
         assert (still["camera"], still["incident"], still["analysed"]) == ("yard", fire["id"], False)
         confirmed_s = seconds(fire["first_confirmed_at"])
         wait_for(lambda: filmed_until(growing(daemon)["yard"]) > confirmed_s, 20, daemon.log)
