@@ -34,6 +34,11 @@ SIGHTS = {
     "burning_when_record_begins": "already burning when its record begins",
     "suspected": "first suspected, and not gone back from",
 }
+VIEWS = {
+    "same": "a picture of the same view",
+    "moved": "a picture from before the camera was moved",
+    "cannot_tell": "a picture that cannot be compared with what it shows now",
+}
 CODECS = {"h264": "H.264", "hevc": "H.265"}
 CLIP_CAUSES = {
     "confirmed": "with what was held in memory when the incident was confirmed",

@@ -6,8 +6,10 @@ Place and component from what changed against the last clean frames, growth from
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -33,6 +35,7 @@ from daemon.origin.place import Place, place_of
 from daemon.origin.record import (
     Analysis,
     Arrival,
+    Compared,
     Component,
     Extent,
     FirstVisible,
@@ -221,15 +224,16 @@ class Concluding:
 
     def _component(self, place: Place, picture: Pixels | None) -> Component:
         """`picture` is what the camera shows now, best without passers-by."""
-        outlines, path = self._plan.components, self._plan.components_view
-        seen = None
-        if outlines:
-            drawn_on = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            if drawn_on is None or picture is None:
-                seen = View("cannot_tell", "the picture that the components were drawn on cannot be compared")
-            else:
-                seen = compare(np.asarray(drawn_on, np.uint8), picture)
-        return component_of(place, outlines, self._size_px, seen)
+        outlines = self._plan.components
+        if not outlines:
+            return component_of(place, outlines, self._size_px, None)
+        drawn_on, sha256 = _read_picture(self._plan.components_view)
+        if drawn_on is None or picture is None:
+            seen = View("cannot_tell", "the picture that the components were drawn on cannot be compared")
+        else:
+            seen = compare(drawn_on, picture)
+        compared = Compared(seen.verdict, seen.offset_share, sha256)
+        return replace(component_of(place, outlines, self._size_px, seen), view=compared)
 
     def _arrival(self, view: CleanView | None) -> Generator[None, None, tuple[Arrival, ...]]:
         found = self._found
@@ -380,6 +384,17 @@ class Concluding:
 
     def _at_ns(self, place: int) -> int:
         return self._snapshot.frames[place].at_ns
+
+
+def _read_picture(path: str) -> tuple[Pixels | None, str | None]:
+    """A picture as it is stored, BGR24, and its file's SHA-256; None for what cannot be read."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return None, None
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), how) if content else None
+    return None if picture is None else np.asarray(picture, np.uint8), hashlib.sha256(content).hexdigest()
 
 
 def _run_of(packet: Packet) -> str:

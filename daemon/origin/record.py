@@ -56,6 +56,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How the picture lay to the one that the components were drawn on."""
+
+    verdict: str
+    """same, moved or cannot_tell."""
+    offset_share: float | None
+    """How far the farthest corner was off, as a share of the diagonal; None where it is not known."""
+    reference_sha256: str | None
+    """Of the file with the picture that they were drawn on; None where it could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """`name` is None where no component holds the place, or none can be named; `note` then says why."""
 
@@ -63,6 +75,8 @@ class Component:
     share: float = 0.0
     candidates: tuple[Candidate, ...] = ()
     note: str = ""
+    view: Compared | None = None
+    """None where no components are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +174,7 @@ def to_json(of: Analysis) -> dict[str, Any]:
             "share": float(of.component.share),
             "candidates": [{"name": each.name, "share": float(each.share)} for each in of.component.candidates],
             "note": of.component.note,
+            "view": None if of.component.view is None else _compared(of.component.view),
         },
         "chain": [_link(each) for each in of.chain],
         "growth": [{**_at(each.at_ns), "fire": float(each.fire), "smoke": float(each.smoke)} for each in of.growth],
@@ -197,6 +212,11 @@ def _first_visible(of: FirstVisible) -> dict[str, Any]:
         "point": [float(each) for each in of.point],
         "evidence": of.evidence,
     }
+
+
+def _compared(of: Compared) -> dict[str, Any]:
+    offset = None if of.offset_share is None else round(float(of.offset_share), 6)
+    return {"verdict": of.verdict, "offset_share": offset, "reference_sha256": of.reference_sha256}
 
 
 def _last_clean(of: LastClean) -> dict[str, Any]:

@@ -149,6 +149,12 @@ _CLIP = _object(
     version=_TEXT,
 )
 
+_COMPARED = _object(
+    verdict={"enum": ["same", "moved", "cannot_tell"]},
+    offset_share=_or_null({"type": "number", "minimum": 0}),
+    reference_sha256=_or_null(_SHA256),
+)
+
 BODIES: dict[str, Schema] = {
     "opened": _object(store=_UUID, version=_TEXT, cameras=_list(_CAMERA), boot=_TEXT, sqlite=_TEXT),
     "closed": _object(why={"enum": ["stop", "fault"]}),
@@ -240,6 +246,7 @@ BODIES: dict[str, Schema] = {
             share=_SHARE,
             candidates=_list(_object(name=_TEXT, share=_SHARE)),
             note=_TEXT,
+            at_times={"view": _or_null(_COMPARED)},
         ),
         chain=_list(
             _object(at=_AT, at_ns=_DECIMAL, label=_or_null(_TEXT), confidence=_SHARE, sighting=_FLAG), maxItems=200

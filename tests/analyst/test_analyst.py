@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 
 import av
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
@@ -29,6 +31,7 @@ from daemon.ingest.concluding import Outcome, Subject, subject_of
 from daemon.ingest.plan import WorkerPlan
 from daemon.memory import sealed
 from daemon.messages import AnalystHello, IncidentChanged, Message, StillTaken, ToWorkerFromRecorder
+from daemon.origin.outline import Outline
 from daemon.simulate.chart import Chart, make_chart
 from tests.storage.recorder_under_test import Host, Worker
 
@@ -105,6 +108,24 @@ def test_a_stored_clip_is_searched_to_the_frame(clip: tuple[Path, Clip]) -> None
         for evidence, jpeg in stills
     }
     assert shown == {"last_clean": ONSET - 1, "first_visible": ONSET}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_record_says_what_the_components_were_drawn_on(
+    clip: tuple[Path, Clip], chart: Chart, tmp_path: Path, there: bool
+) -> None:
+    """The hash of that picture's file, and how the view of now lay to it; without the file, that it cannot be told."""
+    path = tmp_path / "view.jpg"
+    if there:
+        with av.open(str(chart.path)) as container:
+            cv2.imwrite(str(path), next(container.decode(video=0)).to_ndarray(format="bgr24"))
+    drawn = Outline("motor", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)))
+    plan = msgspec.structs.replace(PLAN, components=(drawn,), components_view=str(path))
+    outcome = go_back(subject(clip[1]), read_clip(clip[0], host_clocks()), plan, detect, host_clocks())
+    view = outcome.analysis.component.view
+    assert view is not None
+    assert view.reference_sha256 == (hashlib.sha256(path.read_bytes()).hexdigest() if there else None)
+    assert view.verdict == ("same" if there else "cannot_tell")
 
 
 def test_a_clip_that_was_cut_is_read_as_far_as_it_goes(clip: tuple[Path, Clip]) -> None:

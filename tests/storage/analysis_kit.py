@@ -12,6 +12,7 @@ from daemon.origin.record import (
     Analysis,
     Arrival,
     Candidate,
+    Compared,
     Component,
     Extent,
     FirstVisible,
@@ -19,6 +20,7 @@ from daemon.origin.record import (
     Link,
 )
 
+VIEW = Compared("same", 0.002, "cd" * 32)
 MODEL = ModelInfo(sha256="ab" * 32, name="firewitness-11n", runtime="openvino", input_px=640)
 
 
@@ -34,7 +36,7 @@ def analysis_of(incident: str, at_ns: int, camera: str = "hall", **changes: Any)
         "analysed_at_ns": at_ns + 5 * NS, "model": MODEL, "thresholds": {"fire": 0.15, "smoke": 0.175},
         "confirmed_at_ns": at_ns + 2 * NS, "first_visible": first,
         "last_clean": LastClean(at_ns - NS // 25, run, 86_400, new_id()), "clean_s": 3.2, "doubt": None, "ended": "clean", "looks": 71,
-        "component": Component("pump", 0.8, (Candidate("pump", 0.8), Candidate("wall", 0.2))),
+        "component": Component("pump", 0.8, (Candidate("pump", 0.8), Candidate("wall", 0.2)), view=VIEW),
         "chain": (Link(at_ns - NS // 25, None, 0.0, sighting=False), *chain),
         "growth": (Extent(at_ns, 0.001, 0.0), Extent(at_ns + 2 * NS, 0.02, 0.004)),
         "arrival": (Arrival(31, 20, "fire", 0.0), Arrival(31, 19, "fire", 1.5), Arrival(30, 10, "smoke", 2.0)),

@@ -118,6 +118,9 @@ def check_origin(daemon: Daemon, chart: Chart) -> None:
     assert FIRE_FROM_FRAME <= first <= FIRE_FROM_FRAME + 0.4 * FPS
     assert last < first
     assert found["component"]["name"] == "motor", found["component"]
+    drawn_on = hashlib.sha256((daemon.folder / "view.jpg").read_bytes()).hexdigest()
+    assert found["component"]["view"]["verdict"] == "same"
+    assert found["component"]["view"]["reference_sha256"] == drawn_on
     assert daemon.get(f"/api/v1/incidents/{incident}/growth")["items"][-1]["fire"] > 0
     arrival = requests.get(daemon.url(f"/api/v1/incidents/{incident}/arrival.png"), timeout=5)
     assert picture_of(arrival.content).any()
