@@ -38,8 +38,8 @@ SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
 class InTiles:
     """Looks at a picture whole and in tiles of its own resolution, as the patrol does, and merges what they show."""
 
-    def __init__(self, detector: Looker, tile_px: int) -> None:
-        self._detector, self._tile_px = detector, tile_px
+    def __init__(self, detector: Looker, input_px: int) -> None:
+        self._detector, self._input_px = detector, input_px
 
     def detect(
         self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
@@ -48,7 +48,7 @@ class InTiles:
         answers = []
         for image in images:
             size_px = (image.shape[1], image.shape[0])
-            tiles = tiles_of(size_px, self._tile_px)
+            tiles = tiles_of(size_px, self._input_px)
             found = self._detector.detect([tile.of(image) for tile in tiles], floor)
             placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
             answers.append(merged(placed, size_px))

@@ -56,7 +56,7 @@ class Choice:
         """Of a picture."""
         if self.size is None:
             return [Tile(0, 0, *size_px)]
-        return tiles_of(size_px, round(self.size * input_px), self.overlap)
+        return tiles_of(size_px, input_px, self.size, self.overlap)
 
     def __str__(self) -> str:
         return "whole" if self.size is None else f"{self.size:.2f}, {self.overlap:.0%}"

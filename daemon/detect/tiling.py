@@ -41,14 +41,18 @@ Found = tuple[Tile, Detection]
 """What a tile showed, the box in pixels of the picture."""
 
 
-def is_larger(size_px: tuple[int, int], tile_px: int) -> bool:
-    """Whether a picture loses anything by being scaled to fit tile_px × tile_px."""
-    return max(size_px) > tile_px
+def is_larger(size_px: tuple[int, int], input_px: int) -> bool:
+    """Whether a picture loses anything by being scaled to fit input_px × input_px."""
+    return max(size_px) > input_px
 
 
-def tiles_of(size_px: tuple[int, int], tile_px: int, overlap: float = OVERLAP) -> list[Tile]:
-    """As few tiles as cover the picture, evenly spread, row by row; at the edges they are clamped to it."""
+def tiles_of(size_px: tuple[int, int], input_px: int, size: float = SIZE, overlap: float = OVERLAP) -> list[Tile]:
+    """As few tiles as cover the picture, evenly spread, row by row; at the edges they are clamped to it.
+
+    `input_px`: the detector's longer side; `size`: a tile's side in such.
+    """
     width, height = size_px
+    tile_px = round(size * input_px)
     return [
         Tile(left, top, min(tile_px, width), min(tile_px, height))
         for top in _starts(height, tile_px, overlap)
@@ -56,30 +60,33 @@ def tiles_of(size_px: tuple[int, int], tile_px: int, overlap: float = OVERLAP) -
     ]
 
 
-def tile_around(place: Box, size_px: tuple[int, int], tile_px: int) -> Tile:
-    """The tile whose middle is the middle of a normalised place, as far as the picture's edges let it."""
-    width, height = (min(tile_px, side) for side in size_px)
+def tile_around(place: Box, size_px: tuple[int, int], input_px: int) -> Tile:
+    """The tile whose middle is the middle of a normalised place, as far as the picture's edges let it.
+
+    It is as large as the input, so that it is shown pixel by pixel, and fits the live channel's buffer.
+    """
+    width, height = (min(input_px, side) for side in size_px)
     x, y = (place[0] + place[2]) / 2 * size_px[0], (place[1] + place[3]) / 2 * size_px[1]
     left = min(max(0, round(x - width / 2)), size_px[0] - width)
     top = min(max(0, round(y - height / 2)), size_px[1] - height)
     return Tile(left, top, width, height)
 
 
-def whole_and_place(place: Box, size_px: tuple[int, int], tile_px: int) -> tuple[Tile, ...]:
+def whole_and_place(place: Box, size_px: tuple[int, int], input_px: int) -> tuple[Tile, ...]:
     """The whole picture, and where scaling loses anything its own resolution round a place (pixels).
 
     A place that fits into no single tile gets several; one that needs more than four is large enough in the whole.
     """
     whole = Tile(0, 0, *size_px)
-    if not is_larger(size_px, tile_px):
+    if not is_larger(size_px, input_px):
         return (whole,)
     x1, y1, x2, y2 = place
     width, height = size_px
-    if max(x2 - x1, y2 - y1) <= FITS * tile_px:
-        return whole, tile_around((x1 / width, y1 / height, x2 / width, y2 / height), size_px, tile_px)
+    if max(x2 - x1, y2 - y1) <= FITS * input_px:
+        return whole, tile_around((x1 / width, y1 / height, x2 / width, y2 / height), size_px, input_px)
     left, top = min(max(0, round(x1)), width - 1), min(max(0, round(y1)), height - 1)
     box_px = max(1, min(width, round(x2)) - left), max(1, min(height, round(y2)) - top)
-    tiles = [each._replace(left=left + each.left, top=top + each.top) for each in tiles_of(box_px, tile_px)]
+    tiles = [each._replace(left=left + each.left, top=top + each.top) for each in tiles_of(box_px, input_px)]
     return (whole, *tiles) if len(tiles) <= MOST_TILES else (whole,)
 
 

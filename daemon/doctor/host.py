@@ -15,7 +15,7 @@ from daemon.detect import runtimes
 from daemon.detect.weights import read_weights
 from daemon.doctor.finding import Finding, ok, problem, warning
 from daemon.errors import DetectorError
-from daemon.settings import Settings
+from daemon.settings import Settings, VerifySettings
 from daemon.storage.index import OLDEST_SQLITE
 
 CAMERAS_A_CORE = (
@@ -33,6 +33,7 @@ def look(settings: Settings, clocks: Clocks | None = None) -> Iterator[Finding]:
     at_most = sizing.memory_at_most_bytes(settings, sizing.streams(settings, {}))
     yield of_memory(memory_bytes(), round(sizing.total(at_most)), count)
     yield from of_detector(settings, runtimes.look(), Path("/dev/nvidiactl").exists())
+    yield from of_verifier(settings.detect.verify)
 
 
 def of_sqlite(version: tuple[int, ...]) -> Finding:
@@ -76,6 +77,18 @@ def of_memory(there: int, needed: int, cameras: int) -> Finding:
     if needed > there:
         return warning("memory", what, "more memory, or smaller ingest.ring_bytes and ingest.unacked_bytes")
     return ok("memory", what)
+
+
+def of_verifier(verify: VerifySettings) -> Iterator[Finding]:
+    """The second model's weights; nothing where there is none."""
+    if verify.weights is None:
+        return
+    try:
+        weights = read_weights(verify.weights, verify.weights_sha256)
+    except DetectorError as error:
+        yield problem("verifier", str(error), "see detect.verify.weights and detect.verify.weights_sha256")
+        return
+    yield ok("verifier", f"{weights.path.name}, SHA-256 {weights.sha256}")
 
 
 def of_detector(settings: Settings, host: runtimes.Host, devices: bool) -> Iterator[Finding]:

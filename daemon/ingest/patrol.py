@@ -65,7 +65,7 @@ class Patrol:
     """One camera's; never waits. `channel` is to be watched, and `take` called when it is readable, and now and then."""
 
     def __init__(self, plan: WorkerPlan, clocks: Clocks) -> None:
-        self._tile_px, self._clocks = plan.input_px, clocks
+        self._input_px, self._clocks = plan.input_px, clocks
         self._asking: Asking[_Question] = Asking(plan.work_socket, "patrol", plan.floor, clocks)
         self._every_ns = round(plan.patrol_s * NS) if plan.work_socket else 0
         # not all cameras at once, which were started together
@@ -84,14 +84,14 @@ class Patrol:
 
     def is_due(self, size_px: tuple[int, int]) -> bool:
         """Whether the next picture of that size is to be searched; never where nothing is lost by scaling it."""
-        if not self._every_ns or self._round is not None or not is_larger(size_px, self._tile_px):
+        if not self._every_ns or self._round is not None or not is_larger(size_px, self._input_px):
             return False
         return self._clocks.monotonic_ns() >= self._next_ns
 
     def begin(self, picture: Picture, pixels: NDArray[np.uint8]) -> None:
         """Begins a round with this picture, of which `pixels` are all, BGR."""
         self._next_ns = self._clocks.monotonic_ns() + self._every_ns
-        tiles = tiles_of(picture.size_px, self._tile_px)
+        tiles = tiles_of(picture.size_px, self._input_px)
         self._round = _Round(picture, pixels, deque(tiles), len(tiles))
         self._ask()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from daemon.detect.tiling import (
     MOST_TILES,
     OVERLAP,
+    SIZE,
     Tile,
     in_picture,
     merged,
@@ -23,9 +24,9 @@ from daemon.domain import Detection
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([320, 640, 1280]))
-def test_tiles_cover_the_picture(width: int, height: int, tile_px: int) -> None:
+def test_tiles_cover_the_picture(width: int, height: int, input_px: int) -> None:
     """Every pixel lies in a tile, no tile leaves the picture, and neighbours overlap by a tenth at least."""
-    tiles = tiles_of((width, height), tile_px)
+    tiles, tile_px = tiles_of((width, height), input_px), round(SIZE * input_px)
     for low, side, length in ((0, 2, width), (1, 3, height)):
         spans = sorted({(tile[low], tile[low] + tile[side]) for tile in tiles})
         assert spans[0][0] == 0

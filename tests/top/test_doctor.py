@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from daemon import shipped
 from daemon.clock import HostClocks, Synchronisation
 from daemon.config_file import read
 from daemon.detect.runtimes import Host
 from daemon.doctor import disk, host, service
 from daemon.doctor.finding import Finding, Level
 from daemon.errors import StoreError
-from daemon.settings import Settings, StorageSettings
+from daemon.settings import Settings, StorageSettings, VerifySettings
 from daemon.storage import disk as disks
 from daemon.storage.durable import RealDisk
 
@@ -42,6 +43,8 @@ def test_what_is_wrong_says_what_to_do() -> None:
         (list(host.of_detector(Settings(), gpu, devices=True))[-1], "ok"),
         (list(host.of_detector(_settings(device="cuda"), plain, devices=True))[-1], "problem"),
         (list(host.of_detector(_settings(weights_sha256="0" * 64), plain, devices=False))[-1], "problem"),
+        (list(host.of_verifier(VerifySettings(weights=shipped.WEIGHTS)))[-1], "ok"),
+        (list(host.of_verifier(VerifySettings(weights=shipped.WEIGHTS, weights_sha256="0" * 64)))[-1], "problem"),
         (disk.of_space(9, 1000, 10), "problem"),
         (disk.of_space(19, 1000, 10), "warning"),
         (disk.of_space(20, 1000, 10), "ok"),
