@@ -23,7 +23,7 @@ from training.pasting import cut_outs
 from training.seen import Seen
 from training.small_flames import with_flame
 
-TIMES = {"labelled": 4, "pasted": 3, "false": 8, "anywhere": 6}
+TIMES = {"labelled": 4, "pasted": 3, "false": 8, "anywhere": 12}
 """How often each box is drawn; of `pasted` and `anywhere`: how many an empty picture has."""
 SCALES = (0.35, 1.6)  # of the picture: flames are small for cameras, and pictures of the web are smaller than frames
 SHIFTED = 0.15  # of the box's size, at most
@@ -63,12 +63,12 @@ def cut_out_all(samples: Sequence[Sample], false: Sequence[Seen], side_px: int, 
 
     Pictures of `samples` without boxes are empty ones, too.
     """
-    rng = np.random.default_rng(seed)
+    rngs = [np.random.default_rng((seed, number)) for number in range(len(TIMES))]
     empty = [each for each in samples if not each.boxes and each.smoke_known]
     if not empty or len(empty) == len(samples):
         raise FolderError("a verifier needs folders with labelled boxes and folders of empty pictures")
-    made = [*_labelled(samples, side_px, rng), *_pasted(samples, empty, side_px, rng)]
-    made += [*_false(false, side_px, rng), *_anywhere(empty, side_px, rng)]
+    made = [*_labelled(samples, side_px, rngs[0]), *_pasted(samples, empty, side_px, rngs[1])]
+    made += [*_false(false, side_px, rngs[2]), *_anywhere(empty, side_px, rngs[3])]
     pixels = np.stack([each.pixels for each in made])
     targets, known = (
         np.array(values, np.float32) for values in zip(*((each.target, each.known) for each in made), strict=True)

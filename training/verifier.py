@@ -38,6 +38,7 @@ CLOSE = 1e-4  # of the answers of torch and ONNX Runtime
 def run(options: argparse.Namespace) -> int:
     """0 when it is written."""
     cv2.setNumThreads(0)
+    torch.set_num_threads(1)  # it is small: on a busy host several threads wait for each other five times as long
     torch.use_deterministic_algorithms(True, warn_only=True)
     samples = [each for folder in options.folders for each in read_folder(folder, folder.parent)]
     cut = cut_out_all(samples, false_alarms(samples, options), options.side_px, options.seed)

@@ -6,18 +6,22 @@ One look at the pictures serves all lines: what the verifier rejects is marked, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from daemon.domain import LABELS
+from training.matching import found_near
 from training.picture_tables import Points, Splits
-from training.seen import Seen, flames_found, hit_rate, image_recall
+from training.seen import Seen, hit_rate
 from training.tables import Cell, Table
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 GRID = tuple(round(0.99 - 0.01 * step, 2) for step in range(98))  # 0.99 to 0.02
 NONE = 2.0  # no confidence reaches it
-Recall = Callable[[Splits, float], float]
+Strongest = list[NDArray[np.float64]]
+"""Of each split: for each flame, or picture with smoke, the strongest confidence with which it is detected; 0 where it is not."""
 
 
 def verifier_table(splits: Splits, points: Points, own: float) -> Table:
@@ -26,40 +30,55 @@ def verifier_table(splits: Splits, points: Points, own: float) -> Table:
     table = Table(
         "With and without the verifier, at equal recall",
         ["label", "thresholds", "verifier from", "detector from", "recall", *(f"false positives, {name}" for name in false)],
-        "Recall of fire: flames found, mean of the splits' shares; of smoke: pictures in which it is detected. With the verifier "
-        "the detector's threshold is the highest that gives at least the recall without. False positives: pictures that show "
-        "neither, hit by that label.",
+        "Recall, mean of the splits' shares: of fire flames found, of smoke pictures in which it is detected. With the verifier the "
+        "detector's threshold is the highest that gives at least the recall without. False positives: pictures that show neither, "
+        "hit by that label.",
     )  # fmt: skip
-    for label, recall in RECALLS.items():
+    for label in LABELS:
+        strongest = {each: _strongest(splits, label, each) for each in (0.0, *sorted({*THRESHOLDS, own}))}
         for point, at in points.items():
-            wanted = recall(_with(splits, 0.0), at[label])
-            table.rows.append([label, point, "–", at[label], wanted, *_false(splits, false, label, 0.0, at[label])])
-            for threshold in sorted({*THRESHOLDS, own}):
-                judged = _with(splits, threshold)
-                least = next((each for each in GRID if recall(judged, each) >= wanted), None)
+            wanted = _recall(strongest[0.0], at[label])
+            for verified, confidences in strongest.items():
+                least = at[label] if not verified else _least(confidences, wanted)
                 cells: list[Cell] = [None] * (2 + len(false))
                 if least is not None:
-                    cells = [least, recall(judged, least), *_false(splits, false, label, threshold, least)]
-                table.rows.append([label, point, threshold, *cells])
+                    hit = [_false(splits[name], label, verified, least) for name in false]
+                    cells = [least, round(_recall(confidences, least), 3), *hit]
+                table.rows.append([label, point, verified or "none", *cells])
     return table
 
 
-def _fire(splits: Splits, threshold: float) -> float:
-    shares = [flames_found(seen, threshold, 640).value for seen in splits.values()]
-    return round(float(np.mean([each for each in shares if each is not None])), 4)
+def _strongest(splits: Splits, label: str, verified: float) -> Strongest:
+    made = []
+    for seen in splits.values():
+        judged = [each.verified_from(verified) for each in seen if each.labelled(label)]
+        values = [
+            value for each in judged for value in (_of_flames(each) if label == "fire" else _of_picture(each, label))
+        ]
+        if values:
+            made.append(np.array(values))
+    return made
 
 
-def _smoke(splits: Splits, threshold: float) -> float:
-    return round(image_recall([each for seen in splits.values() for each in seen], "smoke", threshold).value or 0.0, 4)
+def _of_flames(seen: Seen) -> list[float]:
+    found = seen.found("fire")
+    return [
+        max((each.confidence for each in found if found_near([each.box], box)), default=0.0)
+        for box in seen.labelled("fire")
+    ]
 
 
-RECALLS: Mapping[str, Recall] = {"fire": _fire, "smoke": _smoke}
+def _of_picture(seen: Seen, label: str) -> list[float]:
+    return [max((each.confidence for each in seen.found(label)), default=0.0)]
 
 
-def _false(splits: Splits, names: Sequence[str], label: str, verified: float, threshold: float) -> list[Cell]:
-    at = {"fire": NONE, "smoke": NONE} | {label: threshold}
-    return [hit_rate([each.verified_from(verified) for each in splits[name]], at) for name in names]
+def _recall(strongest: Strongest, threshold: float) -> float:
+    return float(np.mean([np.mean(each >= threshold) for each in strongest])) if strongest else 0.0
 
 
-def _with(splits: Splits, threshold: float) -> dict[str, list[Seen]]:
-    return {name: [each.verified_from(threshold) for each in seen] for name, seen in splits.items()}
+def _least(strongest: Strongest, wanted: float) -> float | None:
+    return next((each for each in GRID if _recall(strongest, each) >= wanted), None)
+
+
+def _false(seen: Sequence[Seen], label: str, verified: float, threshold: float) -> Cell:
+    return hit_rate([each.verified_from(verified) for each in seen], {"fire": NONE, "smoke": NONE} | {label: threshold})

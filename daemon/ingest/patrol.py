@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.detect.rules import Zone
-from daemon.detect.tiling import Found, Tile, in_picture, is_larger, merged, tiles_of
+from daemon.detect.tiling import Found, Tile, in_picture, merged, tiles_of
 from daemon.domain import Detection, ModelInfo
 from daemon.ingest.asking import Asking
 from daemon.ingest.frames import Picture
@@ -83,10 +83,10 @@ class Patrol:
         return self._asking.channel
 
     def is_due(self, size_px: tuple[int, int]) -> bool:
-        """Whether the next picture of that size is to be searched; never where nothing is lost by scaling it."""
-        if not self._every_ns or self._round is not None or not is_larger(size_px, self._input_px):
+        """Whether the next picture of that size is to be searched; never where one tile would be the scaled whole again."""
+        if not self._every_ns or self._round is not None or self._clocks.monotonic_ns() < self._next_ns:
             return False
-        return self._clocks.monotonic_ns() >= self._next_ns
+        return len(tiles_of(size_px, self._input_px)) > 1
 
     def begin(self, picture: Picture, pixels: NDArray[np.uint8]) -> None:
         """Begins a round with this picture, of which `pixels` are all, BGR."""

@@ -90,7 +90,7 @@ def test_the_table_compares_at_equal_recall() -> None:
     }
     table = verifier_table(splits, {"chosen": {"fire": 0.2, "smoke": 0.2}}, own=0.5)
     rows = {row[2]: row for row in table.rows if row[0] == "fire"}
-    assert (rows["–"][4], rows["–"][5].value) == (1.0, 1.0)
+    assert (rows["none"][4], rows["none"][5].value) == (1.0, 1.0)
     assert (rows[0.5][3], rows[0.5][4], rows[0.5][5].value) == (0.2, 1.0, 0.0)
     assert rows[0.05][5].value == 1.0
 
