@@ -5,6 +5,7 @@ that is lost in it the last frame is there.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,29 @@ def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path
         page = requests.get(daemon.url(f"/incidents/{fire['id']}"), timeout=30).text
         assert f'id="clip-{other["id"]}"' in page
         assert not [each for each in daemon.every("/api/v1/evidence") if each["camera"] == "shop"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_siblings_clip_outlives_a_kill_of_everything(daemon: Daemon, tmp_path: Path) -> None:
+    """Closed by recovery, whole to within 2 s of the kill, and the fire's still; the ledger attests it."""
+    quiet, burning = film(tmp_path / "quiet.mp4", 0, 6), film(tmp_path / "burning.mp4", 22, 28)
+    with FarmThread([Camera("hall", burning), Camera("yard", quiet)]) as farm:
+        daemon.configure({name: {"url": farm.url(name), "site": "mill"} for name in ("hall", "yard")})
+        daemon.start()
+        daemon.wait_ready()
+        wait_for(lambda: "yard" in growing(daemon), 60, f"a sibling's clip\n{daemon.log}")
+        [fire] = daemon.every("/api/v1/incidents")
+        confirmed_s = seconds(fire["first_confirmed_at"])
+        wait_for(lambda: filmed_until(growing(daemon)["yard"]) > confirmed_s + 3, 60, daemon.log)
+        killed_s = time.time()
+        daemon.kill()
+        daemon.start()
+        daemon.wait_ready(90)
+        clips = daemon.get(f"/api/v1/incidents/{fire['id']}/clips")["items"]
+        [clip] = [each for each in clips if each["camera"] == "yard"]
+        assert (clip["kind"], clip["closed"], clip["sibling_of"]) == ("sibling", "recovery", [fire["id"]])
+        assert killed_s - seconds(clip["to_at"]) <= 2.0
+        daemon.stop()
+    verified = daemon.command("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
