@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 from daemon.analyst.recording import RecordedRun
 from daemon.clips.recording import CONTAINER_OF, opened
+from daemon.clips.turning import Turning, quarter_turns
 from daemon.clock import Clocks
 from daemon.domain import IMPORTED, FrameTime, Run
 from daemon.errors import FirewitnessError
@@ -33,15 +34,18 @@ class Recording(NamedTuple):
 
 def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, clocks: Clocks) -> Recording:
     """`start_ns`: when its first frame is claimed to have been seen. Raises ValueError with what is wrong."""
+    turned_by = _turned_by(file)
+    file.seek(0)
     with opened(file) as (container, stream):
         context, base = stream.codec_context, stream.time_base
         if context is None or base is None or not (context.width and context.height):
             raise ValueError("its video has no picture's size, or no times")
         live = RecordedRun(IMPORTED, context.codec.name, Fraction(base), clocks, context.extradata, run_id)
+        live.turning = turning = Turning(turned_by)
+        sides = (context.height, context.width) if turning.swaps_sides else (context.width, context.height)
         live.record = run = Run(
-            run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name,
-            context.width, context.height, IMPORTED,
-        )  # fmt: skip
+            run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name, *sides, IMPORTED
+        )
         packets = [
             Packet(
                 bytes(each), each.pts, None,
@@ -62,6 +66,15 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         packet.pts_ns = live.nanoseconds(packet.pts)
         live.times[packet.pts] = FrameTime(start_ns + live.nanoseconds(packet.pts - begin), 0.0, 0.0, False, False)
     return Recording(run, name, packets)
+
+
+def _turned_by(file: BinaryIO) -> int:
+    """By its first frame, which alone has the file's mark; what cannot be decoded is told elsewhere."""
+    try:
+        with opened(file) as (container, stream):
+            return next((quarter_turns(frame) for frame in container.decode(stream)), 0)
+    except ValueError:
+        return 0
 
 
 def read_imported(index: Index, incident_id: str, clocks: Clocks) -> Recording:

@@ -10,7 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import BinaryIO
 
+from av.video.frame import VideoFrame
+
 from daemon.clips.reading import Fragment, Head, fragments, read_head
+from daemon.clips.turning import Turning
 from daemon.clock import NS, Clocks
 from daemon.domain import FrameTime, Run
 from daemon.errors import FirewitnessError
@@ -25,6 +28,7 @@ class RecordedRun(LiveRun):
     """A run that is over: its frames' times are known. Its axis is UTC, which all clips of an incident share."""
 
     times: dict[int, FrameTime] = field(default_factory=dict)
+    turning: Turning = field(default_factory=lambda: Turning(0))
     _step_ns: int | None = None
 
     def at_mono_ns(self, packet: Packet) -> int | None:
@@ -34,6 +38,9 @@ class RecordedRun(LiveRun):
     def time_of(self, packet: Packet) -> FrameTime:
         assert packet.pts is not None
         return self.times[packet.pts]
+
+    def upright(self, frame: VideoFrame) -> VideoFrame:
+        return self.turning.upright(frame)
 
     def interval_ns(self) -> int:
         if self._step_ns is None:  # asked for once all frames are there

@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 
 from daemon.clips.reading import Frame, fragments, read_head
 from daemon.clips.recording import opened
+from daemon.clips.turning import Turning, quarter_turns
 
 
 class NoSuchFrame(Exception):
@@ -52,7 +53,7 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
                 container.seek(shown[number], stream=stream)
             for decoded in container.decode(stream):
                 if decoded.pts == shown[number]:
-                    return decoded
+                    return Turning(quarter_turns(decoded)).upright(decoded)
                 if decoded.pts is not None and decoded.pts > shown[number]:
                     break
     raise NoSuchFrame

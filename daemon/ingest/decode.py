@@ -101,7 +101,8 @@ class Decoder:
         for frame in frames:
             packet = frame.opaque
             if isinstance(packet, Packet) and packet.pts is not None:  # else it is FFmpeg's filling
-                judged.append(Decoded(frame, packet, self._damage(frame, packet, interval_ns)))
+                damage = self._damage(frame, packet, interval_ns)
+                judged.append(Decoded(packet.run.upright(frame), packet, damage))
         return judged
 
     def _damage(self, frame: VideoFrame, packet: Packet, interval_ns: int) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from daemon.clock import NS, Clocks
 from daemon.domain import FrameTime, Run
 from daemon.ids import new_id
 from daemon.ingest.packet import Packet
 from daemon.ingest.run_clock import RunClock
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +61,10 @@ class LiveRun:
         if packet.pts is None or self.clock is None:
             return None
         return self.clock.at_mono_ns(packet.pts_ns)
+
+    def upright(self, frame: VideoFrame) -> VideoFrame:
+        """A frame of it as it is to be looked at: a camera of ours stands."""
+        return frame
 
     def nanoseconds(self, pts: int) -> int:
         """A PTS of this run, which counts in its time base."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -256,3 +258,40 @@ def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) ->
         assert main(["analyse", *arguments]) == 2
         (told,) = capsys.readouterr().err.splitlines()
         assert told.startswith(f"firewitness analyse: {said}")
+
+
+def filmed_on_its_side(chart: Path, path: Path) -> Path:
+    """The chart turned by a quarter, with the mark that asks players to turn it back."""
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15"})
+        video.width, video.height, video.pix_fmt = 240, 320, "yuv420p"
+        for frame in source.decode(video=0):
+            turned = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24")))
+            target.mux(video.encode(av.VideoFrame.from_ndarray(turned, format="bgr24")))
+        target.mux(video.encode(None))
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # ISO/IEC 14496-12, version 0
+    struct.pack_into(">9i", content, matrix, 0, 1 << 16, 0, -(1 << 16), 0, 0, 240 << 16, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path: Path) -> None:
+    """As its players show it: by the detector, in the stills, frame by frame, and in its sizes; the file stays as it is."""
+    settings = host.settings()
+    index = index_of(settings)
+    path = filmed_on_its_side(chart, tmp_path / "phone.mp4")
+    done = import_recording(settings, index, path, START_NS, "phone", detect)
+    assert done.analysis is not None
+    assert abs(done.analysis.first_visible.at_ns - START_NS - ONSET * NS // FPS) <= 1_000_000
+    (clip,) = index.clips_of(done.incident)
+    assert (clip["width"], clip["height"]) == (320, 240)
+    assert {(each["width"], each["height"]) for each in index.evidence_page(incident=done.incident)["items"]} == {
+        (320, 240)
+    }
+    still = index.evidence_file(done.analysis.first_visible.evidence or "")
+    assert still is not None
+    assert Chart.read_frame_number(cv2.imread(str(still))) == ONSET
+    with path.open("rb") as file:
+        assert Chart.read_frame_number(decode(file, 17).to_ndarray(format="bgr24")) == 17
+    assert verify(host.root).findings == ()
