@@ -15,10 +15,11 @@ from daemon.detect.runtimes import load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import read_weights
 from daemon.domain import Detection, Verdict
+from tests.detect import verifier_kit
 from tests.training.conftest import flame, put
 from training.__main__ import main
 from training.cutouts import TIMES, cut_out_all
-from training.folders import FolderError, Sample, read_folder
+from training.folders import FolderError, Labelled, Sample, read_folder
 from training.seen import Seen
 from training.verifier_table import verifier_table
 
@@ -72,14 +73,8 @@ def seen(scene: str, burns: bool, *found: tuple[float, float]) -> Seen:
     detections = [
         Detection("fire", sure, (10.0, 10.0, 30.0, 30.0), None, Verdict(verified, True)) for sure, verified in found
     ]
-    labelled = read_boxes() if burns else ()
+    labelled = (Labelled("fire", (0.1, 0.1, 0.3, 0.3)),) if burns else ()
     return Seen(Sample(Path("x.png"), "s", "made", scene, labelled), (100, 100), tuple(detections))
-
-
-def read_boxes() -> tuple:
-    from training.folders import Labelled
-
-    return (Labelled("fire", (0.1, 0.1, 0.3, 0.3)),)
 
 
 def test_the_table_compares_at_equal_recall() -> None:
@@ -95,19 +90,33 @@ def test_the_table_compares_at_equal_recall() -> None:
     assert rows[0.05][5].value == 1.0
 
 
+def test_evaluate_looks_through_a_verifier(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its tables are those with it, and one says what it changes; a file that is none gets a sentence."""
+    weights = verifier_kit.write(tmp_path / "redness.onnx")
+    words = ["evaluate", "--data", str(data), "--input-px", "320", "--no-clips", "--verify"]
+    assert main([*words, str(weights), "--verify-px", "32"]) == 0
+    assert "### With and without the verifier, at equal recall" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx" in capsys.readouterr().err
+
+
 @pytest.mark.torch
+@pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_trained_runs_in_the_daemon(folders: tuple[Path, Path], tmp_path: Path) -> None:
     """It tells its training pictures' flames from noise, in the daemon's runtime; the same seed gives the same file."""
     pytest.importorskip("torch")
-    words = ["verifier", *map(str, folders), "--side-px", "32", "--epochs", "40", "--input-px", "320"]
-    assert main([*words, "--out", str(tmp_path / "a.onnx")]) == 0
-    assert main([*words, "--out", str(tmp_path / "b.onnx")]) == 0
-    one, other = (hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a.onnx", "b.onnx"))
-    assert one == other
+
+    def trained(name: str, epochs: int) -> str:
+        words = ["verifier", *map(str, folders), "--side-px", "32", "--epochs", str(epochs), "--input-px", "320"]
+        assert main([*words, "--out", str(tmp_path / name)]) == 0
+        return hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+    assert trained("b.onnx", 3) == trained("c.onnx", 3)
+    sha256 = trained("a.onnx", 40)
     verifier = Verifier(load_verifier(look(), read_weights(tmp_path / "a.onnx")), 32)
     burning, empty = (read_folder(folder, tmp_path)[1].pixels() for folder in folders)
     sure = verifier.judge([(burning, (30.0, 20.0, 90.0, 80.0)), (empty, (30.0, 20.0, 90.0, 80.0))])[:, 0]
     assert sure[0] > 0.5 > sure[1]
-    detector = FireDetector(device="cpu", input_px=320, batch=1, verify=Verify(tmp_path / "a.onnx", one, 32))
+    detector = FireDetector(device="cpu", input_px=320, batch=1, verify=Verify(tmp_path / "a.onnx", sha256, 32))
     assert detector.info.verifier is not None
