@@ -23,6 +23,8 @@ COMMANDS = {
     "drill": "the test button: a simulated fire through the whole running daemon",
     "doctor": "is this host fit for these settings, and what to do where it is not",
     "status": "how cameras, detector and disk are now",
+    "model": "the network that looks: list, add, use, export",
+    "bench": "how fast each runtime is on this host, and how many cameras that is",
     "detect": "look for fire and smoke in picture files",
     "analyse": "go back once more for an incident, from its stored clip; the analysis before stays",
     "purge": "remove evidence older than the retention now instead of within the hour",
@@ -58,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     made["detect"].add_argument(
         "--json", action="store_true", help="one JSON object a picture, as /fire_detector answers"
     )
+    _model(made["model"])
+    made["bench"].add_argument("--weights", type=Path, metavar="FILE", help="other weights than those in use")
+    made["bench"].add_argument("--seconds", type=float, default=5.0, metavar="S", help="each (default: 5)")
     made["doctor"].add_argument("--json", action="store_true", help="one JSON object a finding")
     made["analyse"].add_argument(
         "incident", nargs="?", metavar="INCIDENT", help="its id, as the page and the API have it"
@@ -87,6 +92,20 @@ def parser() -> argparse.ArgumentParser:
     made["drill"].add_argument("--clip", type=Path, metavar="FILE", help="a video to show instead of the drawn fire")
     made["clock"].add_argument("what", choices=["accept"])
     return top
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    what = command.add_subparsers(dest="what", required=True, metavar="WHAT")
+    what.add_parser("list", help="which there are, and which one is in use")
+    added = what.add_parser("add", help="check a model on this host, and keep it where it is in")
+    added.add_argument("file", type=Path, metavar="FILE", help=".onnx, .xml with .bin, or .engine")
+    added.add_argument("--name", metavar="NAME", help="(default: the file's)")
+    used = what.add_parser("use", help="go over to a model while all goes on")
+    used.add_argument("name", metavar="NAME", help="as list says; configured: the settings' own")
+    exported = what.add_parser("export", help="make of weights what the daemon loads")
+    exported.add_argument("file", type=Path, metavar="FILE", help="a .pt (it runs its code: your own), or an .onnx")
+    exported.add_argument("--to", choices=["onnx", "openvino", "engine"], required=True)
+    exported.add_argument("--out", type=Path, metavar="FILE", help="(default: beside it)")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -126,6 +126,8 @@ class ModelInfo:
     input_px: int
     labels: tuple[str, ...] = LABELS
     verifier: VerifierInfo | None = None
+    card_sha256: str | None = None
+    """Of the model card that lay beside the weights."""
 
 
 @dataclass(frozen=True, slots=True)

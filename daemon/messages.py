@@ -167,7 +167,8 @@ class WorkerHello(Message, frozen=True):
 class DetectorHello(Message, frozen=True):
     """Detector → worker: at its start, and in answer to anything meant for another detector or from nobody known.
 
-    From here on all three buffers are the worker's again. Sent only once the model is warm.
+    From here on all three buffers are the worker's again. Sent only once the model is warm. The same detector says it
+    again after a model change: what it answers from then on is the new model's.
     """
 
     detector: str
@@ -246,6 +247,17 @@ class Attach(Message, frozen=True):
     """Supervisor → detector, with two descriptors: the live channel's end and its memfd of three buffers."""
 
     camera: str
+
+
+class UseModel(Message, frozen=True):
+    """Supervisor → detector: load these weights beside those in use, and go over to them once they are warm.
+
+    Answered with `Answer(id)`, whose error says why they are not used; then all goes on as before.
+    """
+
+    id: str
+    weights: str
+    sha256: str
 
 
 class Detach(Message, frozen=True):
@@ -380,6 +392,7 @@ class CamerasChanged(Message, frozen=True):
 
 
 ToWorker = Capture | SiteBurns | Stop
-ToDetector = Attach | Detach | Stop
+ToDetector = Attach | Detach | UseModel | Stop
+FromDetectorControl = DetectorBeat | Answer
 ToRecorderControl = Command | CamerasChanged | Stop
 FromRecorderControl = RecorderBeat | Answer

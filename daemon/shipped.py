@@ -16,6 +16,10 @@ _facts = json.loads(FACTS.read_text(encoding="utf-8"))
 WEIGHTS: Path = MODELS / _facts["weights"]
 CARD: Path = WEIGHTS.with_suffix(".md")
 SHA256: str = _facts["sha256"]
+_int8 = _facts.get("int8", {"weights": None, "sha256": ""})
+INT8: Path | None = MODELS / _int8["weights"] if _int8["weights"] else None
+"""The same network quantised, for CPUs with VNNI; None where quantising lost too much."""
+INT8_SHA256: str = _int8["sha256"]
 FIRE: float = _facts["thresholds"]["fire"]
 SMOKE: float = _facts["thresholds"]["smoke"]
 """From which confidence a detection counts, where no setting says otherwise."""

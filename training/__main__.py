@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
     "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
+    "quantise": "a network in int8 by calibration on pictures, timed beside the one it is made of (needs nncf)",
     "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
     "verifier": "train a small model that looks at the detector's boxes once more (needs torch)",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
@@ -40,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     ship.add_argument(
         "--evaluated", type=Path, required=True, metavar="JSON", help="what evaluate wrote of these weights"
     )
+    ship.add_argument(
+        "--int8", type=Path, metavar="XML", help="the same network as quantise wrote it, for CPUs with VNNI"
+    )
+    _quantise(made["quantise"])
     _assemble(made["assemble"])
     _verifier(made["verifier"])
     small = made["small-flames"]
@@ -146,6 +151,16 @@ def _verifier(command: argparse.ArgumentParser) -> None:
     command.add_argument("--epochs", type=float, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)")
     command.add_argument("--input-px", type=int, default=640, metavar="PX", help="the detector's longer side")
     command.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def _quantise(command: argparse.ArgumentParser) -> None:
+    command.add_argument("weights", type=Path, metavar="ONNX")
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="calibration pictures, at any depth")
+    command.add_argument("--out", type=Path, required=True, metavar="XML", help="OpenVINO's; its .bin goes beside it")
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="with val and val_cctv: measures both on them too")
+    command.add_argument("--pictures", type=int, default=300, metavar="N", help="to calibrate with (default: 300)")
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
 
 
 def _mine(command: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import shipped
-from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE
+from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE, agrees
 from daemon.detect.model import YoloModel
 from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
@@ -31,12 +31,13 @@ def run(options: argparse.Namespace) -> int:
     if not card.is_file() or weights.sha256 not in card.read_text(encoding="utf-8"):
         raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
     answer = _answer(options.weights, weights.sha256)
-    for old in (shipped.WEIGHTS, shipped.CARD):
+    int8 = _int8(options.int8, answer)
+    for old in (shipped.WEIGHTS, shipped.CARD, *_both(shipped.INT8)):
         old.unlink(missing_ok=True)
-    for each in (options.weights, card):
+    for each in (options.weights, card, *_both(options.int8)):
         shutil.copyfile(each, shipped.MODELS / each.name)
     _write(REFERENCE_ANSWER, answer)
-    _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, "thresholds": chosen})
+    _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, **int8, "thresholds": chosen})
     _into_config(chosen)
     print(
         f"{options.weights.name} with fire {chosen['fire']:.2f}, smoke {chosen['smoke']:.2f}: look at git diff, run the tests"
@@ -72,6 +73,25 @@ def _answer(path: Path, sha256: str) -> dict[str, Any]:
         "input_px": side,
         "detections": detections,
     }
+
+
+def _int8(path: Path | None, answer: dict[str, Any]) -> dict[str, Any]:
+    """What shipped.json says of the quantised form, which has to see in the reference picture what the other one sees."""
+    if path is None:
+        return {}
+    weights = read_weights(path)
+    picture = Sample(REFERENCE_PICTURE, "", "", "", ()).pixels()
+    runtime = load(Choice("openvino", "the one that reads it"), weights)
+    found = YoloModel(runtime, 1).find([picture], 0.25, [max(picture.shape[:2])])[0]
+    if not weights.quantised or not agrees(found, answer["detections"]):
+        raise FolderError(
+            f"{path}: not the quantised form of these weights: it sees {found} in {REFERENCE_PICTURE.name}"
+        )
+    return {"int8": {"weights": path.name, "sha256": weights.sha256}}
+
+
+def _both(xml: Path | None) -> tuple[Path, ...]:
+    return () if xml is None else (xml, xml.with_suffix(".bin"))
 
 
 def _into_config(chosen: dict[str, float]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
 from daemon.detect.model import Picture, Runtime, YoloModel
-from daemon.detect.runtimes import choose, load, load_verifier, look
+from daemon.detect.runtimes import Choice, choose, in_best_form, load, load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
@@ -53,23 +54,35 @@ class FireDetector:
         allow_pickle: bool = False,
         other_px: Sequence[int] = (),
         verify: Verify | None = None,
+        runtime: str | None = None,
     ) -> None:
         """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda.
 
         `other_px`: input sizes that some pictures will be given with, beside `input_px`; to be warm for them too.
+        `runtime`: that one, and the weights as they are, instead of what is best here (to measure and compare).
         `verify`: the model that looks at each detection once more; None: nobody does.
         """
         self._owner = threading.get_ident()
         self._batch = batch
-        self._weights = read_weights(weights, sha256, allow_pickle)
+        given = read_weights(weights, sha256, allow_pickle)
         host = look()
-        choice = choose(host, device, self._weights.pickled)
-        runtime = load(choice, self._weights)
-        self._runtime = runtime
-        self._function: Function = DetectorAlone(YoloModel(runtime, batch))
+        if runtime is None:
+            self._weights, choice = in_best_form(given, choose(host, device, given.format), host)
+        else:
+            self._weights, choice = given, Choice(runtime, "it was asked for")
+        self._runtime = load(choice, self._weights)
+        self._function: Function = DetectorAlone(YoloModel(self._runtime, batch))
         self._warm_px = (input_px, *other_px)
-        self.info = ModelInfo(self._weights.sha256, self._weights.name, runtime.name, input_px)
-        self.why = f"{runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
+        self.info = ModelInfo(
+            self._weights.sha256,
+            self._weights.name,
+            self._runtime.name,
+            input_px,
+            card_sha256=self._weights.card_sha256,
+        )
+        self.why = (
+            f"{self._runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
+        )
         self._verifier: Verifier | None = None
         if verify is not None:
             checked = read_weights(verify.weights, verify.sha256)
@@ -101,6 +114,10 @@ class FireDetector:
         self.info = replace(self.info, verifier=verifier)
         self.why += f"; verified by {weights.name}, SHA-256 {weights.sha256[:12]}"
 
+    def adopt(self) -> None:
+        """From now on it belongs to the calling thread; the one that made it must not use it any more."""
+        self._owner = threading.get_ident()
+
     def warm(self) -> None:
         """Computes every size once, so that no frame waits for it, and compares the answer on a shipped picture.
 
@@ -108,6 +125,7 @@ class FireDetector:
         """
         for side_px, (across, down) in product(self._warm_px, _WARM_ASPECTS):
             layout = letterbox((across, down), side_px)
+            self._runtime.prepare(layout.padded)
             blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
             for images in (1, self._batch):
                 self.detect([blank] * images, 0.5, [side_px] * images)
@@ -130,16 +148,23 @@ def _compare(weights: Weights, found: Sequence[Detection]) -> None:
     """Compares with the answer that was written down for these weights; others have none to compare with."""
     if not weights.shipped:
         return
-    expected = [
-        Detection(each["label"], each["confidence"], tuple(each["box"]))
-        for each in json.loads(REFERENCE_ANSWER.read_text())["detections"]
-    ]
-    strong = [each for each in found if each.confidence >= _STRONG]
-    if len(strong) != len(expected) or not all(map(_alike, strong, expected)):
+    answer = json.loads(REFERENCE_ANSWER.read_text())["detections"]
+    if not agrees(found, answer):
         raise DetectorError(
             f"{weights.path}: this host's inference cannot be trusted: on {REFERENCE_PICTURE.name} these weights give "
-            f"{_written(expected)}, and here {_written(found)}"
+            f"{_written(_detections(answer))}, and here {_written(found)}"
         )
+
+
+def agrees(found: Sequence[Detection], answer: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether what was found in the shipped picture is the answer that was written down, as far as precisions differ."""
+    strong = [each for each in found if each.confidence >= _STRONG]
+    expected = _detections(answer)
+    return len(strong) == len(expected) and all(map(_alike, strong, expected))
+
+
+def _detections(answer: Sequence[Mapping[str, Any]]) -> list[Detection]:
+    return [Detection(each["label"], each["confidence"], tuple(each["box"])) for each in answer]
 
 
 def _alike(found: Detection, expected: Detection) -> bool:

@@ -66,6 +66,15 @@ class Result:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What became of a request to use another model: `model` is in use from here on, or `error` says why not."""
+
+    request: str
+    model: ModelInfo | None = None
+    error: str = ""
+
+
 class Detector(Protocol):
     """What the thread needs of a FireDetector."""
 
@@ -76,6 +85,8 @@ class Detector(Protocol):
     def why(self) -> str: ...
 
     def warm(self) -> None: ...
+
+    def adopt(self) -> None: ...
 
     def detect(
         self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
@@ -97,7 +108,9 @@ class Inference:
         self._wake = wake
         self._changed = threading.Condition()
         self._schedule: Schedule[LiveFrame, WorkPicture] = Schedule(batch, images_per_s=1.0)
-        self._results: deque[Result] = deque()
+        self._results: deque[Result | Switched] = deque()
+        self._candidate: tuple[str, Detector] | None = None
+        self._choosing = False
         self._batch_ms: deque[float] = deque(maxlen=_MEDIAN_OF)
         self._computing_since_s: float | None = None
         self._failed_in_row = 0
@@ -161,7 +174,18 @@ class Inference:
         with self._changed:
             self._schedule.work.drop(owner)
 
-    def results(self) -> list[Result]:
+    def use(self, request: str, load: Callable[[], Detector]) -> str | None:
+        """Loads another detector beside the one at work and goes over to it between two batches; a Switched tells.
+
+        Returns why that is not possible now.
+        """
+        if self._choosing:
+            return "another model is being loaded; try again"
+        self._choosing = True
+        threading.Thread(target=self._prepare, args=(request, load), name="candidate", daemon=True).start()
+        return None
+
+    def results(self) -> list[Result | Switched]:
         """What was computed since the last call, in order."""
         found = []
         while self._results:
@@ -172,23 +196,55 @@ class Inference:
 
     def _main(self) -> None:
         try:
+            detector = self._first()
+            while (turn := self._next()) is not None:
+                if not isinstance(turn, Batch):
+                    detector = self._go_over(*turn)
+                elif detector is not None:
+                    self._compute(detector, turn)
+        except BaseException:
+            self._end_process()
+            raise
+
+    def _first(self) -> Detector | None:
+        """None where it cannot be used: another model may still be."""
+        try:
             detector = self._load()
             detector.warm()
         except DetectorError as error:
             self.detail = str(error)
             self.state = "failed"
             self._wake()
-            return
-        except BaseException:
-            self._end_process()
-            raise
+            return None
+        self._ready(detector)
+        return detector
+
+    def _prepare(self, request: str, load: Callable[[], Detector]) -> None:
+        """In a thread of its own, while the detector of now goes on."""
         try:
+            detector = load()
+            detector.warm()
+        except Exception as error:
+            if not isinstance(error, DetectorError):
+                _log.exception("a model could not be loaded")
+            self._results.append(Switched(request, error=str(error) or type(error).__name__))
+            self._choosing = False
+            self._wake()
+            return
+        with self._changed:
+            self._candidate = (request, detector)
+            self._changed.notify()
+
+    def _go_over(self, request: str, detector: Detector) -> Detector:
+        detector.adopt()
+        if self.state == "ready":
+            self.detail, self.model = detector.why, detector.info
+        else:
             self._ready(detector)
-            while (batch := self._next()) is not None:
-                self._compute(detector, batch)
-        except BaseException:
-            self._end_process()
-            raise
+        self._results.append(Switched(request, detector.info))
+        self._choosing = False
+        self._wake()
+        return detector
 
     def _ready(self, detector: Detector) -> None:
         began_s = time.monotonic()
@@ -200,10 +256,13 @@ class Inference:
         self.state = "ready"
         self._wake()
 
-    def _next(self) -> Batch[LiveFrame, WorkPicture] | None:
+    def _next(self) -> Batch[LiveFrame, WorkPicture] | tuple[str, Detector] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._schedule.waiting())
-            return None if self._stopping else self._schedule.next(time.monotonic())
+            self._changed.wait_for(lambda: self._stopping or self._candidate is not None or self._schedule.waiting())
+            if self._stopping:
+                return None
+            candidate, self._candidate = self._candidate, None
+            return candidate or self._schedule.next(time.monotonic())
 
     def _compute(self, detector: Detector, batch: Batch[LiveFrame, WorkPicture]) -> None:
         self._results.extend(Result(job, "late", detail="its deadline passed while it waited") for job in batch.late)

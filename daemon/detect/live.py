@@ -116,18 +116,22 @@ class LiveChannel:
             self._announced[index] = (run, pts)
         return said
 
-    def receive(self) -> list[DetectorHello | FrameDone]:
+    def receive(self) -> list[DetectorHello | ModelInfo | FrameDone]:
         """What has come for this worker since the last call, in order; never waits.
 
         A DetectorHello is given only when it is a new detector's: what was announced before is lost, and every
-        buffer is free again. A FrameDone is given only for a frame that this worker announced to the detector of now.
+        buffer is free again. A ModelInfo says whose answers follow, where
+        the detector of now has changed its model. A FrameDone is given only for a frame that this worker announced to the detector of now.
         """
-        found: list[DetectorHello | FrameDone] = []
+        found: list[DetectorHello | ModelInfo | FrameDone] = []
         while (received := self._channel.receive()) is not None:
             message, _ = received
             if isinstance(message, DetectorHello):
+                before = self.model
                 if self._meet(message):
                     found.append(message)
+                elif message.model != before:
+                    found.append(message.model)
             elif self._is_mine(message):
                 del self._announced[message.buffer]
                 found.append(message)
@@ -139,7 +143,9 @@ class LiveChannel:
 
     def _meet(self, hello: DetectorHello) -> bool:
         # A detector answers each WorkerHello, so the one we know may say hello again while it holds our frames.
+        # After a model change it does, between the answers of the one and of the other.
         if hello.detector == self._detector:
+            self.model = hello.model
             return False
         self._detector, self.model = hello.detector, hello.model
         self._announced.clear()

@@ -28,6 +28,9 @@ class Runtime(Protocol):
     def labels(self) -> tuple[str, ...] | None:
         """What the weights file calls its classes, in order; None where it does not say."""
 
+    def prepare(self, size_px: tuple[int, int]) -> None:
+        """Many pictures of this size (height, width; letterboxed) will come: what makes them faster is done now."""
+
     def infer(self, pictures: Picture) -> NDArray[np.float32]:
         """Raw answers (n, 4 + classes, places) to letterboxed BGR pictures (n, height, width, 3), uint8.
 

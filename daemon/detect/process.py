@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from daemon import log
 from daemon.child import descriptors, settings_in
@@ -31,10 +32,10 @@ def main() -> int:
     settings = settings_in(arguments.settings)
     detect = settings.detect
 
-    def load() -> FireDetector:
+    def load(weights: Path = detect.weights, sha256: str | None = detect.weights_sha256) -> FireDetector:
         return FireDetector(
-            detect.weights,
-            sha256=detect.weights_sha256,
+            weights,
+            sha256=sha256,
             device=detect.device,
             input_px=detect.input_px,
             batch=detect.batch,
@@ -50,6 +51,7 @@ def main() -> int:
         control=socket.socket(fileno=arguments.control),
         listening=socket.socket(fileno=arguments.listen),
         make_inference=make_inference,
+        load_other=load,
         input_px=detect.input_px,
         most_pixels=settings.api.max_pixels,
     )

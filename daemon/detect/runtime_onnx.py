@@ -33,15 +33,19 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(weights.content, options, providers=["CPUExecutionProvider"])
         except _NOT_A_MODEL as error:
             raise DetectorError(f"{weights.path}: not a model that ONNX Runtime can read") from error
+        self._precision = "int8 and f32" if weights.quantised else "f32"
         self._input = self._session.get_inputs()[0].name
 
     @property
     def name(self) -> str:
-        return f"ONNX Runtime {onnxruntime.__version__} CPU f32"
+        return f"ONNX Runtime {onnxruntime.__version__} CPU {self._precision}"
 
     @property
     def labels(self) -> tuple[str, ...] | None:
         return class_names(self._session.get_modelmeta().custom_metadata_map.get("names"))
+
+    def prepare(self, size_px: tuple[int, int]) -> None:
+        """See Runtime: one size is as good as another."""
 
     def infer(self, pictures: Picture) -> NDArray[np.float32]:
         """See Runtime."""

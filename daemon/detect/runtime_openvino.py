@@ -25,17 +25,18 @@ class OpenVinoRuntime:
     """See Runtime. OpenVINO's worker threads sleep between inferences; tests/detect measures that they do."""
 
     def __init__(self, weights: Weights) -> None:
-        core = openvino.Core()
-        model = _read(core, weights)
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._core = openvino.Core()
+        model = _read(self._core, weights)
+        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if has_bf16 else "f32"
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+        self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
         self._labels = _labels(model)
-        compiled = core.compile_model(_taking_bgr_bytes(model), "CPU", settings)
-        self._queue = openvino.AsyncInferQueue(compiled)
-        self._queue.set_callback(self._keep)
+        self._model = _taking_bgr_bytes(model)
+        self._any_size = self._compiled(self._model)
+        self._sized: dict[tuple[int, ...], Any] = {}
         self._raw: dict[int, NDArray[np.float32]] = {}
-        self._name = f"OpenVINO {openvino.__version__.split('-')[0]} CPU {precision}"
+        computes_in = f"int8 and {precision}" if weights.quantised else precision
+        self._name = f"OpenVINO {openvino.__version__.split('-')[0]} CPU {computes_in}"
 
     @property
     def name(self) -> str:
@@ -45,16 +46,34 @@ class OpenVinoRuntime:
     def labels(self) -> tuple[str, ...] | None:
         return self._labels
 
+    def prepare(self, size_px: tuple[int, int]) -> None:
+        """See Runtime: compiled for one size, a picture takes an eighth less (docs/detector.md)."""
+        if size_px in self._sized:
+            return
+        model = self._model.clone()
+        try:
+            model.reshape([1, *size_px, 3])
+            self._sized[size_px] = self._compiled(model)
+        except RuntimeError as error:
+            what = f"cannot be computed at {size_px[1]}×{size_px[0]}"
+            raise DetectorError(f"the network {what}: {_first_line(error)}") from error
+
     def infer(self, pictures: Picture) -> NDArray[np.float32]:
         """See Runtime."""
         self._raw = {}
+        queue = self._sized.get(pictures.shape[1:3], self._any_size)
         try:
             for place in range(len(pictures)):
-                self._queue.start_async({0: pictures[place : place + 1]}, place, share_inputs=True)
-            self._queue.wait_all()
+                queue.start_async({0: pictures[place : place + 1]}, place, share_inputs=True)
+            queue.wait_all()
         except RuntimeError as error:
             raise DetectorError(f"inference failed in OpenVINO: {_first_line(error)}") from error
         return np.concatenate([self._raw[place] for place in range(len(pictures))])
+
+    def _compiled(self, model: Any) -> Any:
+        queue = openvino.AsyncInferQueue(self._core.compile_model(model, "CPU", self._settings))
+        queue.set_callback(self._keep)
+        return queue
 
     def _keep(self, request: Any, place: int) -> None:
         # a copy: the request's own memory is used again by the next picture
@@ -63,7 +82,7 @@ class OpenVinoRuntime:
 
 def _read(core: Any, weights: Weights) -> Any:
     try:
-        return core.read_model(io.BytesIO(weights.content))
+        return core.read_model(io.BytesIO(weights.content), io.BytesIO(weights.values) if weights.values else None)
     except RuntimeError as error:
         raise DetectorError(f"{weights.path}: not a model that OpenVINO can read: {_first_line(error)}") from error
 

@@ -36,7 +36,7 @@ class TorchRuntime:
     def __init__(self, weights: Weights, device: str) -> None:
         self._device = torch.device(device)
         self._dtype = torch.float16 if device == "cuda" else torch.float32
-        network, self._labels = _from_pickle(weights) if weights.pickled else from_onnx(weights)
+        network, self._labels = from_pickle(weights) if weights.format == "pt" else from_onnx(weights)
         self._network = network.to(self._device, self._dtype).eval()
 
     @property
@@ -47,6 +47,9 @@ class TorchRuntime:
     @property
     def labels(self) -> tuple[str, ...] | None:
         return self._labels
+
+    def prepare(self, size_px: tuple[int, int]) -> None:
+        """See Runtime: one size is as good as another."""
 
     def infer(self, pictures: Picture) -> NDArray[np.float32]:
         """See Runtime."""
@@ -86,7 +89,7 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     return network, class_names(metadata.get("names"))
 
 
-def _from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
+def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     """The network of an Ultralytics checkpoint and its classes' names: runs whatever code is in it."""
     from ultralytics.nn.tasks import load_checkpoint
 

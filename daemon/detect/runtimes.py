@@ -8,14 +8,18 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from daemon import shipped
+from daemon.detect import engines
 from daemon.detect.model import Runtime
-from daemon.detect.weights import Weights
+from daemon.detect.weights import Weights, read_weights
 from daemon.domain import LABELS
 from daemon.errors import DetectorError
 
+_CPUINFO = Path("/proc/cpuinfo")
 _SMALL_PX = 64  # enough to see the shape of an answer
 
 
@@ -28,6 +32,9 @@ class Host:
     cuda: bool
     openvino: bool
     onnxruntime: bool
+    tensorrt: bool = False
+    vnni: bool = False
+    """Whether the CPU multiplies bytes as fast as int8 networks need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +53,25 @@ def look() -> Host:
         cuda=torch and bool(importlib.import_module("torch").cuda.is_available()),
         openvino=_installed("openvino"),
         onnxruntime=_installed("onnxruntime"),
+        tensorrt=_installed("tensorrt"),
+        vnni=_has_vnni(),
     )
 
 
-def choose(host: Host, device: str, pickled: bool) -> Choice:
-    """The best runtime for `device` (auto, cpu or cuda); raises DetectorError when none will do."""
+def choose(host: Host, device: str, format: str = "onnx") -> Choice:
+    """The best runtime for `device` (auto, cpu or cuda) and weights of that format (Weights.format).
+
+    Raises DetectorError when none will do.
+    """
     if device == "cuda" and not host.cuda:
         lacking = "PyTorch sees no NVIDIA GPU" if host.torch else "torch and ultralytics are not installed (extra gpu)"
         raise DetectorError(f"detect.device is cuda, but {lacking}; use auto or cpu")
-    if device != "cpu" and host.cuda:
-        return Choice("torch-cuda", "an NVIDIA GPU is here")
+    on_gpu = device != "cpu" and host.cuda
     no_gpu = "detect.device is cpu" if device == "cpu" else "no NVIDIA GPU that PyTorch can use"
-    if pickled:
-        if not host.torch:
-            raise DetectorError("a .pt file needs torch and ultralytics (extra gpu or train); or export it to ONNX")
-        return Choice("torch-cpu", f"{no_gpu}, and only PyTorch reads a .pt file")
+    if format in _ONE_RUNTIME:
+        return _only(format, host, device, no_gpu, on_gpu)
+    if on_gpu:
+        return Choice("torch-cuda", "an NVIDIA GPU is here")
     if host.openvino:
         return Choice("openvino", no_gpu)
     if host.onnxruntime:
@@ -70,14 +81,69 @@ def choose(host: Host, device: str, pickled: bool) -> Choice:
     raise DetectorError("nothing can compute the network: install openvino or onnxruntime")
 
 
+_ONE_RUNTIME = ("pt", "xml", "engine")
+
+
+def _only(format: str, host: Host, device: str, no_gpu: str, on_gpu: bool) -> Choice:
+    """For formats that one library reads."""
+    if format == "xml":
+        if not host.openvino:
+            raise DetectorError(
+                "an .xml file needs OpenVINO, which is not installed; or use the ONNX that it was made of"
+            )
+        if device == "cuda":
+            raise DetectorError("an .xml file is OpenVINO's, on the CPU, but detect.device is cuda; use auto or cpu")
+        return Choice("openvino", "only OpenVINO reads an .xml file")
+    if format == "engine":
+        if not (on_gpu and host.tensorrt):
+            lacking = "TensorRT is not installed" if on_gpu else no_gpu
+            raise DetectorError(f"an .engine file needs an NVIDIA GPU and TensorRT, but {lacking}; use the ONNX")
+        return Choice("tensorrt", "only TensorRT reads an .engine file")
+    if not host.torch:
+        raise DetectorError("a .pt file needs torch and ultralytics (extra gpu or train); or export it to ONNX")
+    if on_gpu:
+        return Choice("torch-cuda", "an NVIDIA GPU is here")
+    return Choice("torch-cpu", f"{no_gpu}, and only PyTorch reads a .pt file")
+
+
+def runtimes_for(host: Host, weights: Weights) -> list[str]:
+    """All that could compute these weights here, whatever is best."""
+    if weights.format in _ONE_RUNTIME:
+        return [choose(host, "auto", weights.format).runtime]
+    there = {"openvino": host.openvino, "onnxruntime": host.onnxruntime}
+    if not weights.quantised:  # torch builds the network itself, in full precision
+        there |= {"torch-cpu": host.torch, "torch-cuda": host.cuda}
+    return [runtime for runtime, installed in there.items() if installed]
+
+
+def in_best_form(weights: Weights, choice: Choice, host: Host) -> tuple[Weights, Choice]:
+    """The same network in the form that the chosen runtime computes fastest here, and why; often the weights themselves.
+
+    The shipped weights are quantised too. An engine counts when it was made of these very weights, by this
+    TensorRT, for this GPU. Raises DetectorError when a shipped form is not what it was.
+    """
+    if choice.runtime == "openvino" and weights.sha256 == shipped.SHA256 and shipped.INT8 is not None and host.vnni:
+        return read_weights(shipped.INT8), replace(choice, why=f"{choice.why}; in int8, since the CPU has VNNI")
+    if choice.runtime == "torch-cuda" and host.tensorrt and weights.format == "onnx":
+        engine = weights.path.with_suffix(".engine")
+        if engine.exists():
+            try:
+                made = read_weights(engine)
+                engines.check(made.content, engines.of_this_host(), weights.sha256)
+            except DetectorError as error:
+                return weights, replace(choice, why=f"{choice.why}; not by TensorRT: {error}")
+            return made, Choice("tensorrt", f"{choice.why}, and {engine.name} was made for it of these weights")
+    return weights, choice
+
+
 def load_verifier(host: Host, weights: Weights) -> Runtime:
     """Loads a verifier's weights, on the CPU whatever the detector is on: it is small, and both libraries come along.
 
     Raises DetectorError when they are no fitting model.
     """
-    if weights.pickled:
+    if weights.format != "onnx":
         raise DetectorError(f"{weights.path}: a verifier has to be ONNX, as `python -m training verifier` writes it")
-    runtime = _LOADERS[choose(replace(host, torch=False, cuda=False), "cpu", pickled=False).runtime](weights)
+    runtime = _LOADERS[choose(replace(host, torch=False, cuda=False), "cpu").runtime](weights)
     shape = runtime.infer(np.zeros((2, _SMALL_PX, _SMALL_PX, 3), np.uint8)).shape
     if shape != (2, len(LABELS)) or (runtime.labels or LABELS) != LABELS:
         raise DetectorError(
@@ -124,13 +190,28 @@ def _torch_cpu(weights: Weights) -> Runtime:
     return TorchRuntime(weights, "cpu")
 
 
+def _tensorrt(weights: Weights) -> Runtime:
+    from daemon.detect.runtime_tensorrt import TensorRtRuntime
+
+    return TensorRtRuntime(weights)
+
+
 _LOADERS: dict[str, Callable[[Weights], Runtime]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "torch-cuda": _torch_cuda,
     "torch-cpu": _torch_cpu,
+    "tensorrt": _tensorrt,
 }
 
 
 def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
+
+
+def _has_vnni() -> bool:
+    try:
+        flags = next(line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return False  # another architecture, or no /proc
+    return bool({"avx512_vnni", "avx_vnni"} & set(flags))

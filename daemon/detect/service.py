@@ -12,24 +12,29 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from daemon.detect.camera_end import CameraEnd, done
-from daemon.detect.inference import Inference, LiveFrame, Result, WorkPicture
+from daemon.detect.inference import Detector, Inference, LiveFrame, Result, Switched, WorkPicture
 from daemon.detect.letterbox import letterbox
 from daemon.detect.peer import Peer
 from daemon.detect.schedule import CAPS, Job
+from daemon.domain import ModelInfo
 from daemon.errors import MessageError, PeerGone
 from daemon.memory import map_sealed
 from daemon.messages import (
+    Answer,
     Attach,
     Detach,
     DetectorBeat,
     FrameWaiting,
     Stop,
     ToDetector,
+    UseModel,
     WorkAnswer,
     WorkerHello,
     WorkRequest,
@@ -43,7 +48,7 @@ _BEAT_S = 1.0
 _STUCK_AFTER_S = 10.0
 _ENDING_S = 3.0
 
-Control = Attach | Detach | Stop
+Control = Attach | Detach | UseModel | Stop
 
 
 class Service:
@@ -54,17 +59,20 @@ class Service:
         control: socket.socket,
         listening: socket.socket,
         make_inference: Callable[[Callable[[], None]], Inference],
+        load_other: Callable[[Path, str], Detector],
         input_px: int,
         most_pixels: int,
     ) -> None:
         self._input_px = input_px
+        self._load_other = load_other
+        self._model: ModelInfo | None = None
+        """Of the answers that are delivered now."""
         self._most_bytes = most_pixels * 3
         self._control: Peer[Control] = Peer(Channel(control, ToDetector))
         self._listening = listening
         self._listening.setblocking(False)
         self._cameras: dict[str, CameraEnd] = {}
         self._work: set[Peer[WorkRequest]] = set()
-        self._said_hello = False
         self._stopping = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._inference = make_inference(lambda: os.eventfd_write(self._wake_fd, 1))
@@ -96,7 +104,7 @@ class Service:
         self._control.say(
             DetectorBeat(
                 state=inference.state,
-                model=inference.model,
+                model=self._model or inference.model,
                 detail=inference.detail,
                 live_images=inference.live_images,
                 work_images=inference.work_images,
@@ -114,12 +122,20 @@ class Service:
                     self._stopping = True
                 elif isinstance(message, Detach):
                     self._detach(message.camera)
+                elif isinstance(message, UseModel):
+                    self._use(message)
                 else:
                     self._attach(message.camera, descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
         self._watch(peer, self._hear_control)
+
+    def _use(self, message: UseModel) -> None:
+        load = partial(self._load_other, Path(message.weights), message.sha256)
+        refusal = self._inference.use(message.id, load)
+        if refusal is not None:
+            self._control.say(Answer(id=message.id, error=refusal))
 
     def _attach(self, camera: str, descriptors: list[int]) -> None:
         self._detach(camera)
@@ -162,8 +178,8 @@ class Service:
             _log.error("not a message of the live channel: %s", error, extra={"camera": end.camera})
 
     def _say_hello(self, end: CameraEnd) -> None:
-        if self._inference.model is not None and self._inference.state == "ready":
-            end.say_hello(self._inference.model)
+        if self._model is not None:
+            end.say_hello(self._model)
 
     def _read_camera(self, end: CameraEnd) -> None:
         end.flush()
@@ -272,15 +288,28 @@ class Service:
         self._deliver()
 
     def _deliver(self) -> None:
-        if self._inference.state == "ready" and not self._said_hello:
-            self._said_hello = True
-            for end in list(self._cameras.values()):
-                self._with_camera(end, self._say_hello)
+        if self._model is None and self._inference.state == "ready":
+            self._greet(self._inference.model)
         for result in self._inference.results():
-            if isinstance(result.item, LiveFrame):
+            if isinstance(result, Switched):
+                self._switched(result)
+            elif isinstance(result.item, LiveFrame):
                 self._answer_frame(result.item, result)
             else:
                 self._answer_job(result.item, result)
+
+    def _greet(self, model: ModelInfo | None) -> None:
+        """What is answered from here on is this model's."""
+        self._model = model
+        for end in list(self._cameras.values()):
+            self._with_camera(end, self._say_hello)
+
+    def _switched(self, switched: Switched) -> None:
+        if switched.model is not None:
+            self._greet(switched.model)
+            self._beat()  # before the answer: whoever asks for the status next is told of the new one
+        self._control.say(Answer(id=switched.request, error=switched.error))
+        self._watch(self._control, self._hear_control)
 
     def _answer_frame(self, frame: LiveFrame, result: Result) -> None:
         end = self._cameras.get(frame.camera)
@@ -298,7 +327,7 @@ class Service:
             id=job.item.id,
             outcome="overloaded" if result.outcome == "late" else result.outcome,
             detections=result.detections,
-            model=self._inference.model,
+            model=self._model,
             inference_ms=result.inference_ms,
             detail=result.detail,
         )

@@ -109,7 +109,7 @@ def of_detector(settings: Settings, host: runtimes.Host, devices: bool) -> Itera
         )
     )
     try:
-        choice = runtimes.choose(host, detect.device, weights.pickled)
+        choice = runtimes.choose(host, detect.device, weights.format)
     except DetectorError as error:
         yield problem("detector", str(error), "see detect.device; on a host with a GPU: make install EXTRAS=gpu")
         return

@@ -58,6 +58,8 @@ class Showing:
         """When the detector last answered, or said hello."""
         self.failed = False
         """Whether the last answer was that it failed."""
+        self._model: ModelInfo | None = None
+        """Whose the next answer is."""
         self.analysed = 0
         self.replaced = 0
 
@@ -98,8 +100,11 @@ class Showing:
         for message in self.live.receive():
             if isinstance(message, DetectorHello):
                 self._shown.clear()
+                self._model = message.model
                 self.analysed_ns = self._clocks.monotonic_ns()
                 self.failed = False
+            elif isinstance(message, ModelInfo):
+                self._model = message
             elif (seen := self._done(message)) is not None:
                 found.append(seen)
         return found
@@ -110,7 +115,7 @@ class Showing:
         return None if longest_ns is None else longest_ns / NS
 
     def _done(self, done: FrameDone) -> Seen | None:
-        shown, model = self._shown.pop((done.run, done.pts), None), self.live.model
+        shown, model = self._shown.pop((done.run, done.pts), None), self._model
         self.replaced += done.outcome == "replaced"
         self.failed = done.outcome == "failed"
         if done.outcome != "analysed" or shown is None or model is None:

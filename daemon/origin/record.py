@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon.clock import rfc3339
 from daemon.domain import Box, ModelInfo
+from daemon.model_record import model_record
 from daemon.origin import doubt
 from daemon.origin.doubt import Doubt
 
@@ -154,13 +155,7 @@ def to_json(of: Analysis) -> dict[str, Any]:
         "times": of.times,
         **_moment("analysed", of.analysed_at_ns),
         "previous": of.previous,
-        "model": {
-            "sha256": of.model.sha256,
-            "name": of.model.name,
-            "runtime": of.model.runtime,
-            "input_px": of.model.input_px,
-            "labels": list(of.model.labels),
-        },
+        "model": model_record(of.model),
         "thresholds": {label: float(value) for label, value in of.thresholds.items()},
         **_moment("confirmed", of.confirmed_at_ns),
         "first_visible": _first_visible(of.first_visible),

@@ -12,7 +12,8 @@ import msgspec
 import rfc8785
 
 from daemon.clock import rfc3339
-from daemon.domain import Detection, Evidence, Flicker, FrameTime, ModelInfo, Verdict, VerifierInfo
+from daemon.domain import Detection, Evidence, Flicker, FrameTime, ModelInfo, Verdict
+from daemon.model_record import model_record
 
 LARGEST = 2**63 - 1  # what SQLite can hold; as nanoseconds, the year 2262
 
@@ -83,7 +84,7 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "height_px": evidence.height_px,
         "detections": [_found(each) for each in evidence.detections],
         "detections_omitted": evidence.detections_omitted,
-        "model": None if evidence.model is None else _model(evidence.model),
+        "model": None if evidence.model is None else model_record(evidence.model),
         "thresholds": {label: float(value) for label, value in evidence.thresholds.items()},
         "damage": evidence.damage,
         "colour": list(evidence.colour),
@@ -138,27 +139,6 @@ def _found(detection: Detection) -> dict[str, Any]:
         "box": [float(each) for each in detection.box],
         "zone": detection.zone,
         **({} if verdict is None else {"verdict": {"confidence": float(verdict.confidence), "passed": verdict.passed}}),
-    }
-
-
-def _model(model: ModelInfo) -> dict[str, Any]:
-    verifier = model.verifier
-    return {
-        "sha256": model.sha256,
-        "name": model.name,
-        "runtime": model.runtime,
-        "input_px": model.input_px,
-        "labels": list(model.labels),
-        **({} if verifier is None else {"verifier": _verifier(verifier)}),
-    }
-
-
-def _verifier(verifier: VerifierInfo) -> dict[str, Any]:
-    return {
-        "sha256": verifier.sha256,
-        "name": verifier.name,
-        "input_px": verifier.input_px,
-        "threshold": float(verifier.threshold),
     }
 
 

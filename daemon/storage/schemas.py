@@ -70,7 +70,10 @@ def _moment(name: str, *, known: bool = True) -> dict[str, Schema]:
 
 _DOUBT: Schema = _object(why=_list(_TEXT, minItems=1), since=_or_null(_AT), since_ns=_or_null(_DECIMAL))
 _MODEL: Schema = _object(
-    at_times={"verifier": _object(sha256=_SHA256, name=_TEXT, input_px=_COUNT, threshold=_SHARE)},
+    at_times={
+        "verifier": _object(sha256=_SHA256, name=_TEXT, input_px=_COUNT, threshold=_SHARE),
+        "card_sha256": _SHA256,
+    },
     sha256=_SHA256,
     name=_TEXT,
     runtime=_TEXT,

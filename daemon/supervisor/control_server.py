@@ -14,6 +14,7 @@ from daemon.errors import FirewitnessError, MessageError, PeerGone
 from daemon.messages import Answer, Command
 from daemon.supervisor.loop import Loop
 
+_RESTARTED = "{}: the process for it is being restarted; try again"
 Carry = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -87,10 +88,12 @@ class ControlServer:
             self._answer(channel, answer)
         elif command.name in self._elsewhere:
             self._waiting[command.id] = channel
-            if not self._elsewhere[command.name](command):
-                self.answered(
-                    Answer(id=command.id, error=f"{command.name}: the process for it is being restarted; try again")
-                )
+            try:
+                why_not = "" if self._elsewhere[command.name](command) else _RESTARTED.format(command.name)
+            except FirewitnessError as error:
+                why_not = str(error)
+            if why_not:
+                self.answered(Answer(id=command.id, error=why_not))
         else:
             known = ", ".join(sorted([*self._here, *self._elsewhere]))
             self._answer(

@@ -25,6 +25,7 @@ def of_detector(beat: DetectorBeat | None, service: Service) -> dict[str, Any]:
         "detail": beat.detail if beat else "",
         "model": model.name if model else None,
         "sha256": model.sha256 if model else None,
+        "card_sha256": model.card_sha256 if model else None,
         "runtime": model.runtime if model else None,
         "input_px": model.input_px if model else None,
         "batch_ms": beat.batch_ms if beat else None,

@@ -14,14 +14,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from daemon import sockets, wire
+from daemon import models, sockets, wire
 from daemon.config_file import runtime_dir, state_dir
 from daemon.domain import DRILL_CAMERA
 from daemon.errors import FirewitnessError, PeerGone
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.memory import sealed
-from daemon.messages import Answer, CamerasChanged, Command, DetectorBeat, FromRecorderControl, RecorderBeat
+from daemon.messages import (
+    Answer,
+    CamerasChanged,
+    Command,
+    DetectorBeat,
+    FromDetectorControl,
+    FromRecorderControl,
+    RecorderBeat,
+)
 from daemon.secrets import password_of
 from daemon.settings import CameraSettings, Settings
 from daemon.supervisor import captures, status
@@ -31,6 +39,7 @@ from daemon.supervisor.control_server import ControlServer
 from daemon.supervisor.drill import Drill
 from daemon.supervisor.forks import Forks
 from daemon.supervisor.loop import Loop
+from daemon.supervisor.model_change import ModelChange
 from daemon.supervisor.notify import notify
 from daemon.supervisor.reload import change, need_restart
 from daemon.supervisor.schedule import Schedule
@@ -58,8 +67,9 @@ class Supervisor:
     ) -> None:
         """`http` and, for a simulated camera, `simulated` are listening sockets: children inherit them.
 
-        `reread` gives the settings that the file holds now, or raises SettingsError.
+        `reread` gives the settings that the file holds now, or raises SettingsError. Which model is in use is looked up here.
         """
+        settings = models.applied(settings)
         self.settings, self._http, self._log, self._reread = settings, http, log, reread
         self._simulated = simulated
         self._run_dir = runtime_dir(settings.storage)
@@ -75,6 +85,7 @@ class Supervisor:
         self._make_services()
         self._forks = Forks(self._lifeline, self._loop, log, died=lambda: self._cameras.end_workers_now())
         self._cameras = Cameras(self._loop, log, self._forks.fork, self._tell_detector)
+        self._model_change = ModelChange(self._detector.send, reread)
         self._control = ControlServer(
             wire.listen(sockets.control(self._run_dir)),
             self._loop,
@@ -87,7 +98,10 @@ class Supervisor:
                 "drill_end": lambda _: self._end_drill(),
                 "stop": lambda _: self._begin_to_end(),
             },
-            elsewhere=dict.fromkeys(("purge", "clock_accept", "head"), self._to_recorder),
+            elsewhere={
+                **dict.fromkeys(("purge", "clock_accept", "head"), self._to_recorder),
+                "model_use": self._model_change.begin,
+            },
         )
         self._schedule = Schedule(sockets.control(self._run_dir), log)
         self._systemd = Systemd()
@@ -127,7 +141,7 @@ class Supervisor:
              "listen": self._work_listen.fileno()},
         )  # fmt: skip
         theirs.close()
-        channel: wire.Channel[DetectorBeat] = wire.Channel(ours, DetectorBeat)
+        channel: wire.Channel[DetectorBeat | Answer] = wire.Channel(ours, FromDetectorControl)
         channel.settimeout(5)
         try:
             for attach, descriptors in self._cameras.attachments():
@@ -187,7 +201,7 @@ class Supervisor:
 
     def reload(self) -> dict[str, Any]:
         """Takes over the cameras of the file as it is now; raises FirewitnessError, and then all stays as it was."""
-        file = self._reread()
+        file = models.applied(self._reread())
         settings = self.settings.model_copy(update={"cameras": file.cameras})
         plans = self._plans(settings)
         waiting = need_restart(self.settings, file)
@@ -311,7 +325,13 @@ class Supervisor:
         if message.clock != before:
             self._log.info("the purge's clock: %s", message.clock)
 
-    def _from_detector(self, message: DetectorBeat) -> None:
+    def _from_detector(self, message: DetectorBeat | Answer) -> None:
+        if isinstance(message, Answer):
+            answer, settings = self._model_change.answered(message, self.settings)
+            self._log.info("model: %s", answer.error or f"{answer.result['name']} is in use")
+            self._take_over(settings)
+            self._control.answered(answer)
+            return
         before = self.detector_beat
         self.detector_beat = message
         if before is None or (before.state, before.detail) != (message.state, message.detail):
@@ -323,6 +343,8 @@ class Supervisor:
 
     def _detector_died(self) -> None:
         self.detector_beat = None
+        if (answer := self._model_change.detector_died()) is not None:
+            self._control.answered(answer)
 
     def status(self) -> dict[str, Any]:
         """The answer to the command of that name (docs/seams.md)."""

@@ -24,7 +24,17 @@ from daemon import wire
 from daemon.detect.detector import REFERENCE_PICTURE
 from daemon.detect.live import LiveChannel, make_live_channel
 from daemon.memory import sealed
-from daemon.messages import Attach, Detach, DetectorBeat, DetectorHello, FrameDone, Stop
+from daemon.messages import (
+    Answer,
+    Attach,
+    Detach,
+    DetectorBeat,
+    DetectorHello,
+    FrameDone,
+    FromDetectorControl,
+    Stop,
+    UseModel,
+)
 
 INPUT_PX = 320  # small, so that the tests are fast; the shipped picture is seen at it too
 
@@ -46,6 +56,7 @@ class Supervisor:
         self.work_path = self.runtime_dir / "work.sock"
         self.settings = {"detect": {"input_px": INPUT_PX, "batch": 4, "device": "cpu", **detect}}
         self.beats: list[DetectorBeat] = []
+        self._told: list[Answer] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._listening = wire.listen(self.work_path)
         self._lifeline, self._mine = os.pipe()
@@ -66,8 +77,8 @@ class Supervisor:
         )
         theirs.close()
         os.close(settings)
-        self._control = wire.Channel(ours, DetectorBeat)
-        self.beats = []
+        self._control = wire.Channel(ours, FromDetectorControl)
+        self.beats, self._told = [], []
         for camera in self._live:
             self._attach(camera)
 
@@ -86,6 +97,14 @@ class Supervisor:
         _, detector_end, memfd = self._live[camera]
         assert self._control.send(Attach(camera=camera), [detector_end.fileno(), memfd])
 
+    def use_model(self, request: str, weights: Path, sha256: str) -> None:
+        assert self._control.send(UseModel(id=request, weights=str(weights), sha256=sha256))
+
+    def told(self) -> list[Answer]:
+        """Its answers to what it was asked."""
+        self.beat()
+        return self._told
+
     def detach(self, camera: str) -> None:
         assert self._control.send(Detach(camera=camera))
 
@@ -102,7 +121,7 @@ class Supervisor:
     def beat(self) -> DetectorBeat | None:
         """The last beat."""
         while (received := self._control.receive()) is not None:
-            self.beats.append(received[0])
+            (self.beats if isinstance(received[0], DetectorBeat) else self._told).append(received[0])
         return self.beats[-1] if self.beats else None
 
     def wait_until(self, state: str) -> DetectorBeat:

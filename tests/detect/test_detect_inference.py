@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from daemon.detect.inference import Inference, LiveFrame, Result, WorkPicture
+from daemon.detect.inference import Inference, LiveFrame, Result, Switched, WorkPicture
 from daemon.detect.schedule import Job
 from daemon.domain import Detection, ModelInfo
 from daemon.errors import DetectorError
@@ -32,6 +32,9 @@ class FakeDetector:
 
     def warm(self) -> None:
         """Nothing to warm."""
+
+    def adopt(self) -> None:
+        """Belongs to any thread."""
 
     def detect(
         self, images: Sequence[np.ndarray], floor: float, input_px: Sequence[int] | None = None
@@ -156,3 +159,60 @@ def test_weights_that_cannot_be_loaded_are_said() -> None:
     inference.start()
     assert woken.wait(10)
     assert (inference.state, inference.detail) == ("failed", "these are not the weights expected")
+
+
+class OtherDetector(FakeDetector):
+    """Another model."""
+
+    info = ModelInfo("1" * 64, "other", "fake", 640)
+
+
+def test_another_model_takes_over_between_two_batches(rig: Rig) -> None:
+    """What was offered before is answered by the one, what comes later by the other, and a Switched stands between."""
+    rig.inference.offer_job(job(1))
+    rig.results(1)
+    other = OtherDetector()
+    assert rig.inference.use("request", lambda: other) is None
+    (switched,) = rig.results(1)
+    assert switched == Switched("request", OtherDetector.info)
+    rig.inference.offer_job(job(2))
+    assert rig.results(1)[0].outcome == "analysed"
+    assert (rig.detector.batches, other.batches) == ([1], [1])
+    assert rig.inference.model == OtherDetector.info
+
+
+def test_a_model_that_cannot_be_loaded_changes_nothing(rig: Rig) -> None:
+    """The sentence comes back, the one of before goes on, and another can be tried; two at a time cannot."""
+    gate = threading.Event()
+
+    def broken() -> FakeDetector:
+        gate.wait(10)
+        raise DetectorError("not a model")
+
+    assert rig.inference.use("first", broken) is None
+    assert "being loaded" in (rig.inference.use("second", OtherDetector) or "")
+    rig.inference.offer_job(job(1))
+    assert rig.results(1)[0].outcome == "analysed"
+    gate.set()
+    assert rig.results(1) == [Switched("first", error="not a model")]
+    assert rig.inference.model == FakeDetector.info
+    assert rig.inference.use("third", OtherDetector) is None
+    assert rig.results(1) == [Switched("third", OtherDetector.info)]
+
+
+def test_another_model_helps_a_detector_that_could_not_start() -> None:
+    """Weights that cannot be used are no dead end."""
+    woken = threading.Event()
+
+    def refuse() -> FakeDetector:
+        raise DetectorError("no such weights")
+
+    inference = Inference(refuse, 4, 0.1, woken.set)
+    inference.start()
+    assert woken.wait(10)
+    assert (inference.state, inference.detail) == ("failed", "no such weights")
+    woken.clear()
+    assert inference.use("request", OtherDetector) is None
+    assert woken.wait(10)
+    assert (inference.state, inference.model) == ("ready", OtherDetector.info)
+    inference.stop(5)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from daemon import wire
+from daemon import shipped, wire
 from daemon.detect.live import LiveChannel, make_live_channel
 from daemon.domain import ModelInfo
 from daemon.messages import DetectorHello, FrameDone, FrameWaiting, ToDetectorLive, WorkerHello
@@ -299,3 +301,42 @@ def test_twenty_cameras_share_alike(lasting: Any, frame: np.ndarray, worker: Any
     assert min(served) >= max(served) / 2, served
     for channel in channels:
         channel.close()
+
+
+def test_another_model_takes_over_and_nobody_loses_a_frame(
+    running: Any, frame: np.ndarray, worker: Any, tmp_path: Path
+) -> None:
+    """Frames that are shown without a pause are all answered; the new model is named before its first answer, and only then."""
+    other = tmp_path / "other.onnx"
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(shipped.WEIGHTS))
+    model.metadata_props.add(key="site", value="other")
+    onnx.save(model, str(other))
+    sha256 = hashlib.sha256(other.read_bytes()).hexdigest()
+    channel = running.camera("hall")
+    channel.hello()
+    worker.meet(channel)
+    before = channel.model.sha256
+    running.use_model("broken", tmp_path / "missing.onnx", sha256)
+    found: list[Any] = []
+    shown = 0
+
+    def go_on() -> bool:
+        nonlocal shown
+        shown += worker.put(channel, frame, shown)
+        found.extend(channel.receive())
+        return "right" in {each.id for each in running.told()} and isinstance(found[-1], FrameDone)
+
+    worker.wait_for(running.told, "the refusal")
+    assert "the weights cannot be read" in running.told()[0].error
+    running.use_model("right", other, sha256)
+    worker.wait_for(go_on, "the other model")
+    worker.wait_for(lambda: found.extend(channel.receive()) or not channel.waiting, "the last answers")
+    models = [each for each in found if isinstance(each, ModelInfo)]
+    assert [each.sha256 for each in models] == [sha256]
+    assert before != sha256
+    answered = [each.pts for each in found if isinstance(each, FrameDone)]
+    assert sorted(answered) == list(range(shown))
+    assert running.told()[-1].error == ""
+    assert running.wait_until("ready").model.sha256 == sha256
+    channel.close()

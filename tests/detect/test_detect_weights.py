@@ -58,10 +58,10 @@ def test_pickles_need_permission(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match=r"runs code when it is opened.*allow_pickle: true"):
         read_weights(path)
     path.write_bytes(b"x")
-    assert read_weights(path, allow_pickle=True).pickled
+    assert read_weights(path, allow_pickle=True).format == "pt"
 
 
-@pytest.mark.parametrize(("name", "says"), [("missing.onnx", "cannot be read"), ("model.engine", "not a weights file")])
+@pytest.mark.parametrize(("name", "says"), [("missing.onnx", "cannot be read"), ("model.tflite", "not a weights file")])
 def test_unreadable_weights_are_one_sentence(tmp_path: Path, name: str, says: str) -> None:
     """A missing file or a file of another kind is said in one line with its path."""
     with pytest.raises(DetectorError, match=says) as raised:
@@ -140,39 +140,39 @@ ONLY_TORCH = Host(torch=True, cuda=False, openvino=False, onnxruntime=False)
 
 
 @pytest.mark.parametrize(
-    ("host", "device", "pickled", "taken"),
+    ("host", "device", "format", "taken"),
     [
-        (EVERYTHING, "auto", False, "torch-cuda"),
-        (EVERYTHING, "cuda", True, "torch-cuda"),
-        (EVERYTHING, "cpu", False, "openvino"),
-        (NO_GPU, "auto", False, "openvino"),
-        (NO_GPU, "auto", True, "torch-cpu"),
-        (BASE, "auto", False, "openvino"),
-        (BASE, "cpu", False, "openvino"),
-        (NO_OPENVINO, "auto", False, "onnxruntime"),
-        (ONLY_TORCH, "auto", False, "torch-cpu"),
+        (EVERYTHING, "auto", "onnx", "torch-cuda"),
+        (EVERYTHING, "cuda", "pt", "torch-cuda"),
+        (EVERYTHING, "cpu", "onnx", "openvino"),
+        (NO_GPU, "auto", "onnx", "openvino"),
+        (NO_GPU, "auto", "pt", "torch-cpu"),
+        (BASE, "auto", "onnx", "openvino"),
+        (BASE, "cpu", "onnx", "openvino"),
+        (NO_OPENVINO, "auto", "onnx", "onnxruntime"),
+        (ONLY_TORCH, "auto", "onnx", "torch-cpu"),
     ],
 )
-def test_the_runtime_taken(host: Host, device: str, pickled: bool, taken: str) -> None:
+def test_the_runtime_taken(host: Host, device: str, format: str, taken: str) -> None:
     """CUDA when it is there and not forbidden, else OpenVINO, else ONNX Runtime, else torch; with a reason."""
-    choice = choose(host, device, pickled)
+    choice = choose(host, device, format)
     assert choice.runtime == taken
     assert choice.why
 
 
 @pytest.mark.parametrize(
-    ("host", "device", "pickled", "says"),
+    ("host", "device", "format", "says"),
     [
-        (BASE, "cuda", False, "detect.device is cuda, but torch and ultralytics are not installed"),
-        (NO_GPU, "cuda", False, "detect.device is cuda, but PyTorch sees no NVIDIA GPU"),
-        (BASE, "auto", True, "a .pt file needs torch"),
-        (Host(False, False, False, False), "auto", False, "nothing can compute the network"),
+        (BASE, "cuda", "onnx", "detect.device is cuda, but torch and ultralytics are not installed"),
+        (NO_GPU, "cuda", "onnx", "detect.device is cuda, but PyTorch sees no NVIDIA GPU"),
+        (BASE, "auto", "pt", "a .pt file needs torch"),
+        (Host(False, False, False, False), "auto", "onnx", "nothing can compute the network"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(host: Host, device: str, pickled: bool, says: str) -> None:
+def test_what_cannot_be_is_one_sentence(host: Host, device: str, format: str, says: str) -> None:
     """A host that cannot do what is asked says what it lacks."""
     with pytest.raises(DetectorError, match=says):
-        choose(host, device, pickled)
+        choose(host, device, format)
 
 
 @pytest.mark.parametrize("text", [None, "", "['fire']", "{1: 'fire'}", "__import__('os')", "{0: " * 5000])

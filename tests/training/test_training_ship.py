@@ -21,8 +21,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     shutil.copytree(shipped.MODELS, folder)
     shutil.copyfile(ship.CONFIG, tmp_path / "config.yaml")
-    for name in ("WEIGHTS", "CARD", "FACTS"):
-        monkeypatch.setattr(shipped, name, folder / getattr(shipped, name).name)
+    for name in ("WEIGHTS", "CARD", "FACTS", "INT8"):
+        if getattr(shipped, name) is not None:
+            monkeypatch.setattr(shipped, name, folder / getattr(shipped, name).name)
     monkeypatch.setattr(shipped, "MODELS", folder)
     monkeypatch.setattr(ship, "CONFIG", tmp_path / "config.yaml")
     monkeypatch.setattr(ship, "REFERENCE_ANSWER", folder / REFERENCE_ANSWER.name)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness model list|add|use|export`: the network that looks."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from daemon import models, sockets
+from daemon.commands import settings as settings_of
+from daemon.config_file import runtime_dir
+from daemon.control import Control
+
+LOADING_S = 120.0  # a GPU's libraries and a large network on a busy host
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it was done."""
+    if options.what in ("add", "export"):
+        module = importlib.import_module(f"daemon.commands.model_{options.what}")
+        status: int = module.run(options)
+        return status
+    return _list(options) if options.what == "list" else _use(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    storage, detect = (settings := settings_of.of(options.config)).storage, settings.detect
+    chosen = models.in_use(storage)
+    rows = [(models.CONFIGURED, detect.weights, detect.weights_sha256 or "not pinned", "")]
+    rows += [
+        (each.name, each.weights, each.sha256, f", added {each.facts['added_at']}") for each in models.kept(storage)
+    ]
+    for name, weights, sha256, added in rows:
+        print(f"{'*' if name == chosen else ' '} {name:20} SHA-256 {sha256[:12]}{added}")
+        print(f"    {weights}")
+        card = _card_of(weights)
+        print(f"    {card}" if card.exists() else "    no model card beside it")
+    print(f"* is in use; {models.folder(storage)} holds what was added")
+    return 0
+
+
+def _use(options: argparse.Namespace) -> int:
+    settings = settings_of.of(options.config)
+    control = Control(sockets.control(runtime_dir(settings.storage)))
+    done = control.ask("model_use", {"name": options.name}, timeout_s=LOADING_S)
+    print(f"{done['name']} is in use, and will be after a restart: {done['weights']}")
+    return 0
+
+
+def _card_of(weights: Path) -> Path:
+    from daemon.detect.weights import card_of
+
+    return card_of(weights)

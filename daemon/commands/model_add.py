@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness model add FILE`: checks a model on this host, and keeps it under its name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from daemon import models
+from daemon.clock import host_clocks, rfc3339
+from daemon.commands import settings as settings_of
+from daemon.commands.stills import reference_stills
+from daemon.detect.checking import Checked, check
+from daemon.detect.weights import card_of, read_weights
+from daemon.errors import FirewitnessError
+from daemon.settings import Settings
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is kept; which one is in use does not change."""
+    settings = settings_of.of(options.config)
+    file: Path = options.file
+    name = options.name or file.stem
+    models.check_name(settings.storage, name)
+    if file.suffix == ".pt":
+        raise FirewitnessError(
+            f"{file}: a .pt file runs code when it is opened: make data of your own one with "
+            f"`firewitness model export --to onnx {file}`"
+        )
+    weights = read_weights(file)
+    present = models.applied(settings).detect
+    stills = reference_stills(settings)
+    found = check(file, weights.sha256, settings.detect, [each for _, each in stills])
+    now = check(present.weights, present.weights_sha256, settings.detect, [each for _, each in stills])
+    _tell(found, now, settings)
+    if found.drawn_fire is None:
+        raise FirewitnessError(
+            f"{file}: does not see the drawn fire of the picture that Firewitness comes with: not kept"
+        )
+    files = {file.suffix: weights.content}
+    if weights.values:
+        files[".bin"] = weights.values
+    card = card_of(file)
+    if card.exists():
+        files[".md"] = card.read_bytes()
+    facts = _facts(name + file.suffix, weights.sha256, found)
+    kept = models.keep(settings.storage, name, files, facts)
+    print(f"{name} is kept as {kept.weights}; `firewitness model use {name}` goes over to it")
+    return 0
+
+
+def _tell(found: Checked, now: Checked, settings: Settings) -> None:
+    print(f"computed by     {found.runtime}")
+    print(f"drawn fire      {'not seen' if found.drawn_fire is None else f'seen at {found.drawn_fire:.2f}'}")
+    print(f"a picture       {found.picture_ms:.0f} ms; the one in use takes {now.picture_ms:.0f} ms")
+    watched = sum(camera.enabled for camera in settings.cameras.values())
+    most = int(found.images_per_s * settings.detect.max_interval)
+    if watched > most:
+        print(f"                too slow: {most} cameras are possible, {watched} are configured")
+    if not found.stills:
+        print("false alarms    there are no reference stills of this site yet to look at")
+        return
+    print(
+        f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at "
+        f"detect.thresholds; by the one in use {now.alarmed}"
+    )
+
+
+def _facts(file: str, sha256: str, found: Checked) -> dict[str, Any]:
+    return {
+        "file": file,
+        "sha256": sha256,
+        "added_at": rfc3339(host_clocks().wall_ns()),
+        "runtime": found.runtime,
+        "drawn_fire": found.drawn_fire,
+        "picture_ms": round(found.picture_ms, 1),
+        "reference_stills": found.stills,
+        "reference_stills_alarmed": found.alarmed,
+    }

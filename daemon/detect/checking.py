@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is found out of a model before it is trusted: that it runs here, sees a drawn fire, how fast, and what it takes for a fire."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
+from daemon.detect.model import Picture
+
+if TYPE_CHECKING:
+    from daemon.settings import DetectSettings
+
+_DRAWN_AT_PX = (472, 165)  # where it burns in the reference picture
+_TIMES = 10
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came out."""
+
+    runtime: str
+    drawn_fire: float | None
+    """How surely it sees the drawn fire; None: not at all."""
+    picture_ms: float
+    """One picture of 16:9 alone, with all that belongs to it (median)."""
+    images_per_s: float
+    stills: int
+    alarmed: int
+    """In how many of the stills it sees something at or above the thresholds."""
+
+
+def check(weights: Path, sha256: str | None, detect: DetectSettings, stills: Sequence[Picture]) -> Checked:
+    """Raises DetectorError when the weights cannot be used on this host, or are no fitting model."""
+    detector = FireDetector(
+        weights, sha256=sha256, device=detect.device, input_px=detect.input_px, batch=detect.batch,
+        allow_pickle=detect.allow_pickle,
+    )  # fmt: skip
+    detector.warm()
+    picture: Picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)
+    drawn = [
+        each.confidence
+        for each in detector.detect([picture], detect.floor)[0]
+        if each.label == "fire"
+        and each.box[0] <= _DRAWN_AT_PX[0] <= each.box[2]
+        and each.box[1] <= _DRAWN_AT_PX[1] <= each.box[3]
+    ]
+    alone_ms = statistics.median(_took_ms(detector, [picture], detect.floor) for _ in range(_TIMES))
+    batch_ms = statistics.median(_took_ms(detector, [picture] * detect.batch, detect.floor) for _ in range(3))
+    return Checked(
+        runtime=detector.info.runtime,
+        drawn_fire=max(drawn, default=None),
+        picture_ms=alone_ms,
+        images_per_s=1000 * detect.batch / batch_ms,
+        stills=len(stills),
+        alarmed=_alarmed(detector, detect, stills),
+    )
+
+
+def _took_ms(detector: FireDetector, pictures: Sequence[Picture], floor: float) -> float:
+    began_s = time.perf_counter()
+    detector.detect(pictures, floor)
+    return (time.perf_counter() - began_s) * 1000
+
+
+def _alarmed(detector: FireDetector, detect: DetectSettings, stills: Sequence[Picture]) -> int:
+    thresholds = detect.thresholds.as_dict()
+    alarmed = 0
+    for at in range(0, len(stills), _AT_ONCE):
+        for found in detector.detect(stills[at : at + _AT_ONCE], detect.floor):
+            alarmed += any(each.confidence >= thresholds[each.label] for each in found)
+    return alarmed

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A site's own models: each in a folder of its name below `state_dir/models`, and which one is in use instead of the configured one.
+
+models/<name>/model.json   which file, its hash, when it was added, what the check found
+models/<name>/<name>.onnx  the weights (or .xml with .bin, or .engine), and <name>.md, their card, where there is one
+models/in_use.json         the name and hash of the one in use; absent: the one that the settings name
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config_file import state_dir
+from daemon.errors import FirewitnessError
+from daemon.settings import Settings, StorageSettings
+from daemon.storage.durable import RealDisk, make_folders, replace
+
+CONFIGURED = "configured"
+"""The name under which the model of the settings is known."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_FACTS, _IN_USE = "model.json", "in_use.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that was added."""
+
+    name: str
+    weights: Path
+    sha256: str
+    facts: Mapping[str, Any]
+    """What model.json says."""
+
+    @property
+    def card(self) -> Path:
+        """Where its card lies, if it has one."""
+        return self.weights.with_suffix(".md")
+
+
+def folder(storage: StorageSettings) -> Path:
+    """Where they all are."""
+    return state_dir(storage) / "models"
+
+
+def kept(storage: StorageSettings) -> list[Kept]:
+    """All of them, by name; what is none is passed over."""
+    return [_read(path.parent) for path in sorted(folder(storage).glob(f"*/{_FACTS}"))]
+
+
+def find(storage: StorageSettings, name: str) -> Kept:
+    """Raises FirewitnessError when there is none of that name."""
+    if NAME.match(name) and (folder(storage) / name / _FACTS).exists():
+        return _read(folder(storage) / name)
+    known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
+    raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
+
+
+def check_name(storage: StorageSettings, name: str) -> None:
+    """Raises FirewitnessError for a name that cannot be given."""
+    if not NAME.match(name) or name == CONFIGURED:
+        raise FirewitnessError(f"{name!r} is no name for a model: letters, digits, . - and _, and not {CONFIGURED}")
+    if (folder(storage) / name).exists():
+        raise FirewitnessError(
+            f"there is a model {name} already; what records name is never changed: choose another name"
+        )
+
+
+def keep(storage: StorageSettings, name: str, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Kept:
+    """Puts the files (suffix → content) in place, durable, all or none."""
+    check_name(storage, name)
+    disk = RealDisk()
+    make_folders(disk, folder(storage), state_dir(storage).parent)
+    making = folder(storage) / f".{name}.part"
+    shutil.rmtree(making, ignore_errors=True)
+    disk.make_folder(making)
+    for suffix, content in files.items():
+        disk.write_new(making / f"{name}{suffix}", content)
+    disk.write_new(making / _FACTS, _json(facts))
+    disk.sync_folder(making)
+    disk.rename(making, folder(storage) / name)
+    disk.sync_folder(folder(storage))
+    return find(storage, name)
+
+
+def in_use(storage: StorageSettings) -> str:
+    """The name of the model in use."""
+    return str(_in_use(storage).get("name", CONFIGURED))
+
+
+def use(storage: StorageSettings, name: str) -> None:
+    """From the next start on; raises StoreError when it cannot be written down."""
+    disk = RealDisk()
+    place = folder(storage) / _IN_USE
+    if name == CONFIGURED:
+        disk.unlink(place)
+        return
+    replace(disk, place, _json({"name": name, "sha256": find(storage, name).sha256}))
+
+
+def applied(settings: Settings) -> Settings:
+    """The settings with the model in use."""
+    choice = _in_use(settings.storage)
+    if not choice:
+        return settings
+    name = str(choice["name"])
+    try:
+        weights, sha256 = find(settings.storage, name).weights, str(choice["sha256"])
+    except FirewitnessError:  # its folder is gone: the detector says so, instead of other weights looking in its name
+        weights, sha256 = folder(settings.storage) / name / f"{name}.onnx", str(choice["sha256"])
+    return with_model(settings, weights, sha256)
+
+
+def with_model(settings: Settings, weights: Path, sha256: str | None) -> Settings:
+    """The same settings with other weights."""
+    detect = settings.detect.model_copy(update={"weights": weights, "weights_sha256": sha256})
+    return settings.model_copy(update={"detect": detect})
+
+
+def _in_use(storage: StorageSettings) -> dict[str, Any]:
+    try:
+        choice = json.loads((folder(storage) / _IN_USE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise FirewitnessError(f"{folder(storage) / _IN_USE} cannot be read: choose again, or remove it") from error
+    return dict(choice)
+
+
+def _read(place: Path) -> Kept:
+    try:
+        facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
+        return Kept(place.name, place / facts["file"], facts["sha256"], facts)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FirewitnessError(f"{place / _FACTS} cannot be read: remove the folder and add the model again") from error
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training quantise`: the network in int8 as OpenVINO's .xml and .bin, by calibration on pictures; needs nncf, no torch.
+
+Then measures both on one core, in turns, in one process. Whether it still sees as well, `training evaluate` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from daemon.detect.letterbox import draw, letterbox
+from daemon.detect.model import YoloModel
+from daemon.detect.runtimes import Choice, load
+from daemon.detect.weights import read_weights
+from daemon.domain import Detection
+from daemon.settings import DetectSettings
+from training.folders import SUFFIXES, FolderError, Pixels, read_folder, split_folders
+from training.in_turns import in_turns
+from training.measures import Estimate
+from training.seen import Seen, Thresholds, ap, flames_found, look
+
+# It would report to Google Analytics, and write to the home folder (daemon/detect/runtimes.py).
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+NOT_QUANTISED = (
+    r"/model\.\d+/[^/]+$",  # joining and decoding: pixels and probabilities in one range would leave nothing of the latter
+    r"/model\.\d+/dfl/.*",
+    r"/model\.\d+/m/m\.\d+/attn/(MatMul.*|Softmax|Mul)",
+)
+"""Of YOLO11: what loses much by it or gains no time (docs/detector.md, INT8)."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is written."""
+    weights = read_weights(options.weights)
+    if weights.format != "onnx" or weights.quantised or options.out.suffix != ".xml":
+        raise FolderError("what is quantised is an .onnx in full precision, and what is written an .xml with its .bin")
+    pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
+    write(options.weights, pictures, options.out)
+    made = read_weights(options.out)
+    print(f"{options.out}, SHA-256 {made.sha256} (of .xml and .bin), calibrated with {len(pictures)} pictures")
+    before_ms, after_ms = in_turns(weights, made, (384, 640))
+    print(
+        f"one core, 640×384: {before_ms:.1f} ms CPU a picture before, {after_ms:.1f} ms in int8: {after_ms / before_ms:.2f}"
+    )
+    if options.data is not None:
+        _compare(options, weights.path, made.path)
+    return 0
+
+
+def _compare(options: argparse.Namespace, before: Path, after: Path) -> None:
+    """Average precision and flames found of both, through the daemon's own detector."""
+    thresholds = DetectSettings().thresholds.as_dict()
+    for name in ("val", "val_cctv"):
+        for folder in split_folders(options.data, name):
+            samples = read_folder(folder, options.data)
+            # the runtime is named: of the shipped weights the detector would take the quantised form by itself
+            seen = [look(_Alone(each, options.input_px), samples) for each in (before, after)]
+            for label, measure in _measures(thresholds, options.input_px):
+                values = [measure(each).value for each in seen]
+                if all(value is not None for value in values):
+                    print(f"{samples[0].split:40} {label:22} {values[0]:.3f} before, {values[1]:.3f} in int8")
+
+
+def _measures(thresholds: Thresholds, input_px: int) -> list[tuple[str, Callable[[Sequence[Seen]], Estimate]]]:
+    return [
+        ("AP50 of fire", lambda seen: ap(seen, "fire", 0.5)),
+        ("AP50 of smoke", lambda seen: ap(seen, "smoke", 0.5)),
+        (f"flames found at {thresholds['fire']:.2f}", lambda seen: flames_found(seen, thresholds["fire"], input_px)),
+    ]
+
+
+class _Alone:
+    """One weights file in OpenVINO, as it is."""
+
+    def __init__(self, weights: Path, input_px: int) -> None:
+        self._model = YoloModel(load(Choice("openvino", "to be compared"), read_weights(weights)), 1)
+        self._input_px = input_px
+
+    def detect(
+        self, images: Sequence[Pixels], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
+        """See FireDetector.detect."""
+        return self._model.find(images, floor, [self._input_px] * len(images))
+
+
+def write(weights: Path, pictures: Sequence[Any], out: Path) -> None:
+    """Quantises an ONNX file; `pictures` are tensors (1, 3, height, width), f32, RGB 0..1."""
+    import nncf
+    import openvino
+
+    # convert_model and not read_model: it joins x·sigmoid(x), which else stays apart in int8 and is slower than bf16
+    model = openvino.convert_model(str(weights))
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(list(pictures)),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(pictures),
+        ignored_scope=nncf.IgnoredScope(patterns=list(NOT_QUANTISED), validate=False),
+    )
+    openvino.save_model(quantised, str(out), compress_to_fp16=False)
+
+
+def calibration_pictures(folders: Sequence[Path], count: int, seed: int, input_px: int) -> list[Any]:
+    """So many of all, drawn with that seed, as the network is given them."""
+    found = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise FolderError(f"no pictures in {', '.join(map(str, folders))}")
+    order = np.random.default_rng(seed).permutation(len(found))[:count]
+    return [_tensor(found[at], input_px) for at in order]
+
+
+def _tensor(path: Path, input_px: int) -> Any:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise FolderError(f"{path}: not a picture that can be read")
+    layout = letterbox((picture.shape[1], picture.shape[0]), input_px)
+    onto: Pixels = np.empty((*layout.padded, 3), np.uint8)
+    draw(np.asarray(picture, np.uint8), layout, onto)
+    return onto[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
