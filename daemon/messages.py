@@ -343,6 +343,8 @@ class RecorderBeat(Message, frozen=True):
     """For how long evidence can be kept, by what was stored of late; None while less than an hour is known of."""
     purged: dict[str, int] = {}
     """PurgeReason → stills since the recorder started."""
+    interrupted: int = 0
+    """Confirmed incidents that ended since the recorder started because their worker was gone: nobody may have gone back for them."""
 
 
 class Command(Message, frozen=True):

@@ -120,6 +120,7 @@ class SupervisorEnd:
             stored=self._stored,
             stored_bytes=self._stored_bytes,
             open_gaps=self._watching.open_gaps(),
+            interrupted=self._watching.interrupted,
             purged={str(reason): count for reason, count in self._storing.purged.items()},
             **known,
         )

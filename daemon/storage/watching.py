@@ -46,6 +46,8 @@ class Watching:
         self._told_workers: dict[str, str | None] = {}
         self._disk = "ok"
         self._begun = False
+        self.interrupted = 0
+        """Confirmed incidents that ended because their worker was gone."""
 
     # ---- at start
 
@@ -231,6 +233,7 @@ class Watching:
         watch = self._watches.get(camera)  # the drill's camera has none: what it does not see is no gap
         for each in self._incidents.interrupt(camera, watch.last.at_ns if watch else self._now().at_ns):
             self._owed["incident", each.id] = Entry("incident", bodies.incident(each))
+            self.interrupted += each.kind == "detected" and each.first_confirmed_at_ns is not None
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -79,6 +79,11 @@ class Service:
         except PeerGone:
             return False
 
+    def again(self) -> None:
+        """Starts one whose end was its own affair once more."""
+        if self.process is None:
+            self.stopping, self._start_at = False, 0.0
+
     def renew(self) -> None:
         """Ends it so that another takes its place at once: what it is started with has changed."""
         if self.process is not None and self._kill_at is None:

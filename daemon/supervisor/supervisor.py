@@ -120,6 +120,7 @@ class Supervisor:
         self._web = Service("web", self._loop, self._log, self._start_web)
         self._services = [self._recorder, self._detector, self._web]
         self._analyst: Service | None = None
+        self._looked_after = 0  # interrupted incidents that the recorder had told of by then
         if self._simulated is not None:
             self._services.append(Service("simulated camera", self._loop, self._log, self._start_simulated))
 
@@ -161,10 +162,18 @@ class Supervisor:
         return start_module("web", "daemon.api.server", options), None
 
     def _look_after_incidents(self) -> None:
-        """Once, when all is ready: what was confirmed before and nobody went back for."""
-        if self._analyst is None and status.is_ready(self.detector_beat, self.recorder_beat):
+        """When all is ready, and when a worker went away from a fire: what was confirmed and nobody went back for."""
+        beat = self.recorder_beat
+        if beat is None or not status.is_ready(self.detector_beat, beat):
+            return
+        if self._analyst is None:
             self._analyst = Service("analyst", self._loop, self._log, self._start_analyst, once=True)
             self._services.append(self._analyst)
+        elif self._analyst.process is None and beat.interrupted > self._looked_after:
+            self._analyst.again()
+        else:
+            return
+        self._looked_after = beat.interrupted
 
     def _start_analyst(self) -> tuple[Process, None]:
         options = {"lifeline": self._lifeline, "settings": self._settings_fd}
@@ -338,7 +347,7 @@ class Supervisor:
             self._log.info("detector: %s%s", message.state, f": {message.detail}" if message.detail else "")
 
     def _recorder_died(self) -> None:
-        self.recorder_beat = None
+        self.recorder_beat, self._looked_after = None, 0
         self._control.fail_waiting("the recorder was restarted meanwhile; try again")
 
     def _detector_died(self) -> None:

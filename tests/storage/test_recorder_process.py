@@ -304,6 +304,7 @@ def test_worker_gone_interrupts(host: Host, worker: Worker) -> None:
     worker.settle()
     worker.close()
     wait_for(lambda: host.rows("SELECT state FROM incidents") == [("interrupted",)], "interrupted")
+    host.beat(lambda beat: beat.interrupted == 1, "that somebody may have to go back for it")
     again = Worker(host)
     elsewhere = again.incident("suspect", place=(0.7, 0.7, 0.75, 0.75))
     same = again.incident("suspect", place=(0.12, 0.1, 0.22, 0.2))
@@ -323,6 +324,7 @@ def test_second_hello_replaces_the_first(host: Host, worker: Worker) -> None:
     wait_for(
         lambda: host.rows("SELECT state FROM incidents WHERE id = ?", incident.id) == [("interrupted",)], "the end"
     )
+    assert host.beat(lambda beat: True, "a beat").interrupted == 0, "it was never confirmed"
 
 
 def test_reconnecting_worker_keeps_its_incident(host: Host, worker: Worker) -> None:

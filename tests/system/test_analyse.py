@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,29 @@ def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
     daemon.stop()
     verified = daemon.command("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_a_workers_death_left_undone_is_done_while_the_daemon_goes_on(daemon: Daemon) -> None:
+    """Kill -9 of the worker alone, while it goes back: its incident is gone back for from the clip, without a restart."""
+    clip = recorded_scene(default_cache())
+    with FarmThread([Camera("hall", clip, wait_for_viewer=True)]) as farm:
+        daemon.configure({"hall": {"url": farm.url("hall")}})
+        daemon.start()
+        wait_for(lambda: "going back" in daemon.log, 90, f"a confirmed fire\n{daemon.log}")
+        wait_for(lambda: '"kind":"first_confirmed"' in ledger(daemon), 20, f"the still that confirmed it\n{daemon.log}")
+        wait_for(lambda: held_until_ns(daemon) >= suspected_at_ns(daemon), 20, "the clip up to the suspicion")
+        status = daemon.status()
+        assert status is not None
+        os.kill(status["cameras"]["hall"]["pid"], signal.SIGKILL)
+        assert "first visible" not in daemon.log, "this test came too late to see anything"
+        incident = json.loads(next(line for line in ledger(daemon).splitlines() if '"kind":"incident"' in line))[
+            "body"
+        ]["id"]
+        (first,) = wait_for(lambda: origins(daemon, incident), 120, f"an analysis\n{daemon.log}")
+    assert (first["source"], first["previous"]) == ("clip", None)
+    daemon.stop()
 
 
 @pytest.mark.slow

@@ -47,7 +47,9 @@ def grown(daemon: Daemon, since_ns: int) -> set[str]:
     found = set()
     for path in daemon.root.rglob("*.mp4.open"):
         try:
-            head, parts = read(path)
+            with path.open("rb") as file:
+                head = read_head(file)
+                parts = list(fragments(file, head))
         except ValueError:
             continue
         if parts and parts[-1].frames[-1].at_ns > since_ns:
@@ -86,26 +88,51 @@ class Clips:
         }
 
 
+class Lines:
+    """Kind and body of the ledger's whole lines, each read once; a torn last one is none."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[Path, int] = {}
+        self._found: list[tuple[str, dict[str, Any]]] = []
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The bodies of one kind, in order."""
+        for path in sorted((self._root / "ledger").glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                whole = file.read().rpartition(b"\n")[0]
+            if whole:
+                self._read[path] = self._read.get(path, 0) + len(whole) + 1
+                told = [json.loads(line) for line in whole.split(b"\n")]
+                self._found += [(each["kind"], each["body"]) for each in told]
+        return [body for each, body in self._found if each == kind]
+
+
 class Undone:
     """Incidents that a kill found confirmed and not gone back for; each is to be gone back for after a restart."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._clips = Clips(daemon.root)
+        self._clips, self._lines = Clips(daemon.root), Lines(daemon.root)
         self._open: set[str] = set()
         self.kills = self.done = 0
 
     def killed(self) -> None:
         """The daemon is dead, nothing changes any more: whose stored confirmation has no analysis."""
-        told = ledger(self._daemon)
-        confirmed = {body["incident"] for kind, body in told if kind == "stored" and body["kind"] == "first_confirmed"}
-        done = {body["incident"] for kind, body in told if kind == "analysis"}
-        self.kills += bool(confirmed - done - self._open)
-        self._open |= confirmed - done
+        stored = self._lines.of("stored")
+        confirmed = {body["incident"] for body in stored if body["kind"] == "first_confirmed"}
+        left = confirmed - self._told().keys()
+        self.kills += bool(left - self._open)
+        self._open |= left
 
     def clips_end(self, began_ns: int, killed_ns: int) -> None:
-        """Each camera's clip of the life between is closed, plays whole, and ends within two seconds of the kill."""
-        ends = dict.fromkeys(CAMERAS, 0)
+        """Each camera's clip of the life between is closed, plays whole, and ends within two seconds of the kill.
+
+        Or of its last run's beginning, where the camera had just paused: what comes before a run's first key frame is in no clip.
+        """
+        runs = [body for body in self._lines.of("run") if int(body["started_at_ns"]) <= killed_ns]
+        ends = {name: max(int(run["started_at_ns"]) for run in runs if run["camera"] == name) for name in CAMERAS}
         for path, head, parts in self._clips.all():
             if parts[0].frames[0].at_ns >= began_ns - 5 * NS and parts[-1].frames[-1].at_ns <= killed_ns:
                 assert plays(path) == sum(len(part.frames) for part in parts)
@@ -126,7 +153,7 @@ class Undone:
         self._open.clear()
 
     def _told(self) -> dict[str, dict[str, Any]]:
-        return {body["incident"]: body for kind, body in ledger(self._daemon) if kind == "analysis"}
+        return {body["incident"]: body for body in self._lines.of("analysis")}
 
     def _check(self, incident: str, body: dict[str, Any]) -> None:
         """It is made from the clip, and names a frame of it, or the confirming still where that shows the fire first."""
@@ -140,16 +167,6 @@ class Undone:
         assert last is None or (last["run"], int(last["pts"])) in frames, body
         still = requests.get(self._daemon.url(f"/api/v1/evidence/{first['evidence']}/image"), timeout=10)
         assert still.status_code == 200
-
-
-def ledger(daemon: Daemon) -> list[tuple[str, dict[str, Any]]]:
-    """Kind and body of its whole lines; a torn last one is none."""
-    found = []
-    for path in sorted((daemon.root / "ledger").glob("*.jsonl")):
-        for line in path.read_text().split("\n")[:-1]:
-            told = json.loads(line)
-            found.append((told["kind"], told["body"]))
-    return found
 
 
 def kills(daemon: Daemon, farm: FarmThread, count: int) -> None:

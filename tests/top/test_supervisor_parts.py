@@ -74,6 +74,26 @@ def test_a_killed_service_is_started_again(loop: Loop) -> None:
     assert service.process is None, "a stopped service stays stopped"
 
 
+def test_one_whose_end_is_its_own_affair_is_started_again_only_when_asked(loop: Loop) -> None:
+    """It ends, stays ended, and runs once more when there is something to do again; asked while it runs, it goes on."""
+    started: list[int] = []
+
+    def start() -> tuple[Process, None]:
+        process = start_module("brief", "timeit", {"number": "1", "setup": "pass"})
+        started.append(process.pid)
+        return process, None
+
+    service = Service("brief", loop, LOG, start, once=True)
+    turn_until(loop, lambda: started, service)
+    service.again()
+    turn_until(loop, lambda: service.process is None, service)
+    service.tick(time.monotonic() + 100)
+    assert len(started) == 1
+    service.again()
+    turn_until(loop, lambda: len(started) == 2, service)
+    turn_until(loop, lambda: service.process is None, service)
+
+
 def test_a_silent_service_is_killed(loop: Loop) -> None:
     """Alive is not enough: one that says nothing for too long is killed and started again."""
     ends: list[socket.socket] = []
