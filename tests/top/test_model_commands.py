@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`firewitness model` and `bench` without a daemon: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from daemon import models, shipped
+from daemon.cli import main
+from daemon.config_file import load
+from daemon.detect.weights import read_weights
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A settings file with folders of its own."""
+    path = tmp_path / "config.yaml"
+    path.write_text("storage: {root: store, state_dir: state, runtime_dir: run}\n")
+    return path
+
+
+def test_what_was_added_is_in_use_after_a_restart(config: Path) -> None:
+    """The settings then name it, with its hash; configured brings the file's own back."""
+    settings = load(config)
+    content = shipped.WEIGHTS.read_bytes()
+    facts = {"file": "site.onnx", "sha256": shipped.SHA256, "added_at": "2026-11-25T00:00:00Z"}
+    kept = models.keep(settings.storage, "site", {".onnx": content, ".md": b"# site\n"}, facts)
+    assert models.applied(settings) == settings
+    models.use(settings.storage, "site")
+    detect = models.applied(settings).detect
+    assert (detect.weights, detect.weights_sha256) == (kept.weights, shipped.SHA256)
+    assert read_weights(detect.weights, detect.weights_sha256).card_sha256 is not None
+    models.use(settings.storage, models.CONFIGURED)
+    assert models.applied(settings) == settings
+
+
+def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records name it by name and hash: another one needs another name."""
+    storage = load(config).storage
+    models.keep(storage, "firewitness-11n", {".onnx": b"1"}, {"file": "x", "sha256": "0" * 64, "added_at": ""})
+    assert main(["model", "--config", str(config), "add", str(shipped.WEIGHTS), "--name", "firewitness-11n"]) == 2
+    assert "choose another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["add", "site.pt"], "firewitness model export --to onnx site.pt"),
+        (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
+        (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
+        (["add", "missing.onnx"], "the weights cannot be read"),
+        (["use", "site"], "no daemon is running here"),
+        (["export", "--to", "onnx", "site.onnx"], "onnx is made of a .pt"),
+        (["export", "--to", "openvino", "site.onnx", "--out", "x.onnx"], "ends in .xml"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    config: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, and nothing is kept."""
+    assert main(["model", "--config", str(config), *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert models.kept(load(config).storage) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_a_pt_needs_ultralytics(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is missing, one sentence says what to install."""
+    (tmp_path / "site.pt").write_bytes(b"pickle")
+    assert main(["model", "--config", str(config), "export", "--to", "onnx", str(tmp_path / "site.pt")]) == 2
+    assert "torch and Ultralytics, which are not installed" in capsys.readouterr().err
+
+
+def test_bench_shows_every_runtime(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that are installed, the best first, each with cameras at the configured interval."""
+    assert main(["bench", "--config", str(config), "--seconds", "0.2"]) == 0
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    assert "cameras" in head
+    assert rows[0].startswith("OpenVINO")
+    assert any(row.startswith("ONNX Runtime") for row in rows)
+    assert all(int(row.split()[-2]) > 0 for row in rows)
+    assert "every 2 s (detect.max_interval)" in last

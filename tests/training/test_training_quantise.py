@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The quantised network, as the command makes it, sees what the one it was made of sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon import shipped
+from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
+from daemon.detect.weights import read_weights
+from daemon.simulate.scene import Scene
+from training.__main__ import main
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(300)
+def test_int8_sees_the_drawn_fire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Calibrated with drawn pictures; the runtime's name says what it computes in, and both were timed."""
+    pytest.importorskip("nncf")
+    scene = Scene()
+    (tmp_path / "pictures").mkdir()
+    for at in np.linspace(5, 30, 8):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{at:.0f}.png"), scene.picture(at))
+    out = tmp_path / "int8.xml"
+    assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path / "pictures"), "--out", str(out)]) == 0
+    assert "one core, 640×384" in capsys.readouterr().out
+    assert read_weights(out).quantised
+    detector = FireDetector(out)
+    assert "int8" in detector.info.runtime
+    (found,) = detector.detect([cv2.imread(str(REFERENCE_PICTURE))], 0.5)[0]
+    assert found.label == "fire"
+    assert found.confidence == pytest.approx(0.77, abs=0.1)
+
+
+def test_what_cannot_be_quantised_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only ONNX becomes .xml."""
+    assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.onnx")]) == 2
+    assert "what is quantised is an .onnx" in capsys.readouterr().err
+    assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.xml")]) == 2
+    assert "no pictures in" in capsys.readouterr().err
