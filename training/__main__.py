@@ -19,6 +19,7 @@ COMMANDS = {
     "quantise": "a network in int8 by calibration on pictures, timed beside the one it is made of (needs nncf)",
     "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
     "verifier": "train a small model that looks at the detector's boxes once more (needs torch)",
+    "hours": "how often hours in which nothing burns would be confirmed: the clips of kind none through day and night",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
     "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     _train(made["train"])
     _export(made["export"])
     _mine(made["mine"])
+    _hours(made["hours"])
     ship = made["ship"]
     ship.add_argument("weights", type=Path, metavar="ONNX", help="with its card beside it")
     ship.add_argument(
@@ -161,6 +163,19 @@ def _quantise(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pictures", type=int, default=300, metavar="N", help="to calibrate with (default: 300)")
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
+
+
+def _hours(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
+    command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with clips.csv and clips")
+    command.add_argument("--hours", type=float, default=8, metavar="N", help="of all clips together (default: 8)")
+    command.add_argument("--lookalikes", action="store_true", help="those clips too, which are neither right nor wrong")
+    command.add_argument("--fire", type=float, metavar="T", help="threshold (default: the configured one)")
+    command.add_argument("--smoke", type=float, metavar="T", help="threshold (default: the configured one)")
+    command.add_argument("--seed", type=int, default=8, metavar="N", help="of light, noise and cars (default: 8)")
+    command.add_argument("--input-px", type=int, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
 
 def _mine(command: argparse.ArgumentParser) -> None:

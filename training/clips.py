@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from daemon.clock import NS
 from daemon.detect.rules import RuleSettings, RuleState, Track, observe, same_place
@@ -25,7 +27,7 @@ from daemon.ingest.closeups import CloseUps
 from daemon.ingest.colour import Converter, colour_of, luma_of
 from daemon.ingest.eyes import Eyes, Look
 from daemon.settings import DetectSettings
-from training.folders import FolderError
+from training.folders import FolderError, Pixels
 from training.seen import Looker, Thresholds
 
 LEAST_S = 20.0
@@ -101,11 +103,28 @@ def play(clip: Clip, detector: Looker, detect: DetectSettings, thresholds: Thres
     return _played(clip, last_ns / NS, player.analysed, player.events)
 
 
+class Shown:
+    """What a camera's frames look like: as they were coded."""
+
+    def __init__(self) -> None:
+        self._converter = Converter()
+
+    def small(self, timed: Timed, input_px: int) -> Pixels:
+        """A frame as the detector is shown it, BGR."""
+        return self._converter.small(timed.frame, colour_of(timed.frame), input_px)
+
+    def luma(self, timed: Timed) -> NDArray[np.uint8]:
+        """A frame's luma (height, width), at its own size."""
+        return luma_of(timed.frame)
+
+
 class Player:
     """One camera's eyes, close-ups and rules, fed frame by frame."""
 
-    def __init__(self, detector: Looker, detect: DetectSettings, thresholds: Thresholds) -> None:
-        self._detector, self._detect = detector, detect
+    def __init__(
+        self, detector: Looker, detect: DetectSettings, thresholds: Thresholds, shown: Shown | None = None
+    ) -> None:
+        self._detector, self._detect, self._shown = detector, detect, shown or Shown()
         self._settings = RuleSettings(
             thresholds=thresholds,
             m=detect.confirm.m,
@@ -114,7 +133,7 @@ class Player:
             unconfirmed_after_s=detect.unconfirmed_after,
             ended_after_s=detect.ended_after,
         )
-        self._converter, self._close_ups = Converter(), CloseUps(on=detect.flicker)
+        self._close_ups = CloseUps(on=detect.flicker)
         self._eyes, self._state = Eyes(detect.max_interval, detect.active_fps), RuleState()
         self._gop: list[Timed] = []
         self.analysed = 0
@@ -132,13 +151,14 @@ class Player:
         self._gop = [timed] if timed.key else [*self._gop, timed]
         for each, wanted in self._decoded(timed, step_ns):
             self.decoded += 1
-            self._close_ups.came(luma_of(each.frame), each.pts_ns / NS)
+            if self._detect.flicker:
+                self._close_ups.came(self._shown.luma(each), each.pts_ns / NS)
             if wanted:
                 self._look(each)
 
     def _look(self, timed: Timed) -> None:
         now_s = timed.pts_ns / NS
-        small = self._converter.small(timed.frame, colour_of(timed.frame), self._detect.input_px)
+        small = self._shown.small(timed, self._detect.input_px)
         found: Sequence[Detection] = self._detector.detect([small], self._detect.floor)[0]
         size_px = (small.shape[1], small.shape[0])
         seen = observe(self._state, found, size_px, now_s, self._settings, self._close_ups.flickers(now_s))

@@ -37,6 +37,7 @@ LIVELY_STIR = 0.10
 RESTLESS = 0.30  # flames of the clips after 3 s: 0.3 to 1.5; traffic, people, television mostly 0 to 0.15
 GROWING = 1.3  # what grows may be half as restless
 CROSSINGS_HZ = 0.8
+BRIGHTNESS_HZ = 2.0  # an exposure that settles, or what passes by, is slower
 LIFE = 0.05  # as restless as that, it is not merely passing by, or changing once
 LEAST_LIFE_S = 1.0  # before, an arc's flashes look restless too
 RETURN_CROSSINGS = 2  # so often its liveliest pixels have come back
@@ -48,6 +49,8 @@ FLASHING_STIR = (
 LIT_SHARE = 0.9  # a flame that is alight does not go out between frames
 TO_AND_FRO = 3  # times that a pixel passes the outline: what only passes by does so twice
 HYSTERESIS = 0.15  # of the contrast, on both sides of the outline
+NOISE_MARGIN = 3.0  # of the noise's spread: at least so far from the outline
+NOISE_SHARE = 1.3  # the liveliest pixels of noise alone have so much more of it than the quietest quarter
 RETURNS = 0.12  # of the greatest difference: how near a blinking thing comes to what it was
 AS_BEFORE = 0.97  # correlation with the reference pictures; daemon/ingest/standing.py tells of signs and lamps
 
@@ -63,7 +66,7 @@ class Measures(NamedTuple):
     contrast: float
     """Levels between the bright and the dark of the usual picture."""
     stir: float
-    """How much the liveliest places differ from the usual picture, brightness and contrast apart; share of the contrast."""
+    """How much the liveliest places differ from the usual picture, brightness, contrast and noise apart; share of the contrast."""
     restless: float
     """Pixels that pass the outline to and fro, for each pixel of its length."""
     crossings_hz: float
@@ -119,13 +122,15 @@ def measure(close_ups: NDArray[np.uint8], at_s: NDArray[np.float64]) -> Measures
         return Measures(frames, seconds, contrast, 0.0, 0.0, 0.0, 0.0, 0.0, float(lit.mean()), False, 1.0)
     rest = (pictures[lit] - offset[lit, None]) / gain[lit, None] - usual
     spread = rest.std(axis=0)
+    noise = float(np.percentile(spread, 25))  # of what is round it: nowhere is less
+    margin = max(HYSTERESIS * contrast, NOISE_MARGIN * noise)
     level = gain[lit]
     return Measures(
         frames=frames,
         seconds=seconds,
         contrast=contrast,
-        stir=float(np.percentile(spread, 95)) / contrast,
-        restless=_restless(rest + usual, usual.reshape(close_ups.shape[1:]), (dark + bright) / 2, contrast),
+        stir=math.sqrt(max(0.0, float(np.percentile(spread, 95)) ** 2 - (NOISE_SHARE * noise) ** 2)) / contrast,
+        restless=_restless(rest + usual, usual.reshape(close_ups.shape[1:]), (dark + bright) / 2, margin),
         crossings_hz=_crossings(rest[:, np.argsort(spread)[-max(3, spread.size // 20) :]]) / max(seconds, 1e-3),
         spread=float(level.std() / level.mean()),
         brightness_hz=_crossings(level[:, None]) / max(seconds, 1e-3),
@@ -153,9 +158,9 @@ def _brightness(
     return gain, of - gain * mean
 
 
-def _restless(pictures: NDArray[np.float32], usual: NDArray[np.float32], outline: float, contrast: float) -> float:
+def _restless(pictures: NDArray[np.float32], usual: NDArray[np.float32], outline: float, margin: float) -> float:
     """Pixels that pass the outline to and fro ÷ the outline's length in pixels."""
-    above, below = pictures > outline + HYSTERESIS * contrast, pictures < outline - HYSTERESIS * contrast
+    above, below = pictures > outline + margin, pictures < outline - margin
     side = np.zeros(pictures.shape[1], np.int8)
     passes = np.zeros(pictures.shape[1], np.int32)
     for high, low in zip(above, below, strict=True):
@@ -259,7 +264,7 @@ def _flickering(seen: Measures, small: bool) -> tuple[str, ...]:
     restless = seen.restless >= (RESTLESS / 2 if growing else RESTLESS)
     if seen.stir >= LIVELY_STIR and restless and seen.crossings_hz >= CROSSINGS_HZ:
         return ("restless outline", "grows") if growing else ("restless outline",)
-    flickers = seen.spread >= DIM_SPREAD and seen.brightness_hz >= CROSSINGS_HZ and seen.lit >= LIT_SHARE
+    flickers = seen.spread >= DIM_SPREAD and seen.brightness_hz >= BRIGHTNESS_HZ and seen.lit >= LIT_SHARE
     return ("restless brightness",) if small and flickers else ()
 
 

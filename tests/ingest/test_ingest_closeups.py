@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lookalikes import FPS, SIZE, Scene, film, scenes
+from benchmarks.lookalikes import FPS, SIZE, Scene, backdrop, film, scenes, then_burns
 from daemon.detect.rules import Track
 from daemon.domain import Detection, Flicker
 from daemon.ingest.closeups import CloseUps
-from daemon.simulate.farm import FarmThread
+from daemon.simulate.farm import Camera, FarmThread
 from tests.detect.test_detect_flicker import Filmed
 from tests.ingest.worker_under_test import WorkerUnderTest
 
@@ -22,8 +22,6 @@ SCENES = {each.name: each for each in scenes()}
 
 def suspect(scene: Scene, at_s: float, number: int = 1) -> Track:
     """The scene's thing, as the rules would suspect it."""
-    from benchmarks.lookalikes import backdrop
-
     x1, y1, x2, y2 = scene.draw(backdrop(scene.night), at_s)
     place = (x1 / SIZE[0], y1 / SIZE[1], x2 / SIZE[0], y2 / SIZE[1])
     return Track(number, "suspect", at_s, at_s, place, ("fire",), 0.6)
@@ -100,13 +98,12 @@ def test_only_fire_that_is_suspected_is_watched() -> None:
     assert watch(off, scene, 0.5, 1.0) == []
 
 
+@pytest.mark.timeout(180)  # it draws and encodes ten seconds first
 def test_a_lamp_over_rtsp_stays_a_suspect_until_its_place_burns(
     start: Callable[..., WorkerUnderTest], tmp_path: Path
 ) -> None:
     """A detector that is sure of the lamp from the first frame on; the stills say why it was not confirmed, and why it was."""
-    from daemon.simulate.farm import Camera
-
-    scene = SCENES["lamp, then burns"]
+    scene = replace(SCENES["lamp, then burns"], draw=then_burns(3), seconds=10.0)
     path = film(scene, tmp_path / "lamp.mp4")
     x1, y1, x2, y2 = 305.0, 165.0, 335.0, 200.0
     with FarmThread([Camera("hall", path, wait_for_viewer=True)]) as farm:
@@ -114,7 +111,7 @@ def test_a_lamp_over_rtsp_stays_a_suspect_until_its_place_burns(
         worker.detector.sees = lambda *_: (Detection("fire", 0.9, (x1, y1, x2, y2)),)
         worker.until(lambda: any(each.incident.state == "confirmed" for each in worker.got.incidents), "the fire", 40)
     (_, confirmed) = [each.incident for each in worker.got.incidents]
-    assert (confirmed.first_confirmed_at_ns or 0) - confirmed.first_suspect_at_ns > 7e9
+    assert (confirmed.first_confirmed_at_ns or 0) - confirmed.first_suspect_at_ns > 2.5e9
     said = [evidence.flicker for evidence, _ in worker.got.stills]
     held = [each for each in said if each is not None and each.says == "held"]
     assert held
@@ -125,12 +122,11 @@ def test_a_lamp_over_rtsp_stays_a_suspect_until_its_place_burns(
     assert worker.got.stills[-1][0].kind == "first_confirmed"
 
 
-@pytest.mark.parametrize("fps", [50])
-def test_of_fifty_frames_a_second_every_other_one_is_enough(fps: int) -> None:
+def test_of_fifty_frames_a_second_every_other_one_is_enough() -> None:
     """The cost does not grow with the camera's rate."""
     scene, close_ups = SCENES["lamp, 48 px"], CloseUps(on=True)
     close_ups.follow([suspect(scene, 0.0)])
-    luma = Filmed(scene, 0.0).luma(0.0)
+    fps, luma = 50, Filmed(scene, 0.0).luma(0.0)
     for number in range(4 * fps):
         close_ups.came(luma, number / fps)
     assert close_ups.flickers(4.0)[1].frames <= 3 * fps / 2 + 2
