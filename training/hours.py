@@ -25,7 +25,7 @@ from daemon.settings import DetectSettings
 from training.clips import Clip, Player, Shown, Timed, frames, read_clips
 from training.folders import FolderError, Pixels
 from training.seen import Looker, Thresholds
-from training.tables import Table
+from training.tables import Cell, Table
 
 DARKEST = 0.25  # of the day's light
 GREY_BELOW = 0.45  # cameras take their infrared filter out
@@ -82,7 +82,7 @@ class Changed(Shown):
         noise = np.tile(self._grain, (1 + height // 512, 1 + width // 512))[:height, :width]
         noise = np.roll(noise, tuple(int(each) for each in grain.integers(0, 512, 2)), (0, 1))
         changed += (self._noises[step] * noise).reshape(height, width, *[1] * (picture.ndim - 2))
-        return np.clip(changed, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(changed, 0, 255), np.uint8)
 
     def _light(self, at_s: float) -> float:
         """Day, dusk, night, dawn."""
@@ -170,7 +170,7 @@ def run(options: argparse.Namespace) -> int:
     for number, clip in enumerate(clips):
         hours = play(clip, detector, detect, at, options.hours * 3600 / len(clips), (options.seed, number))
         total += len(hours.confirmed)
-        row = [
+        row: list[Cell] = [
             clip.name,
             clip.kind,
             hours.seconds / 3600,
