@@ -112,11 +112,13 @@ class Index:
         """
         row, serves = EvidenceRow, ClipIncidentRow
         closed = select(row).join(serves, serves.clip == row.id).where(serves.incident == incident)
-        with self._session() as session:
-            found = list(session.scalars(closed.order_by(row.run_seq, row.captured_at_ns, row.id)))
+        with self._session() as session:  # what grows first: what is closed meanwhile is then found as closed
             segments = session.scalars(select(SegmentRow).order_by(SegmentRow.clip, SegmentRow.from_byte))
             growing = {each.clip: each.body for each in segments if incident in _served(each.body)}
-        clips = [_clip(each) for each in found] + [_growing(body) for body in growing.values()]
+            found = list(session.scalars(closed.order_by(row.run_seq, row.captured_at_ns, row.id)))
+        ended = {each.id for each in found}
+        clips = [_clip(each) for each in found]
+        clips += [_growing(body) for id_, body in growing.items() if id_ not in ended]
         return sorted(clips, key=lambda each: (incident not in each["incidents"], each["camera"]))
 
     def clip_path(self, id: str) -> Path | None:
@@ -124,7 +126,9 @@ class Index:
         with self._session() as session:
             closed = select(EvidenceRow.path).join(ClipRow, ClipRow.id == EvidenceRow.id).where(EvidenceRow.id == id)
             growing = select(SegmentRow.path).where(SegmentRow.clip == id).limit(1)
-            path = session.scalar(closed) or session.scalar(growing)
+            path = session.scalar(growing) or session.scalar(
+                closed
+            )  # in the order in which a clip is one, then the other
         return None if path is None else present(self._root / path)
 
     def evidence_file(self, id: str) -> Path | None:

@@ -56,6 +56,7 @@ def test_64_different_pictures_at_once_each_get_their_own_answer(client: WorkCli
     """Concurrent callers get exactly what a detector of their own would have said."""
     images = varied(picture, 64)
     bare = FireDetector(device="cpu", input_px=320, batch=4)
+    bare.warm()  # as the process has: a size that is prepared is computed in another order
     expected = bare.detect(images, 0.1)
     assert len(set(expected)) > 40
     with ThreadPoolExecutor(64) as pool:
@@ -81,7 +82,7 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(client: WorkClient, pict
     """With a queue in front of it, a request with a short deadline is told "overloaded" long before that passes."""
     large = cv2.resize(picture, (1920, 1080))
     with ThreadPoolExecutor(100) as pool:
-        patient = [pool.submit(client.detect, large, "post", 60.0) for _ in range(80)]
+        patient = [pool.submit(client.detect, large, floor=0.1, deadline_s=60.0) for _ in range(80)]
         refused = []
         while not all(each.done() for each in patient):
             began_s = time.monotonic()
@@ -212,7 +213,7 @@ def test_the_detectors_death_answers_what_was_pending(running: Any, picture: np.
     client = WorkClient(running.work_path)
     client.detect(picture, floor=0.1)
     with ThreadPoolExecutor(40) as pool:
-        pending = [pool.submit(client.detect, large, "post", 50.0) for _ in range(40)]
+        pending = [pool.submit(client.detect, large, floor=0.1, deadline_s=50.0) for _ in range(40)]
         time.sleep(0.1)
         running.kill()
         killed_s = time.monotonic()

@@ -85,7 +85,10 @@ def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path
         wait_for(lambda: filmed_until(growing(daemon)["yard"]) > confirmed_s, 20, daemon.log)
         farm.command("yard", "refuse")
         check_last_frame(daemon, fire["id"], "yard", truth)
-        [own, other] = daemon.get(f"/api/v1/incidents/{fire['id']}/clips")["items"]
+        listed = lambda: daemon.get(f"/api/v1/incidents/{fire['id']}/clips")["items"]  # noqa: E731
+        [own, other] = wait_for(
+            lambda: each if len(each := listed()) == 2 else None, 20, "a growing clip's first segment"
+        )
         assert (own["camera"], own["kind"], other["camera"], other["kind"]) == ("hall", "clip", "yard", "sibling")
         assert (other["incidents"], other["sibling_of"], other["cause"]) == ([], [fire["id"]], "sibling")
         assert other["captured_at"] < fire["first_confirmed_at"] < other["to_at"], "from the ring, and on"
