@@ -74,18 +74,21 @@ def test_a_killed_service_is_started_again(loop: Loop) -> None:
     assert service.process is None, "a stopped service stays stopped"
 
 
-def test_one_whose_end_is_its_own_affair_is_started_again_only_when_asked(loop: Loop) -> None:
+def test_one_whose_end_is_its_own_affair_is_started_again_only_when_asked(loop: Loop, tmp_path: Path) -> None:
     """It ends, stays ended, and runs once more when there is something to do again; asked while it runs, it goes on."""
     started: list[int] = []
+    may_end = tmp_path / "may-end"
+    waits = f"import os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
 
     def start() -> tuple[Process, None]:
-        process = start_module("brief", "timeit", {"number": "1", "setup": "pass"})
+        process = start_module("brief", "timeit", {"number": "1", "setup": waits})
         started.append(process.pid)
         return process, None
 
     service = Service("brief", loop, LOG, start, once=True)
     turn_until(loop, lambda: started, service)
     service.again()
+    may_end.touch()
     turn_until(loop, lambda: service.process is None, service)
     service.tick(time.monotonic() + 100)
     assert len(started) == 1
