@@ -7,6 +7,8 @@ brighter than its left neighbour. Copies differ in some per cent of the bits, di
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,18 @@ def difference_hash(pixels: Pixels) -> Hash:
     return np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)
 
 
+class Looks(NamedTuple):
+    """What a picture is known by."""
+
+    upright: Hash
+    mirrored: Hash
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Looks:
+        """Of a BGR picture."""
+        return cls(difference_hash(pixels), difference_hash(np.ascontiguousarray(pixels[:, ::-1])))
+
+
 class Known:
     """Hashes of the pictures seen so far, to ask whether one like it is among them, also mirrored."""
 
@@ -32,17 +46,16 @@ class Known:
         self._hashes = np.empty((1024, SIDE * SIDE // 64), np.uint64)
         self._count = 0
 
-    def add(self, pixels: Pixels) -> None:
+    def add(self, looks: Looks) -> None:
         """One more."""
         if self._count == len(self._hashes):
             self._hashes = np.concatenate((self._hashes, np.empty_like(self._hashes)))
-        self._hashes[self._count] = difference_hash(pixels)
+        self._hashes[self._count] = looks.upright
         self._count += 1
 
-    def has_like(self, pixels: Pixels, most_bits: int) -> bool:
+    def has_like(self, looks: Looks, most_bits: int) -> bool:
         """Whether one of them differs in at most so many bits of 256."""
-        mirrored = np.ascontiguousarray(pixels[:, ::-1])
-        return any(self._nearest(difference_hash(each)) <= most_bits for each in (pixels, mirrored))
+        return any(self._nearest(each) <= most_bits for each in looks)
 
     def _nearest(self, hashed: Hash) -> int:
         if self._count == 0:

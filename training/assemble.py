@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from daemon.domain import LABELS
-from training.alike import Known
-from training.folders import FolderError, Pixels, Sample, read_folder
+from training.alike import Known, Looks
+from training.folders import FolderError, Sample, read_folder
 from training.scenes import scene_of
 from training.sources import Found, Source, pictures_of, read_sources
 
@@ -61,12 +61,12 @@ class Apart:
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._known, self._scenes = Known(), set[str]()
         for each in samples:
-            self._known.add(each.pixels())
+            self._known.add(Looks.of(each.pixels()))
             self._scenes.add(scene_of(each.path.stem))
 
-    def has(self, pixels: Pixels, stem: str) -> bool:
+    def has(self, looks: Looks, stem: str) -> bool:
         """Whether it is one of them, like one of them, or of their scenes."""
-        return scene_of(stem) in self._scenes or self._known.has_like(pixels, APART_BITS)
+        return scene_of(stem) in self._scenes or self._known.has_like(looks, APART_BITS)
 
 
 def _measured(folders: Iterable[Path]) -> Iterable[Sample]:
@@ -77,20 +77,22 @@ def _measured(folders: Iterable[Path]) -> Iterable[Sample]:
 def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken, out: Path) -> None:
     stem = stem_of(source.name, each)
     pixels = cv2.imdecode(np.frombuffer(each.coded, np.uint8), cv2.IMREAD_COLOR)
-    fate = "taken"
     if pixels is None:
-        fate = "not readable"
-    elif apart.has(np.asarray(pixels, np.uint8), stem):
+        taken.fates["not readable"] += 1
+        return
+    looks, scene = Looks.of(np.asarray(pixels, np.uint8)), scene_of(stem)
+    fate = "taken"
+    if apart.has(looks, stem):
         fate = "like what is measured with"
-    elif source.most_per_scene is not None and taken.scenes[scene_of(stem)] >= source.most_per_scene:
+    elif source.most_per_scene is not None and taken.scenes[scene] >= source.most_per_scene:
         fate = "enough of their scene"
-    elif known.has_like(np.asarray(pixels, np.uint8), SAME_BITS):
+    elif known.has_like(looks, SAME_BITS):
         fate = "like another"
     taken.fates[fate] += 1
-    if fate != "taken" or pixels is None:
+    if fate != "taken":
         return
-    known.add(np.asarray(pixels, np.uint8))
-    taken.scenes[scene_of(stem)] += 1
+    known.add(looks)
+    taken.scenes[scene] += 1
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
     (out / "images" / f"{stem}{Path(each.name).suffix.lower()}").write_bytes(each.coded)

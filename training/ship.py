@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from daemon import shipped
-from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE, agrees
-from daemon.detect.model import YoloModel
+from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE, agrees, reference_answer, reference_picture
 from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
-from training.folders import FolderError, Sample
+from training.folders import FolderError
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 LEAST_SURE = 0.5
@@ -56,9 +55,7 @@ def _chosen(evaluated: dict[str, Any], sha256: str, path: Path) -> dict[str, flo
 def _answer(path: Path, sha256: str) -> dict[str, Any]:
     """What these weights see in the reference picture, by the runtime that computes in f32."""
     runtime = load(Choice("onnxruntime", "its f32 is what the others are compared with"), read_weights(path))
-    picture = Sample(REFERENCE_PICTURE, "", "", "", ()).pixels()
-    side = max(picture.shape[:2])
-    found = YoloModel(runtime, 1).find([picture], 0.25, [side])[0]
+    found = reference_answer(runtime)
     if [each.label for each in found] != ["fire"] or found[0].confidence < LEAST_SURE:
         raise FolderError(f"{path}: sees {found} in {REFERENCE_PICTURE.name}, a drawn fire that it should be sure of")
     detections = [
@@ -70,7 +67,7 @@ def _answer(path: Path, sha256: str) -> dict[str, Any]:
         "picture": picture_is,
         "weights_sha256": sha256,
         "runtime": runtime.name,
-        "input_px": side,
+        "input_px": max(reference_picture().shape[:2]),
         "detections": detections,
     }
 
@@ -80,9 +77,7 @@ def _int8(path: Path | None, answer: dict[str, Any]) -> dict[str, Any]:
     if path is None:
         return {}
     weights = read_weights(path)
-    picture = Sample(REFERENCE_PICTURE, "", "", "", ()).pixels()
-    runtime = load(Choice("openvino", "the one that reads it"), weights)
-    found = YoloModel(runtime, 1).find([picture], 0.25, [max(picture.shape[:2])])[0]
+    found = reference_answer(load(Choice("openvino", "the one that reads it"), weights))
     if not weights.quantised or not agrees(found, answer["detections"]):
         raise FolderError(
             f"{path}: not the quantised form of these weights: it sees {found} in {REFERENCE_PICTURE.name}"

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from daemon.detect.detector import FireDetector
-from daemon.detect.postprocess import suppress
+from daemon.detect.function import each_once
 from daemon.detect.tiling import OVERLAP, SIZE, Found, Tile, in_picture, is_cut, is_larger, merged, tiles_of
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
@@ -217,13 +217,8 @@ def _all_boxes(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detect
 
 
 def _suppressed(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detection, ...]:
-    """As inside one picture: the strongest first, by intersection over union."""
-    order = sorted((each for _, each in found), key=lambda each: -each.confidence)
-    if not order:
-        return ()
-    boxes = np.array([each.box for each in order], np.float32)
-    classes = np.array([each.label == "smoke" for each in order], np.intp)
-    return tuple(order[place] for place in suppress(boxes, classes))
+    """As inside one picture."""
+    return each_once([each for _, each in found])
 
 
 def _uncut(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detection, ...]:

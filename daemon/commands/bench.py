@@ -9,12 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from daemon import models
 from daemon.commands import settings as settings_of
-from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
+from daemon.detect.detector import FireDetector, reference_picture
 from daemon.detect.model import Picture
 from daemon.detect.runtimes import Host, choose, in_best_form, look, runtimes_for
 from daemon.detect.weights import read_weights
@@ -59,7 +58,7 @@ def _measure(path: Path, runtime: str, detect: DetectSettings, seconds: float) -
     except DetectorError as error:
         print(f"{runtime:44} {error}")
         return False
-    picture: Picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)
+    picture = reference_picture()
     alone_s = _times_s(detector, [picture], seconds / 2, detect.floor)
     together_s = _times_s(detector, [picture] * detect.batch, seconds / 2, detect.floor)
     images_per_s = detect.batch * len(together_s) / sum(together_s)

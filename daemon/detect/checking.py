@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
-from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
+from daemon.detect.detector import FireDetector, reference_picture
 from daemon.detect.model import Picture
 
 if TYPE_CHECKING:
@@ -46,7 +43,7 @@ def check(weights: Path, sha256: str | None, detect: DetectSettings, stills: Seq
         allow_pickle=detect.allow_pickle,
     )  # fmt: skip
     detector.warm()
-    picture: Picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)
+    picture = reference_picture()
     drawn = [
         each.confidence
         for each in detector.detect([picture], detect.floor)[0]

@@ -131,17 +131,21 @@ class FireDetector:
                 self.detect([blank] * images, 0.5, [side_px] * images)
         if self._verifier is not None:
             self._verifier.judge([(blank, (0, 0, 1, 1))])
-        _compare(self._weights, self._reference())
+        _compare(self._weights, reference_answer(self._runtime))
 
-    def _reference(self) -> tuple[Detection, ...]:
-        """The answer on the shipped picture, always at the size it was drawn for, whatever input_px is."""
-        picture = cv2.imread(str(REFERENCE_PICTURE), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DetectorError(
-                f"{REFERENCE_PICTURE}: missing or damaged; it is shipped with Firewitness: install again"
-            )
-        shipped: Picture = np.asarray(picture, np.uint8)
-        return YoloModel(self._runtime, 1).find([shipped], 0.25, [max(shipped.shape[:2])])[0]
+
+def reference_picture() -> Picture:
+    """The shipped picture of a drawn fire, BGR; raises DetectorError when it is missing."""
+    picture = cv2.imread(str(REFERENCE_PICTURE), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise DetectorError(f"{REFERENCE_PICTURE}: missing or damaged; it is shipped with Firewitness: install again")
+    return np.asarray(picture, np.uint8)
+
+
+def reference_answer(runtime: Runtime) -> tuple[Detection, ...]:
+    """What a network sees in the shipped picture, always at the size it was drawn for, whatever input_px is."""
+    picture = reference_picture()
+    return YoloModel(runtime, 1).find([picture], 0.25, [max(picture.shape[:2])])[0]
 
 
 def _compare(weights: Weights, found: Sequence[Detection]) -> None:

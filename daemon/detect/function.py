@@ -49,7 +49,10 @@ class InParallel:
         self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
     ) -> list[tuple[Detection, ...]]:
         answers = [each(pictures, floor, input_px) for each in self._functions]
-        return [_each_once([one for answer in answers for one in answer[place]]) for place in range(len(pictures))]
+        return [
+            each_once([one for answer in answers for one in answer[place]])[:MAX_DETECTIONS]
+            for place in range(len(pictures))
+        ]
 
 
 class Verified:
@@ -74,10 +77,11 @@ class Verified:
         return replace(detection, verdict=Verdict(confidence, confidence >= self._threshold))
 
 
-def _each_once(found: Sequence[Detection]) -> tuple[Detection, ...]:
+def each_once(found: Sequence[Detection]) -> tuple[Detection, ...]:
+    """Of what shows the same thing the surest, by intersection over union; the strongest first."""
     order = sorted(found, key=lambda each: -each.confidence)
     if not order:
         return ()
     boxes = np.array([each.box for each in order], np.float32)
     classes = np.array([LABELS.index(each.label) for each in order], np.intp)
-    return tuple(order[place] for place in suppress(boxes, classes)[:MAX_DETECTIONS])
+    return tuple(order[place] for place in suppress(boxes, classes))

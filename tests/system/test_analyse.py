@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +49,24 @@ def held_until_ns(daemon: Daemon) -> int:
     return 0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
-    """Kill -9 while going back is under way; the next start goes back over the clip; `analyse` does it once more."""
-    clip = recorded_scene(default_cache())
-    with FarmThread([Camera("hall", clip, wait_for_viewer=True)]) as farm:
+@contextmanager
+def going_back(daemon: Daemon) -> Iterator[None]:
+    """A fire on "hall" is confirmed and gone back for, not to the end yet, and its clip reaches the suspicion."""
+    with FarmThread([Camera("hall", recorded_scene(default_cache()), wait_for_viewer=True)]) as farm:
         daemon.configure({"hall": {"url": farm.url("hall")}})
         daemon.start()
         wait_for(lambda: "going back" in daemon.log, 90, f"a confirmed fire\n{daemon.log}")
         wait_for(lambda: '"kind":"first_confirmed"' in ledger(daemon), 20, f"the still that confirmed it\n{daemon.log}")
         # the clip is written from the ring's beginning on, faster than it is looked at
         wait_for(lambda: held_until_ns(daemon) >= suspected_at_ns(daemon), 20, "the clip up to the suspicion")
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
+    """Kill -9 while going back is under way; the next start goes back over the clip; `analyse` does it once more."""
+    with going_back(daemon):
         daemon.kill()
     assert "first visible" not in daemon.log, "this test came too late to see anything"
     daemon.start()
@@ -89,13 +97,7 @@ def test_what_a_kill_left_undone_is_done_from_the_clip(daemon: Daemon) -> None:
 @pytest.mark.timeout(300)
 def test_what_a_workers_death_left_undone_is_done_while_the_daemon_goes_on(daemon: Daemon) -> None:
     """Kill -9 of the worker alone, while it goes back: its incident is gone back for from the clip, without a restart."""
-    clip = recorded_scene(default_cache())
-    with FarmThread([Camera("hall", clip, wait_for_viewer=True)]) as farm:
-        daemon.configure({"hall": {"url": farm.url("hall")}})
-        daemon.start()
-        wait_for(lambda: "going back" in daemon.log, 90, f"a confirmed fire\n{daemon.log}")
-        wait_for(lambda: '"kind":"first_confirmed"' in ledger(daemon), 20, f"the still that confirmed it\n{daemon.log}")
-        wait_for(lambda: held_until_ns(daemon) >= suspected_at_ns(daemon), 20, "the clip up to the suspicion")
+    with going_back(daemon):
         status = daemon.status()
         assert status is not None
         os.kill(status["cameras"]["hall"]["pid"], signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.conftest import put
 from training.__main__ import main
-from training.alike import Known
+from training.alike import Known, Looks
 from training.card import card
 from training.folders import Pixels, read_folder
 from training.sources import read_sources
@@ -132,9 +132,11 @@ def test_pictures_that_differ_are_not_alike() -> None:
     """Forty sceneries: none is taken for another, each is found again in a quarter of its size."""
     known = Known()
     for seed in range(40):
-        assert not known.has_like(scenery(seed), 40)
-        known.add(scenery(seed))
-    assert all(known.has_like(np.asarray(cv2.resize(scenery(seed), (80, 60)), np.uint8), 20) for seed in range(40))
+        assert not known.has_like(Looks.of(scenery(seed)), 40)
+        known.add(Looks.of(scenery(seed)))
+    assert all(
+        known.has_like(Looks.of(np.asarray(cv2.resize(scenery(seed), (80, 60)), np.uint8)), 20) for seed in range(40)
+    )
 
 
 def test_the_card_says_where_the_pictures_are_from(repositories: Path) -> None:
