@@ -22,20 +22,19 @@ from daemon.clock import NS, Clocks, rfc3339
 from daemon.domain import SIBLING, Gap
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
-from daemon.storage.clips import kind_of, present
+from daemon.storage.clip_queries import clip_item, clips_of, path_of, paths_of
+from daemon.storage.clips import present
 from daemon.storage.coverage import HOUR_NS, hour_of
 from daemon.storage.filmed import filmed
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import (
     AnalysisRow,
     CameraRow,
-    ClipIncidentRow,
     ClipRow,
     CoverageRow,
     EvidenceRow,
     GapRow,
     IncidentRow,
-    SegmentRow,
     SightingRow,
     reading_engine,
     store_error,
@@ -110,25 +109,13 @@ class Index:
 
         `closed` is None of one that is still being written.
         """
-        row, serves = EvidenceRow, ClipIncidentRow
-        closed = select(row).join(serves, serves.clip == row.id).where(serves.incident == incident)
-        with self._session() as session:  # what grows first: what is closed meanwhile is then found as closed
-            segments = session.scalars(select(SegmentRow).order_by(SegmentRow.clip, SegmentRow.from_byte))
-            growing = {each.clip: each.body for each in segments if incident in _served(each.body)}
-            found = list(session.scalars(closed.order_by(row.run_seq, row.captured_at_ns, row.id)))
-        ended = {each.id for each in found}
-        clips = [_clip(each) for each in found]
-        clips += [_growing(body) for id_, body in growing.items() if id_ not in ended]
-        return sorted(clips, key=lambda each: (incident not in each["incidents"], each["camera"]))
+        with self._session() as session:
+            return clips_of(session, incident)
 
     def clip_path(self, id: str) -> Path | None:
         """Where a clip's file is, also while it is being written; None where there is no such clip."""
         with self._session() as session:
-            closed = select(EvidenceRow.path).join(ClipRow, ClipRow.id == EvidenceRow.id).where(EvidenceRow.id == id)
-            growing = select(SegmentRow.path).where(SegmentRow.clip == id).limit(1)
-            path = session.scalar(growing) or session.scalar(
-                closed
-            )  # in the order in which a clip is one, then the other
+            path = path_of(session, id)
         return None if path is None else present(self._root / path)
 
     def evidence_file(self, id: str) -> Path | None:
@@ -181,12 +168,8 @@ class Index:
 
     def clip_files(self, incident: str, until_ns: int) -> list[Path]:
         """Where its own camera's closed clips of an incident that begin before that moment are, in order."""
-        row, clip, of = EvidenceRow, ClipRow, ClipIncidentRow
-        camera = select(IncidentRow.camera).where(IncidentRow.id == incident).scalar_subquery()
-        wanted = (of.incident == incident, row.camera == camera, clip.from_at_ns <= until_ns, row.missing.is_(False))
-        paths = select(row.path).join(clip, clip.id == row.id).join(of, of.clip == row.id).where(*wanted)
         with self._session() as session:
-            return [self._root / path for path in session.scalars(paths.order_by(clip.from_at_ns, row.id))]
+            return [self._root / path for path in paths_of(session, incident, until_ns)]
 
     def imported(self, sha256: str) -> str | None:
         """The id of the clip that was imported from a file with this hash."""
@@ -393,7 +376,7 @@ def _position(cursor: str) -> tuple[int, str]:
 def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
     record = row.record  # empty where the file was gone before its row was made
     if row.is_clip:
-        return _clip(row)
+        return clip_item(row)
     return {
         "id": row.id,
         "camera": row.camera,
@@ -414,45 +397,6 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
         "image": f"/api/v1/evidence/{row.id}/image",
         "clip": clip,
     }
-
-
-def _clip(row: EvidenceRow) -> Item:
-    told = {"times": "measured", "sibling_of": []} | row.record
-    same = ("frames", "first_pts", "last_pts", "to_at", "codec", "time_base", "cause", "closed", "run", "times")
-    return {
-        "id": row.id,
-        "camera": row.camera,
-        "captured_at": rfc3339(row.captured_at_ns),
-        "sha256": row.sha256,
-        "bytes": row.bytes,
-        "width": told["width_px"],
-        "height": told["height_px"],
-        "kind": row.kind,
-        "drill": row.drill,
-        "incident": row.incident,
-        "video": f"/api/v1/evidence/{row.id}/video",
-        "missing": row.missing,
-        **{key: told[key] for key in (*same, "incidents", "sibling_of")},
-    }
-
-
-def _growing(body: dict[str, Any]) -> Item:
-    """Of a clip's newest segment."""
-    end, own, others = body["from_byte"] + body["bytes"], body["incidents"], body.get("sibling_of", [])
-    same = {key: body[key] for key in ("camera", "run", "incidents", "to_at")}
-    return {
-        "id": body["clip"],
-        "kind": kind_of(own, others),
-        "bytes": end,
-        "closed": None,
-        "sibling_of": others,
-        **same,
-    }
-
-
-def _served(body: dict[str, Any]) -> list[str]:
-    """The incidents that a clip serves, of its own camera and of others."""
-    return [*body["incidents"], *body.get("sibling_of", [])]
 
 
 def _incident(row: IncidentRow) -> Item:
