@@ -38,9 +38,9 @@ $(READY): requirements/base.txt requirements/torch.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/base.txt
 	@# torch first and with its own needs: which CUDA packages those are differs with the build that the index offers.
-	case "$(EXTRAS)" in gpu|train) $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/torch.txt $(TORCH);; esac
+	@case "$(EXTRAS)" in gpu|train) $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/torch.txt $(TORCH);; esac
 	@# --no-deps with a complete list keeps opencv-python out, which Ultralytics asks for: one cv2 remains (docs/decisions/0001).
-	case "$(EXTRAS)" in gpu|train) grep -vP '^(torch=|triton|cuda-|nvidia-(?!ml-py))' requirements/torch.txt > $(VENV)/torch-rest.txt \
+	@case "$(EXTRAS)" in gpu|train) grep -vP '^(torch=|triton|cuda-|nvidia-(?!ml-py))' requirements/torch.txt > $(VENV)/torch-rest.txt \
 	  && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r $(VENV)/torch-rest.txt;; esac
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(PROJECT)
 	@touch $@
