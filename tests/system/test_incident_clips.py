@@ -158,8 +158,9 @@ class Undone:
     def _check(self, incident: str, body: dict[str, Any]) -> None:
         """It is made from the clip, and names a frame of it, or the confirming still where that shows the fire first."""
         assert body["source"] == "clip"
-        answer = requests.get(self._daemon.url(f"/api/v1/incidents/{incident}/origin"), timeout=10)
-        assert answer.status_code == 200
+        url = self._daemon.url(f"/api/v1/incidents/{incident}/origin")
+        # the ledger has it before the index: its line is durable first
+        wait_for(lambda: requests.get(url, timeout=10).status_code == 200, 10, f"{url} is there")
         first, last = body["first_visible"], body["last_clean"]
         frames = self._clips.frames_of(incident)
         by_still = first["at_ns"] == body["confirmed_at_ns"]
