@@ -105,7 +105,10 @@ def _tiling(command: argparse.ArgumentParser) -> None:
 def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument("folders", nargs="+", metavar="FOLDER[=WEIGHT]", help="with images and labels")
     command.add_argument(
-        "--weights", type=Path, metavar="FILE", help="the checkpoint to begin from, such as yolo11n.pt"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="the checkpoint to begin from: Ultralytics', such as yolo11n.pt, or one that this command wrote",
     )
     command.add_argument("--allow-pickle", action="store_true", help="a .pt file can execute code: this one is trusted")
     command.add_argument(

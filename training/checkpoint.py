@@ -37,3 +37,12 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FolderError(f"{path}: not a checkpoint of this version")
     return content
+
+
+def is_one(path: Path) -> bool:
+    """Whether it is one of ours, of whatever version; reading it executes nothing."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return False
+    return isinstance(content, dict) and "format" in content

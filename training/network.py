@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,27 +25,34 @@ def network(plan: dict[str, Any]) -> DetectionModel:
     return made
 
 
-def begun_from(path: Path) -> tuple[DetectionModel, dict[str, Any], int]:
-    """From an Ultralytics checkpoint, which can execute code; its plan, and how many tensors fitted.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Weights to begin with: Ultralytics' YAML of their network as a dict, and their tensors by name."""
 
-    Raises FolderError for what is none.
-    """
+    plan: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+def of_ultralytics(path: Path) -> Source:
+    """A checkpoint of theirs, which can execute code; raises FolderError for what is none."""
     try:
         source, _ = load_checkpoint(str(path))
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise FolderError(f"{path}: not an Ultralytics checkpoint that can be loaded") from error
-    plan = dict(source.yaml)
-    made = network(plan)
+    return Source(dict(source.yaml), source.float().state_dict())
+
+
+def begun_from(source: Source) -> tuple[DetectionModel, int]:
+    """A network of ours with all of its tensors that fit, and how many those are."""
+    made = network(source.plan)
     wanted = made.state_dict()
     fitting = {
-        name: value
-        for name, value in source.float().state_dict().items()
-        if name in wanted and value.shape == wanted[name].shape
+        name: value for name, value in source.tensors.items() if name in wanted and value.shape == wanted[name].shape
     }
     made.load_state_dict(fitting, strict=False)
     for parameter in made.parameters():
         parameter.requires_grad_(True)
-    return made, plan, len(fitting)
+    return made, len(fitting)
 
 
 def averaged_into(average: torch.nn.Module, model: torch.nn.Module, share: float) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import torch
 
+from training import checkpoint
 from training.data import Pictures, folder
 from training.folders import FolderError
 from training.loop import Settings, Training
-from training.network import begun_from
+from training.network import Source, begun_from, of_ultralytics
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,9 +47,17 @@ def run(options: argparse.Namespace) -> int:
 def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Training:
     if options.weights is None:
         raise FolderError("--weights: name the checkpoint to begin from")
-    if not options.allow_pickle:
-        raise FolderError(f"{options.weights}: a .pt file can execute code; for one that you trust, add --allow-pickle")
+    source = _source(options.weights, options.allow_pickle)
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
-    model, plan, fitting = begun_from(options.weights)
+    model, fitting = begun_from(source)
     print(f"{fitting} tensors from {options.weights}", file=sys.stderr)
-    return Training(model, plan, settings, device)
+    return Training(model, source.plan, settings, device)
+
+
+def _source(path: Path, allow_pickle: bool) -> Source:
+    if checkpoint.is_one(path):
+        content = checkpoint.load(path)
+        return Source(content["plan"], content["average"])
+    if not allow_pickle:
+        raise FolderError(f"{path}: a .pt file can execute code; for one that you trust, add --allow-pickle")
+    return of_ultralytics(path)

@@ -131,6 +131,22 @@ def test_what_is_exported_runs_in_the_daemons_detector(tmp_path: Path, pictures:
     assert "Not measured" in text
 
 
+def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, pictures: Pictures) -> None:
+    """Of a checkpoint of ours, unasked: no pickle is loaded. Its learning rate and steps begin anew."""
+    from training import checkpoint
+
+    training = begun()
+    training.run(pictures, lambda _: None, lambda: training.save(tmp_path / "a.pt"))
+    words = ["--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "b.pt"), "--side-px", "64", "--batch", "1"]
+    still = ["--last-side-px", "64", "--learning-rate", "0", "--epochs", "1"]
+    assert main(["train", str(tmp_path / "fire"), *words, *still]) == 0
+    before, after = training.average.state_dict(), checkpoint.load(tmp_path / "b.pt")
+    assert after["step"] == 4
+    learned = [name for name, _ in training.average.named_parameters()]
+    assert all(torch.equal(after["model"][name], before[name]) for name in learned)
+    assert not all(torch.equal(after["model"][name], training.model.state_dict()[name]) for name in learned)
+
+
 def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle is not loaded unasked, and what is no checkpoint is named."""
     (tmp_path / "a.pt").write_bytes(b"none")
