@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from daemon.analyst.recording import RecordedRun
+from daemon.clips.ordering import is_untold, shown
 from daemon.clips.recording import CONTAINER_OF, opened
 from daemon.clips.turning import Turning, quarter_turns
 from daemon.clock import Clocks
@@ -48,13 +50,15 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         )
         packets = [
             Packet(
-                bytes(each), each.pts, None,
+                bytes(each), each.pts, each.dts,
                 key=each.is_keyframe, emitted_ns=start_ns, arrival_ns=None, corrupt=each.is_corrupt,
             )
             for each in container.demux(stream)
             if each.size
         ]  # fmt: skip
-        name = CONTAINER_OF[container.format.name]
+        name, untold = CONTAINER_OF[container.format.name], is_untold(container, stream)
+    if untold:
+        _tell_order(packets, live)
     timed = [packet for packet in packets if packet.pts is not None]
     if not any(packet.key for packet in timed) or 2 * len(timed) < len(packets):
         raise ValueError("its video has no frames, or most of them have no times")
@@ -66,6 +70,17 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         packet.pts_ns = live.nanoseconds(packet.pts)
         live.times[packet.pts] = FrameTime(start_ns + live.nanoseconds(packet.pts - begin), 0.0, 0.0, False, False)
     return Recording(run, name, packets)
+
+
+def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:
+    """The n-th frame that is shown has the n-th of the times at which they are decoded."""
+    numbered = ((place, each.data) for place, each in enumerate(packets))
+    order = dict.fromkeys(place for place, _ in shown(run.codec, run.extradata, numbered, whole=False))
+    times = sorted(dts for place in order if (dts := packets[place].dts) is not None)
+    for packet in packets:
+        packet.pts = None
+    for place, time in zip(order, times, strict=False):
+        packets[place].pts = time
 
 
 def _turned_by(file: BinaryIO) -> int:

@@ -214,22 +214,46 @@ def test_its_frames_can_be_stepped_through(mkv: Path, number: int) -> None:
             decode(file, FPS * SECONDS)
 
 
-def test_frames_are_found_where_they_are_decoded_out_of_their_order(chart: Path) -> None:
-    """As in B-frames of a transport stream, which has no index: each up to the confirming one, by its own time."""
-    path = chart.with_suffix(".ts")
+B_FRAMES = {
+    "pyramid": ("libx264", {"bf": "3", "b-adapt": "0"}),
+    "open-gop": ("libx264", {"x264-params": "open-gop=1:keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0"}),
+    "none": ("libx264", {"bf": "0"}),
+    "mpeg4": ("mpeg4", {"bf": "2", "qscale": "2"}),
+}
+
+
+def coded(chart: Path, ending: str, how: str) -> Path:
+    """The chart coded again, frames that are decoded out of their order, except with `none`."""
+    path = chart.with_name(f"{how}.{ending}")
+    codec, options = B_FRAMES[how]
     with av.open(str(chart)) as source, av.open(str(path), "w") as target:
-        video = target.add_stream("libx264", rate=FPS, options={"bf": "3", "b-adapt": "0"})
+        video = target.add_stream(codec, rate=FPS, options=options)
         video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
         for picture in source.decode(video=0):
             picture.pict_type = PictureType.NONE
             target.mux(video.encode(picture))
         target.mux(video.encode(None))
-    with path.open("rb") as file:
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ending", "how"), [("ts", "pyramid"), ("avi", "pyramid"), ("avi", "open-gop"), ("avi", "none"), ("avi", "mpeg4")]
+)
+def test_frames_are_found_where_they_are_decoded_out_of_their_order(chart: Path, ending: str, how: str) -> None:
+    """By their own time, up to the confirming one, and by their number: in a transport stream, which has no index, and in an AVI,
+    which says nothing of when a frame is shown.
+    """
+    with coded(chart, ending, how).open("rb") as file:
         recording = read_recording(file, "imported", new_id(), START_NS, host_clocks())
-        frame = decode(file, 37)
-        assert Chart.read_frame_number(Converter().full(frame, colour_of(frame))) == 37
-    shown = [packet.pts for packet in recording.packets]
-    assert shown != sorted(pts for pts in shown if pts is not None), "this test has no B-frames to see anything by"
+        for number in (0, 1, 2, 9, 10, 11, 37, FPS * SECONDS - 1):
+            frame = decode(file, number)
+            assert Chart.read_frame_number(Converter().full(frame, colour_of(frame))) == number
+        with pytest.raises(NoSuchFrame):
+            decode(file, FPS * SECONDS)
+    times = [at_ns for at_ns, _ in recording.times]
+    assert times == pytest.approx([START_NS + number * NS // FPS for number in range(FPS * SECONDS)], abs=1_000_000)
+    in_order = [packet.pts for packet in recording.packets]
+    assert (in_order == sorted(pts for pts in in_order if pts is not None)) == (how == "none")
     for number in (43, 44, 45, 46):
         snapshot = Snapshot.until(recording.packets, recording.run.id, recording.times[number][1])
         assert snapshot is not None
@@ -240,7 +264,9 @@ def test_frames_are_found_where_they_are_decoded_out_of_their_order(chart: Path)
             if (rewound := rewinding.step()) is not None and rewound.decoded is not None:
                 frame = rewound.decoded.frame
                 found[rewound.place] = Chart.read_frame_number(Converter().full(frame, colour_of(frame)))
-        assert found == {place: place for place in range(number + 1)}
+        alone = set() if how in ("pyramid", "none") else {frame for frame in range(number + 1) if frame not in found}
+        assert found == {place: place for place in range(number + 1) if place not in alone}
+        assert len(alone) <= number / 5, "more than an open GOP's first frames, which stand on the GOP before"
 
 
 def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
