@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -46,7 +47,7 @@ def shown(
     yield from _numbered(context, None)
 
 
-def _numbered(context: VideoCodecContext, packet: av.Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
+def _numbered(context: VideoCodecContext, packet: av.Packet[Stream] | None) -> list[tuple[int, VideoFrame]]:
     try:
         return [(frame.opaque, frame) for frame in context.decode(packet) if isinstance(frame.opaque, int)]
     except av.error.FFmpegError:  # a damaged one; those behind it may be whole
