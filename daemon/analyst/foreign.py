@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 from daemon.analyst.recording import RecordedRun
 from daemon.clips.ordering import is_untold, shown
 from daemon.clips.recording import CONTAINER_OF, opened
-from daemon.clips.turning import Turning, quarter_turns
+from daemon.clips.turning import Mark, Turning, mark_of
 from daemon.clock import Clocks
 from daemon.domain import IMPORTED, FrameTime, Run
 from daemon.errors import FirewitnessError
@@ -36,14 +36,14 @@ class Recording(NamedTuple):
 
 def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, clocks: Clocks) -> Recording:
     """`start_ns`: when its first frame is claimed to have been seen. Raises ValueError with what is wrong."""
-    turned_by = _turned_by(file)
+    mark = _mark_of(file)
     file.seek(0)
     with opened(file) as (container, stream):
         context, base = stream.codec_context, stream.time_base
         if context is None or base is None or not (context.width and context.height):
             raise ValueError("its video has no picture's size, or no times")
         live = RecordedRun(IMPORTED, context.codec.name, Fraction(base), clocks, context.extradata, run_id)
-        live.turning = turning = Turning(turned_by)
+        live.turning = turning = Turning(mark)
         sides = (context.height, context.width) if turning.swaps_sides else (context.width, context.height)
         live.record = run = Run(
             run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name, *sides, IMPORTED
@@ -83,13 +83,13 @@ def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:
         packets[place].pts = time
 
 
-def _turned_by(file: BinaryIO) -> int:
+def _mark_of(file: BinaryIO) -> Mark:
     """By its first frame, which alone has the file's mark; what cannot be decoded is told elsewhere."""
     try:
         with opened(file) as (container, stream):
-            return next((quarter_turns(frame) for frame in container.decode(stream)), 0)
+            return next((mark_of(frame) for frame in container.decode(stream)), Mark())
     except ValueError:
-        return 0
+        return Mark()
 
 
 def read_imported(index: Index, incident_id: str, clocks: Clocks) -> Recording:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from av.video.frame import VideoFrame
 
 from daemon.clips.reading import Fragment, Head, fragments, read_head
-from daemon.clips.turning import Turning
+from daemon.clips.turning import Mark, Turning
 from daemon.clock import NS, Clocks
 from daemon.domain import FrameTime, Run
 from daemon.errors import FirewitnessError
@@ -28,7 +28,7 @@ class RecordedRun(LiveRun):
     """A run that is over: its frames' times are known. Its axis is UTC, which all clips of an incident share."""
 
     times: dict[int, FrameTime] = field(default_factory=dict)
-    turning: Turning = field(default_factory=lambda: Turning(0))
+    turning: Turning = field(default_factory=lambda: Turning(Mark()))
     _step_ns: int | None = None
 
     def at_mono_ns(self, packet: Packet) -> int | None:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from daemon.clips.ordering import is_untold, shown
 from daemon.clips.reading import Frame, fragments, read_head
 from daemon.clips.recording import opened
-from daemon.clips.turning import Turning, quarter_turns
+from daemon.clips.turning import Turning, mark_of
 
 
 class NoSuchFrame(Exception):
@@ -53,7 +53,8 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
     if not 0 <= number < len(moments):
         raise NoSuchFrame
     if untold:
-        return _counted(file, number)
+        counted = _counted(file, number)
+        return Turning(mark_of(counted)).upright(counted)
     for seeks in (True, False):  # where a container has no index, seeking can land behind the frame
         file.seek(0)
         with opened(file) as (container, stream):
@@ -61,7 +62,7 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
                 container.seek(moments[number], stream=stream)
             for decoded in container.decode(stream):
                 if decoded.pts == moments[number]:
-                    return Turning(quarter_turns(decoded)).upright(decoded)
+                    return Turning(mark_of(decoded)).upright(decoded)
                 if decoded.pts is not None and decoded.pts > moments[number]:
                     break
     raise NoSuchFrame

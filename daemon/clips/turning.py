@@ -1,31 +1,49 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Frames of a recording from elsewhere as its players show them: a phone films on its side and marks by how much to turn."""
+"""Frames of a recording from elsewhere as its players show them: a phone films on its side, or mirrored, and marks it."""
 
 from __future__ import annotations
 
+import struct
+from typing import NamedTuple, cast
+
 import av
 from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
-_FILTERS = {90: (("transpose", "cclock"),), 180: (("hflip", None), ("vflip", None)), 270: (("transpose", "clock"),)}
+
+class Mark(NamedTuple):
+    """How a picture is to be shown: its rows as columns, then mirrored from left to right, then from top to bottom."""
+
+    transposed: bool = False
+    across: bool = False
+    down: bool = False
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """How far its mark asks for, counter-clockwise: 0, 90, 180 or 270; what is no quarter turn counts as the nearest."""
-    return round(frame.rotation / 90) * 90 % 360
+def mark_of(frame: VideoFrame) -> Mark:
+    """Of its display matrix (ISO/IEC 14496-12, 8.3.2); what is no quarter turn or mirroring counts as the nearest."""
+    try:
+        matrix = cast("SideDataContainer", frame.side_data)[Type.DISPLAYMATRIX]  # PyAV declares it as something else
+    except KeyError:
+        return Mark()
+    right_right, right_down, _, down_right, down_down = struct.unpack_from("=5i", matrix)
+    if abs(right_right) + abs(down_down) >= abs(right_down) + abs(down_right):
+        return Mark(False, right_right < 0, down_down < 0)
+    return Mark(True, down_right < 0, right_down < 0)
 
 
 class Turning:
-    """Turns frames by so many degrees counter-clockwise; their colours and times stay."""
+    """Shows frames as they are marked; their colours and times stay."""
 
-    def __init__(self, degrees: int) -> None:
-        self._filters = _FILTERS.get(degrees, ())
+    def __init__(self, mark: Mark) -> None:
+        self._filters = [
+            each
+            for each, wanted in zip((("transpose", "cclock_flip"), ("hflip", None), ("vflip", None)), mark, strict=True)
+            if wanted
+        ]
+        self.swaps_sides = mark.transposed
         self._graph: Graph | None = None
         self._of: tuple[int, int, str] | None = None
-
-    @property
-    def swaps_sides(self) -> bool:
-        return len(self._filters) == 1
 
     def upright(self, frame: VideoFrame) -> VideoFrame:
         if not self._filters:

@@ -286,27 +286,43 @@ def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) ->
         assert told.startswith(f"firewitness analyse: {said}")
 
 
-def filmed_on_its_side(chart: Path, path: Path) -> Path:
-    """The chart turned by a quarter, with the mark that asks players to turn it back."""
+ONE, OF_ALL = 1 << 16, 1 << 30
+MARKS = {  # how the file holds the picture → a, b, x of `tkhd`'s matrix and c, d, y, which ask players to undo it
+    "on its side": (lambda upright: np.rot90(upright), (0, ONE, 240), (-ONE, 0, 0)),
+    "mirrored": (lambda upright: upright[:, ::-1], (-ONE, 0, 320), (0, ONE, 0)),
+    "upside down, mirrored": (lambda upright: upright[::-1], (ONE, 0, 0), (0, -ONE, 240)),
+    "on its side, mirrored": (lambda upright: np.rot90(upright)[::-1], (0, ONE, 0), (ONE, 0, 0)),
+    "on its other side, mirrored": (lambda upright: np.rot90(upright)[:, ::-1], (0, -ONE, 320), (-ONE, 0, 240)),
+    "upside down": (lambda upright: upright[::-1, ::-1], (-ONE, 0, 320), (0, -ONE, 240)),
+}
+
+
+def marked(chart: Path, path: Path, how: str) -> Path:
+    """The chart turned or mirrored, with the mark that asks players to show it as it was."""
+    held, (a, b, x), (c, d, y) = MARKS[how]
     with av.open(str(chart)) as source, av.open(str(path), "w") as target:
-        video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15"})
-        video.width, video.height, video.pix_fmt = 240, 320, "yuv420p"
+        video = None
         for frame in source.decode(video=0):
-            turned = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24")))
-            target.mux(video.encode(av.VideoFrame.from_ndarray(turned, format="bgr24")))
+            picture = np.ascontiguousarray(held(frame.to_ndarray(format="bgr24")))
+            if video is None:
+                video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15"})
+                video.width, video.height, video.pix_fmt = picture.shape[1], picture.shape[0], "yuv420p"
+            target.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        assert video is not None
         target.mux(video.encode(None))
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 44  # ISO/IEC 14496-12, version 0
-    struct.pack_into(">9i", content, matrix, 0, 1 << 16, 0, -(1 << 16), 0, 0, 240 << 16, 0, 1 << 30)
+    struct.pack_into(">9i", content, matrix, a, b, 0, c, d, 0, x << 16, y << 16, OF_ALL)
     path.write_bytes(content)
     return path
 
 
-def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", MARKS)
+def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path: Path, how: str) -> None:
     """As its players show it: by the detector, in the stills, frame by frame, and in its sizes; the file stays as it is."""
     settings = host.settings()
     index = index_of(settings)
-    path = filmed_on_its_side(chart, tmp_path / "phone.mp4")
+    path = marked(chart, tmp_path / "phone.mp4", how)
     done = import_recording(settings, index, path, START_NS, "phone", detect)
     assert done.analysis is not None
     assert abs(done.analysis.first_visible.at_ns - START_NS - ONSET * NS // FPS) <= 1_000_000
