@@ -16,10 +16,15 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from daemon.domain import LABELS
 from training.folders import FolderError
 
+ACTIVATION = "torch.nn.Hardswish()"
+"""Of what is trained here, whatever it begins from: nearly SiLU (Howard et al., MobileNetV3, 2019, section 5.2), without
+the exponential that half of the time in int8 goes to (docs/detector.md, INT8)."""
+
 
 def network(plan: dict[str, Any]) -> DetectionModel:
     """As its plan says (Ultralytics' YAML as a dict), with our two classes, untrained."""
-    made = DetectionModel(dict(plan), nc=len(LABELS), verbose=False)
+    # where a plan names none, Ultralytics takes the activation of the network made before
+    made = DetectionModel({"activation": "torch.nn.SiLU()", **plan}, nc=len(LABELS), verbose=False)
     made.args = SimpleNamespace(**DEFAULT_CFG_DICT)
     made.names = dict(enumerate(LABELS))
     return made
@@ -42,9 +47,10 @@ def of_ultralytics(path: Path) -> Source:
     return Source(dict(source.yaml), source.float().state_dict())
 
 
-def begun_from(source: Source) -> tuple[DetectionModel, int]:
-    """A network of ours with all of its tensors that fit, and how many those are."""
-    made = network(source.plan)
+def begun_from(source: Source) -> tuple[DetectionModel, dict[str, Any], int]:
+    """A network of ours with all of its tensors that fit, its plan, and how many those are."""
+    plan = {**source.plan, "activation": ACTIVATION}
+    made = network(plan)
     wanted = made.state_dict()
     fitting = {
         name: value for name, value in source.tensors.items() if name in wanted and value.shape == wanted[name].shape
@@ -52,7 +58,7 @@ def begun_from(source: Source) -> tuple[DetectionModel, int]:
     made.load_state_dict(fitting, strict=False)
     for parameter in made.parameters():
         parameter.requires_grad_(True)
-    return made, len(fitting)
+    return made, plan, len(fitting)
 
 
 def averaged_into(average: torch.nn.Module, model: torch.nn.Module, share: float) -> None:

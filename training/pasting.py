@@ -15,6 +15,7 @@ from training.folders import Pixels, Sample
 
 SIDES_PX = (14, 420)  # of a cut-out: below it is too coarse, above it fills a picture
 OPAQUE = 0.3  # alpha from which a pixel belongs to the flame
+STANDS_OUT = 25.0  # mean difference of the flame's box from what was there, in levels
 _COVERED = (0.12, 0.75)  # mean alpha of a good cut-out: less is no flame, more is no outline
 _CUT_BORDER = 0.25  # mean alpha along its border: more was cut through
 _WARM = np.array((0.25, 0.6, 1.0), np.float32)  # BGR of a flame's light
@@ -60,6 +61,13 @@ def paste(picture: Pixels, flame: Cutout, corner: tuple[int, int], size: tuple[i
     under[:] = np.clip(np.maximum(behind, mixed), 0, 255).astype(np.uint8)
     left, top = x + int(columns.min()), y + int(rows.min())
     return left, top, x + int(columns.max()) + 1, y + int(rows.max()) + 1
+
+
+def stands_out(picture: Pixels, empty: Pixels, box: Box) -> bool:
+    """Whether what was pasted can be told from what was there; a flame before white sky cannot."""
+    x1, y1, x2, y2 = (int(value) for value in box)
+    changed = np.abs(picture[y1:y2, x1:x2].astype(np.float32) - empty[y1:y2, x1:x2])
+    return float(changed.max(axis=2).mean()) >= STANDS_OUT
 
 
 def shine(picture: Pixels, centre: tuple[int, int], radius: int, strength: float) -> None:

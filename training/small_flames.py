@@ -18,7 +18,7 @@ import numpy as np
 
 from daemon.domain import Box
 from training.folders import FolderError, Labelled, Pixels, Sample, read_folder, split_folders, written
-from training.pasting import Cutout, cut_outs, paste, shine
+from training.pasting import Cutout, cut_outs, paste, shine, stands_out
 
 COUNT = 500
 SEED = 10
@@ -26,7 +26,6 @@ SIZE = (1920, 1080)
 INPUT_PX = 640
 KINDS = {"flames_8_16": (8.0, 16.0), "flames_under_8": (4.0, 8.0)}
 """Folder, and from which to below which longer side at the detector's input."""
-STANDS_OUT = 25.0  # mean difference of the flame's box from what was there, in levels
 _TRIES = 200
 
 
@@ -88,9 +87,7 @@ def with_flame(
     box = paste(picture, flame, corner, size, rng.uniform(0.9, 1.25))
     if box is None or not sides[0] <= max(box[2] - box[0], box[3] - box[1]) / scale < sides[1]:
         return None
-    x1, y1, x2, y2 = (int(value) for value in box)
-    changed = np.abs(picture[y1:y2, x1:x2].astype(np.float32) - empty[y1:y2, x1:x2])
-    return (picture, box) if float(changed.max(axis=2).mean()) >= STANDS_OUT else None
+    return (picture, box) if stands_out(picture, empty, box) else None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -49,9 +49,9 @@ def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Trai
         raise FolderError("--weights: name the checkpoint to begin from")
     source = _source(options.weights, options.allow_pickle)
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
-    model, fitting = begun_from(source)
+    model, plan, fitting = begun_from(source)
     print(f"{fitting} tensors from {options.weights}", file=sys.stderr)
-    return Training(model, source.plan, settings, device)
+    return Training(model, plan, settings, device)
 
 
 def _source(path: Path, allow_pickle: bool) -> Source:

@@ -101,6 +101,18 @@ def test_flames_and_smoke_are_labelled_where_they_are(seed: int) -> None:
     assert boxes_inside([tuple(box[1:]) for box in (*smoky.boxes, *burning_view.boxes)], 128, 128)
 
 
+@given(SEEDS)
+@settings(max_examples=25)
+def test_a_flame_that_cannot_be_seen_is_not_labelled(seed: int) -> None:
+    """Before a sky that is brighter than it: nothing is labelled, and nothing changed."""
+    bright = View(np.full((128, 128, 3), 250, np.uint8), np.zeros((0, 5), np.float32))
+    after = burning.with_flames(bright, [CUT], np.random.default_rng(seed))
+    assert len(after.boxes) == 0
+    assert np.array_equal(after.pixels, bright.pixels)
+    dark = View(np.full((128, 128, 3), 20, np.uint8), bright.boxes)
+    assert len(burning.with_flames(dark, [CUT], np.random.default_rng(seed)).boxes) >= 1
+
+
 def test_a_rest_too_small_to_tell_is_no_box() -> None:
     """Less than a fifth of its area, or thinner than two pixels."""
     boxes = np.array([[0, 0, 0, 100, 10], [0, 90, 0, 200, 10], [0, 99, 0, 100, 10]], np.float32)

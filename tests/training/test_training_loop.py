@@ -18,6 +18,7 @@ from training.data import Folder, Pictures
 from training.folders import FolderError
 
 if importlib.util.find_spec("torch"):  # else all of this is deselected
+    import onnx
     import torch
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
@@ -145,6 +146,9 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     learned = [name for name, _ in training.average.named_parameters()]
     assert all(torch.equal(after["model"][name], before[name]) for name in learned)
     assert not all(torch.equal(after["model"][name], training.model.state_dict()[name]) for name in learned)
+    assert main(["export", str(tmp_path / "b.pt"), "--out", str(tmp_path / "b.onnx")]) == 0
+    written = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
+    assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
 
 
 def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:

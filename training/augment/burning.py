@@ -9,30 +9,42 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from training.augment.view import LEAST_PX, View
-from training.pasting import Cutout, paste, shine
+from daemon.domain import Box
+from training.augment.view import LEAST_PX, Boxes, View
+from training.folders import Pixels
+from training.pasting import Cutout, paste, shine, stands_out
 
 SIDES_PX = (6.0, 56.0)  # of a pasted flame: what labelled pictures of fixed cameras lack
+PLACES = 4  # that are tried for it
 
 
 def with_flames(view: View, flames: Sequence[Cutout], rng: np.random.Generator) -> View:
-    """One or two small flames at free places."""
+    """One or two small flames at free places where they can be seen: a label on what cannot would teach doubt."""
     pixels, boxes = view.pixels.copy(), view.boxes
     for _ in range(int(rng.integers(1, 3))):
-        flame = flames[int(rng.integers(len(flames)))]
-        shrink = float(np.exp(rng.uniform(*np.log(SIDES_PX)))) / max(flame.pixels.shape[:2])
-        size = tuple(max(3, round(each * shrink)) for each in flame.pixels.shape[1::-1])
-        x, y = (int(rng.integers(0, each - part)) for each, part in zip(pixels.shape[1::-1], size, strict=True))
-        crossing = (boxes[:, 1] < x + size[0]) & (boxes[:, 3] > x) & (boxes[:, 2] < y + size[1]) & (boxes[:, 4] > y)
-        if crossing.any():
-            continue
-        if rng.random() < 0.5:
-            centre = (x + size[0] // 2, y + size[1] // 2)
-            shine(pixels, centre, round(max(size) * rng.uniform(1.5, 4)), rng.uniform(5, 45))
-        covered = paste(pixels, flame, (x, y), (size[0], size[1]), rng.uniform(0.9, 1.25))
-        if covered is not None and min(covered[2] - covered[0], covered[3] - covered[1]) >= LEAST_PX:
-            boxes = np.concatenate((boxes, np.array([[0, *covered]], np.float32)))
+        for _ in range(PLACES):
+            before = pixels.copy()
+            box = _burning(pixels, boxes, flames[int(rng.integers(len(flames)))], rng)
+            if box is not None and stands_out(pixels, before, box):
+                boxes = np.concatenate((boxes, np.array([[0, *box]], np.float32)))
+                break
+            pixels = before
     return replace(view, pixels=pixels, boxes=boxes)
+
+
+def _burning(pixels: Pixels, boxes: Boxes, flame: Cutout, rng: np.random.Generator) -> Box | None:
+    """The flame and its light, put into the picture at random; None where it meets a box, or too little of it is seen."""
+    shrink = float(np.exp(rng.uniform(*np.log(SIDES_PX)))) / max(flame.pixels.shape[:2])
+    size = (max(3, round(flame.pixels.shape[1] * shrink)), max(3, round(flame.pixels.shape[0] * shrink)))
+    x, y = (int(rng.integers(0, each - part)) for each, part in zip(pixels.shape[1::-1], size, strict=True))
+    crossing = (boxes[:, 1] < x + size[0]) & (boxes[:, 3] > x) & (boxes[:, 2] < y + size[1]) & (boxes[:, 4] > y)
+    if crossing.any():
+        return None
+    if rng.random() < 0.5:
+        centre = (x + size[0] // 2, y + size[1] // 2)
+        shine(pixels, centre, round(max(size) * rng.uniform(1.5, 4)), rng.uniform(5, 45))
+    box = paste(pixels, flame, (x, y), size, rng.uniform(0.9, 1.25))
+    return None if box is None or min(box[2] - box[0], box[3] - box[1]) < LEAST_PX else box
 
 
 def with_smoke(view: View, rng: np.random.Generator) -> View:
