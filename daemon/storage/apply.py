@@ -17,9 +17,12 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
-from daemon.domain import Evidence
+from daemon.domain import SIBLING, Evidence
 from daemon.storage import index, record
 from daemon.storage.ledger import Line
+
+UNCOUNTED = ("clip", SIBLING)
+"""Kinds of an incident's evidence that are not its own camera's pictures."""
 
 
 def apply(session: Session, line: Line, evidence: Evidence | None = None) -> None:
@@ -205,7 +208,8 @@ def _follow_stills(session: Session, incidents: Iterable[str | None], confidence
     for incident in incidents:
         if incident is None:
             continue
-        count = select(func.count()).where(index.EvidenceRow.incident == incident).scalar_subquery()
+        its = index.EvidenceRow.incident == incident, index.EvidenceRow.kind.not_in(UNCOUNTED)
+        count = select(func.count()).where(*its).scalar_subquery()
         session.execute(
             update(row)
             .where(row.id == incident)

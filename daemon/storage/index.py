@@ -68,8 +68,8 @@ class RunRow(Row):
 class IncidentRow(Row):
     """An incident's last state.
 
-    evidence_count is that of its rows in `evidence` (purged stills do not count), max_confidence the greatest that any
-    of its lines or stills told, also of those purged since.
+    evidence_count is that of its own camera's stills in `evidence` (neither clips and siblings nor what was purged),
+    max_confidence the greatest that any of its lines or stills told, also of those purged since.
     """
 
     __tablename__ = "incidents"
@@ -107,7 +107,7 @@ class EvidenceRow(Row):
         Index("evidence_camera_time", "camera", "captured_at_ns", "id"),
         Index("evidence_time", "captured_at_ns", "id"),
         Index("evidence_shown", "captured_at_ns", "id", sqlite_where=text("kind != 'reference'")),
-        Index("evidence_incident", "incident", "captured_at_ns", "id"),
+        Index("evidence_incident", "incident", "captured_at_ns", "id", "kind"),
         Index("evidence_kind_time", "kind", "captured_at_ns", "id"),
         Index("evidence_space", "camera", "kind", "ledger_seq", "bytes"),
         Index("evidence_drill", "captured_at_ns", sqlite_where=text("drill")),

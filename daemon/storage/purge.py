@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, not_, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.domain import OPEN_STATES, SIBLING, PurgeReason
 from daemon.settings import StorageSettings
 from daemon.storage.durable import Disk
-from daemon.storage.index import EvidenceRow, IncidentRow
+from daemon.storage.index import ClipIncidentRow, EvidenceRow, IncidentRow
 from daemon.storage.paths import EVIDENCE, folder_of
 from daemon.storage.record import LARGEST
 
@@ -175,9 +175,10 @@ def portion(session: Session, rule: Rule, most: int) -> list[Due]:
 
 
 def drills_over(session: Session, cutoff: Cutoff) -> list[str]:
-    """Incidents of drills whose stills are gone: they go too, or every list would show the drills of years."""
+    """Incidents of drills whose evidence is gone: they go too, or every list would show the drills of years."""
     row = IncidentRow
-    over = and_(row.state.not_in(OPEN_STATES), row.evidence_count == 0)
+    left = or_(exists().where(EvidenceRow.incident == row.id), exists().where(ClipIncidentRow.incident == row.id))
+    over = and_(row.state.not_in(OPEN_STATES), not_(left))
     past = and_(
         cutoff.is_past(row.first_suspect_at_ns), or_(row.ended_at_ns.is_(None), cutoff.is_past(row.ended_at_ns))
     )

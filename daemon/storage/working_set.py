@@ -19,7 +19,16 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from daemon.domain import Evidence
-from daemon.storage.apply import apply, batches, clip_rows, drop_incidents, evidence_values, forget_clips, sightings
+from daemon.storage.apply import (
+    UNCOUNTED,
+    apply,
+    batches,
+    clip_rows,
+    drop_incidents,
+    evidence_values,
+    forget_clips,
+    sightings,
+)
 from daemon.storage.index import Row
 from daemon.storage.ledger import Line
 
@@ -177,9 +186,9 @@ class WorkingSet:
         return None
 
     def evidence_counts(self) -> dict[str, int]:
-        """Incident → stills."""
-        query = "SELECT incident, count(*) FROM stills WHERE incident IS NOT NULL GROUP BY incident"
-        return dict(self._run(query).all())
+        """Incident → its own camera's stills."""
+        its = f"incident IS NOT NULL AND json_extract(body, '$.kind') NOT IN {UNCOUNTED}"
+        return dict(self._run(f"SELECT incident, count(*) FROM stills WHERE {its} GROUP BY incident").all())
 
     def _run(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         return self._connection.exec_driver_sql(statement, values)

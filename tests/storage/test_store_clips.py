@@ -27,10 +27,12 @@ from tests.storage.store_kit import (
     ClipWriter,
     FakeClocks,
     clip_of,
+    evidence_of,
     incident_entry,
     opened,
     run_entry,
     settings_of,
+    still_entries,
 )
 
 LATER_NS = BEGIN_NS + 3600 * NS
@@ -227,6 +229,15 @@ def served(store: Store, incident: str) -> list[tuple[str, str, list[str], list[
     return [(each["id"], each["kind"], each["incidents"], each["sibling_of"]) for each in found]
 
 
+def counted(index_: Index) -> list[str]:
+    """Its own camera's stills, as they are listed; the incident counts these and nothing else."""
+    incident = index_.incident_one(INCIDENT)
+    assert incident is not None
+    found = [each["id"] for each in index_.evidence_page(incident=INCIDENT, camera=incident["camera"])["items"]]
+    assert incident["evidence_count"] == len(found)
+    return found
+
+
 def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
     """Evidence of kind sibling, that incident's, listed behind its own camera's: growing, closed by recovery, in an index made anew."""
     settings, clocks = settings_of(tmp_path), FakeClocks()
@@ -234,6 +245,11 @@ def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
     expected = [(own.clip.id, "clip", [INCIDENT], []), (other.clip.id, "sibling", [], [INCIDENT])]
     with opened(settings, clocks) as store:
         store.commit([run_entry(store.next_run_seq()), incident_entry("confirmed")])
+        hit, kept = (
+            evidence_of(1, BEGIN_NS, incident=INCIDENT),
+            evidence_of(2, BEGIN_NS, kind="sibling", incident=INCIDENT),
+        )
+        store.commit(still_entries(store, hit, replace(kept, camera="yard")))
         grow(store, other, 12)
         grow(store, own, 12)
         assert served(store, INCIDENT) == expected
@@ -243,13 +259,15 @@ def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
         assert served(store, INCIDENT) == expected
         index_ = Index(store.root, clocks)
         assert [path.stem[-36:] for path in index_.clip_files(INCIDENT, LATER_NS)] == [own.clip.id], "of its own camera"
-        assert [each["id"] for each in index_.evidence_page(kind="sibling")["items"]] == [other.clip.id]
-        assert index_.evidence_page()["items"] == []
+        assert {each["id"] for each in index_.evidence_page(kind="sibling")["items"]} == {other.clip.id, kept.id}
+        assert {each["id"] for each in index_.evidence_page()["items"]} == {hit.id, kept.id}
+        assert counted(index_) == [hit.id]
         store.close("stop")
     assert verify(settings.root).findings == ()
     reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])
     with opened(settings, clocks) as store:
         assert served(store, INCIDENT) == expected
+        assert counted(Index(store.root, clocks)) == [hit.id]
         store.close("stop")
     assert verify(settings.root).findings == ()
 

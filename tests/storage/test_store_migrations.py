@@ -76,6 +76,20 @@ def test_rows_are_kept_and_so_is_a_copy(root: Path) -> None:
     assert copy.stat().st_mtime_ns == changed, "migrated once, not at each start"
 
 
+def test_siblings_and_clips_that_were_counted_are_not_any_more(root: Path) -> None:
+    """An incident's count is that of its own camera's stills, also where an earlier version counted all."""
+    connection = sqlite.connect(str(index.path_of(root)))
+    connection.execute("UPDATE evidence SET kind = 'sibling' WHERE id LIKE '%1'")
+    connection.execute("UPDATE evidence SET kind = 'clip' WHERE id LIKE '%2'")
+    assert connection.execute("SELECT evidence_count FROM incidents").fetchall() == [(3,)]
+    connection.commit()
+    connection.close()
+    index.writing_engine(root).dispose()
+    connection = sqlite.connect(str(index.path_of(root)))
+    assert connection.execute("SELECT evidence_count FROM incidents").fetchall() == [(1,)]
+    connection.close()
+
+
 def test_a_step_that_fails_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a step: the index is still of version 1, whole, and the next start goes through."""
 

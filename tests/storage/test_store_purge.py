@@ -209,6 +209,25 @@ def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:
     assert verify(settings.root).findings == ()
 
 
+def test_a_drill_is_not_forgotten_before_all_that_is_kept_of_it(tmp_path: Path) -> None:
+    """What another camera of its site kept for it is no picture of its own, and goes first all the same."""
+    clocks = FakeClocks()
+    with opened(settings_of(tmp_path), clocks) as store:
+        drill = incident_entry("ended")
+        drill.body.update(drill=True, ended_at=rfc3339(BEGIN_NS), ended_at_ns=str(BEGIN_NS))
+        store.commit([drill])
+        later_ns = BEGIN_NS + DAY_NS
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS, drill=True, incident=INCIDENT)))
+        clocks.run_for(DAY_NS)
+        store.commit(still_entries(store, evidence_of(2, later_ns, kind="sibling", drill=True, incident=INCIDENT)))
+        clocks.run_for(1)
+        for expected in ([INCIDENT], []):
+            store.purge(dry_run=False, all_due=True)
+            with store._session() as session:
+                assert session.scalars(select(index.IncidentRow.id)).all() == expected
+            clocks.run_for(DAY_NS)
+
+
 def test_a_drill_that_runs_is_not_forgotten(tmp_path: Path) -> None:
     """An incident that is open stays, however old; so does one that still has stills."""
     clocks = FakeClocks()
