@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from training.augment.view import View
 from training.folders import Pixels
+
+Levels = NDArray[np.float64]
 
 
 def exposed(view: View, rng: np.random.Generator) -> View:
@@ -36,14 +39,34 @@ def infrared(view: View, rng: np.random.Generator) -> View:
 
 
 def glared(view: View, rng: np.random.Generator) -> View:
-    """A lamp or the low sun in the picture: overexposed, with a veil around; not fire, and it may hide some."""
+    """A lamp or the low sun in the picture: overexposed, with a veil around, often with beams; not fire, and it may hide some."""
     height, width = view.pixels.shape[:2]
     x, y, radius = rng.uniform(0, width), rng.uniform(0, height * 0.6), rng.uniform(0.02, 0.12) * max(height, width)
-    rows, columns = np.ogrid[:height, :width]
-    distance = np.hypot(columns - x, rows - y) / radius
-    veil = (255 * np.clip(1.6 - distance, 0, 1) + rng.uniform(30, 110) * np.exp(-distance / 3))[..., None]
+    across, down = np.meshgrid(np.arange(width) - x, np.arange(height) - y)
+    distance = np.hypot(across, down) / radius
+    veil = 255 * np.clip(1.6 - distance, 0, 1) + rng.uniform(30, 110) * np.exp(-distance / 3)
+    if rng.random() < 0.6:
+        veil += _beams(across, down, rng)
     tint = np.array((rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.0), 1.0))
-    return replace(view, pixels=_bgr(np.clip(view.pixels + veil * tint, 0, 255).astype(np.uint8)))
+    return replace(view, pixels=_bgr(np.clip(view.pixels + veil[..., None] * tint, 0, 255).astype(np.uint8)))
+
+
+def _beams(across: Levels, down: Levels, rng: np.random.Generator) -> Levels:
+    """Streaks of dirt and scratches on the dome, and a lens' rays: fibrous, some through the light, some beside it."""
+    side = max(across.shape)
+    levels = np.zeros(across.shape)
+    for _ in range(int(rng.integers(1, 5))):
+        angle, beside = rng.normal(np.pi / 2, 0.35), rng.normal(0, 0.2) * side
+        along = across * np.cos(angle) + down * np.sin(angle)
+        aside = across * np.sin(angle) - down * np.cos(angle) - beside
+        wide, long, middle = (
+            rng.uniform(0.004, 0.025) * side,
+            rng.uniform(0.08, 0.5) * side,
+            rng.uniform(-0.1, 0.4) * side,
+        )
+        fibres = np.interp(aside, np.linspace(-3 * wide, 3 * wide, 24), rng.uniform(0.3, 1.0, 24))
+        levels += rng.uniform(60, 230) * fibres * np.exp(-((aside / wide) ** 2) / 2 - ((along - middle) / long) ** 2)
+    return levels
 
 
 def _bgr(pixels: object) -> Pixels:
