@@ -99,6 +99,8 @@ def use(storage: StorageSettings, name: str) -> None:
     place = folder(storage) / _IN_USE
     if name == CONFIGURED:
         disk.unlink(place)
+        if place.parent.is_dir():
+            disk.sync_folder(place.parent)
         return
     replace(disk, place, _json({"name": name, "sha256": find(storage, name).sha256}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 
+from daemon import models
 from daemon.commands import settings as settings_of
 from daemon.commands.folders import check
 from daemon.detect.weights import read_weights
@@ -16,10 +17,13 @@ def run(options: argparse.Namespace) -> int:
     file = settings_of.file(options.config)
     check(file)
     settings = file.settings
+    model = models.in_use(settings.storage)
+    detect = models.applied(settings).detect
     try:
-        read_weights(settings.detect.weights, settings.detect.weights_sha256, settings.detect.allow_pickle)
+        read_weights(detect.weights, detect.weights_sha256, detect.allow_pickle)
     except DetectorError as error:
-        raise SettingsError(f"{file.place('detect', 'weights')}: {error}") from error
+        at = file.place("detect", "weights") if model == models.CONFIGURED else f"the model in use, {model}"
+        raise SettingsError(f"{at}: {error}") from error
     if settings.detect.verify.weights is not None:
         try:
             read_weights(settings.detect.verify.weights, settings.detect.verify.weights_sha256)
@@ -27,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
             raise SettingsError(f"{file.place('detect', 'verify', 'weights')}: {error}") from error
     count = sum(camera.enabled for camera in settings.cameras.values())
     print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
+    if model != models.CONFIGURED:
+        print(f"  The model in use is {model} (`firewitness model list`), not the one that the settings name.")
     for name, camera in settings.cameras.items():
         print(f"  {name}  {camera.url}{'' if camera.enabled else '  (disabled)'}")
     if not settings.cameras:

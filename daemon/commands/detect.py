@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from daemon import sockets
+from daemon import models, sockets
 from daemon.api.codes import Refusal
 from daemon.api.orientation import Picture
 from daemon.api.picture import read_picture
@@ -93,7 +93,7 @@ def _own_detector(settings: Settings) -> Detect:
     from daemon.detect.detector import FireDetector
     from daemon.detect.verifier import verify_in
 
-    chosen = settings.detect
+    chosen = models.applied(settings).detect
     detector = FireDetector(
         chosen.weights, sha256=chosen.weights_sha256, device=chosen.device, input_px=chosen.input_px,
         batch=1, allow_pickle=chosen.allow_pickle, verify=verify_in(chosen),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
 
-from daemon import sizing
+from daemon import models, sizing
 from daemon.clock import Clocks, Synchronisation, host_clocks
 from daemon.detect import runtimes
 from daemon.detect.weights import read_weights
 from daemon.doctor.finding import Finding, ok, problem, warning
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, FirewitnessError
 from daemon.settings import Settings, VerifySettings
 from daemon.storage.index import OLDEST_SQLITE
 
@@ -93,11 +93,11 @@ def of_verifier(verify: VerifySettings) -> Iterator[Finding]:
 
 def of_detector(settings: Settings, host: runtimes.Host, devices: bool) -> Iterator[Finding]:
     """The weights, and what would compute them; `devices`: whether an NVIDIA driver is there."""
-    detect = settings.detect
     try:
+        detect = models.applied(settings).detect
         weights = read_weights(detect.weights, detect.weights_sha256, detect.allow_pickle)
-    except DetectorError as error:
-        yield problem("weights", str(error), "see detect.weights and detect.weights_sha256")
+    except FirewitnessError as error:
+        yield problem("weights", str(error), "see detect.weights, detect.weights_sha256 and `firewitness model list`")
         return
     sure = weights.shipped or detect.weights_sha256 is not None
     said = f"{weights.path.name}, SHA-256 {weights.sha256}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,29 @@ def test_what_was_added_is_in_use_after_a_restart(config: Path) -> None:
     assert read_weights(detect.weights, detect.weights_sha256).card_sha256 is not None
     models.use(settings.storage, models.CONFIGURED)
     assert models.applied(settings) == settings
+
+
+def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """check-config, doctor and detect; where it is gone, they say so as the daemon would."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": shipped.SHA256, "added_at": "2026-11-25T00:00:00Z"}
+    kept = models.keep(storage, "site", {".onnx": shipped.WEIGHTS.read_bytes(), ".md": b"# site\n"}, facts)
+    models.use(storage, "site")
+    picture = shipped.MODELS / "reference.jpg"
+    assert main(["check-config", "--config", str(config)]) == 0
+    assert "The model in use is site" in capsys.readouterr().out
+    main(["doctor", "--config", str(config)])
+    assert f"weights: {kept.weights.name}, SHA-256 {shipped.SHA256}" in capsys.readouterr().out
+    assert main(["detect", "--config", str(config), "--json", str(picture)]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["model"] == f"site@{shipped.SHA256[:12]}"
+
+    kept.weights.unlink()
+    assert main(["check-config", "--config", str(config)]) == 2
+    assert f"the model in use, site: {kept.weights}: the weights cannot be read" in capsys.readouterr().err
+    main(["doctor", "--config", str(config)])
+    assert f"weights: {kept.weights}: the weights cannot be read" in capsys.readouterr().out
+    assert main(["detect", "--config", str(config), str(picture)]) == 2
+    assert "the weights cannot be read" in capsys.readouterr().err
 
 
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
