@@ -125,6 +125,8 @@ def with_model(settings: Settings, weights: Path, sha256: str | None) -> Setting
 
 
 def _in_use(storage: StorageSettings) -> dict[str, Any]:
+    if storage.state_dir is None:  # defaults, of no file: nobody can have chosen
+        return {}
     try:
         choice = json.loads((folder(storage) / _IN_USE).read_text(encoding="utf-8"))
     except FileNotFoundError:
