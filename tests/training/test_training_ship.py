@@ -7,10 +7,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import openvino
 import pytest
+from openvino import opset8
 
 from daemon import shipped
 from daemon.detect.detector import REFERENCE_ANSWER
+from daemon.detect.runtimes import Choice, Host, in_best_form
+from daemon.detect.weights import read_weights
 from training import ship
 from training.__main__ import main
 
@@ -58,6 +63,46 @@ def test_file_card_hash_thresholds_and_answer_follow(models: Path, tmp_path: Pat
     assert after["weights_sha256"] == shipped.SHA256
     assert after["detections"][0]["confidence"] == pytest.approx(before["detections"][0]["confidence"], abs=0.002)
     assert after["detections"][0]["box"] == pytest.approx(before["detections"][0]["box"], abs=0.5)
+
+
+def quantised(out: Path, lowest: float, highest: float) -> Path:
+    """The shipped network with its picture in 256 steps from one value to the other, as OpenVINO writes it."""
+    model = openvino.convert_model(str(shipped.WEIGHTS))
+    (picture,) = model.inputs
+    ends = [opset8.constant(np.float32(each)) for each in (lowest, highest)]
+    readers = list(picture.get_target_inputs())
+    steps = opset8.fake_quantize(picture, *ends, *ends, levels=256)
+    for reader in readers:
+        reader.replace_source_output(steps.output(0))
+    openvino.save_model(model, str(out), compress_to_fp16=False)
+    return out
+
+
+def test_the_quantised_form_ships_beside_and_is_taken_where_it_is_fast(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both of its files and its hash; a form that does not see what the other one sees changes nothing."""
+    words = measured(tmp_path / "made")
+    before = {each.name: each.read_bytes() for each in models.iterdir()}
+    blind = quantised(tmp_path / "blind.xml", 0.0, 0.01)
+    assert main([*words, "--int8", str(blind)]) == 2
+    assert "not the quantised form of these weights" in capsys.readouterr().err
+    assert {each.name: each.read_bytes() for each in models.iterdir()} == before
+
+    form = quantised(tmp_path / "next-int8.xml", 0.0, 1.0)
+    assert main([*words, "--int8", str(form)]) == 0
+    facts = json.loads((models / "shipped.json").read_text())
+    made = read_weights(models / "next-int8.xml")
+    assert facts["int8"] == {"weights": "next-int8.xml", "sha256": made.sha256}
+    assert (models / "next-int8.bin").is_file()
+
+    monkeypatch.setattr(shipped, "INT8", models / "next-int8.xml")
+    monkeypatch.setattr(shipped, "INT8_SHA256", made.sha256)
+    weights, choice = read_weights(models / "next.onnx"), Choice("openvino", "a CPU")
+    fast = Host(torch=False, cuda=False, openvino=True, onnxruntime=True, vnni=True)
+    slow = Host(torch=False, cuda=False, openvino=True, onnxruntime=True, vnni=False)
+    assert in_best_form(weights, choice, fast)[0].sha256 == made.sha256
+    assert in_best_form(weights, choice, slow)[0].sha256 == shipped.SHA256
 
 
 def test_what_was_measured_with_other_weights_changes_nothing(
