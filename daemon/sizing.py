@@ -18,7 +18,7 @@ How = Literal["measured", "seen", "configured", "assumed"]
 MAIN_BITS_S, SUB_BITS_S = 3_000_000.0, 500_000.0
 WORKER_BYTES, BURNING_BYTES = 21_000_000, 31_000_000
 SERVICES_BYTES: dict[str, int] = {
-    "detector": 285_000_000, "recorder": 78_000_000, "web": 100_000_000, "supervisor": 39_000_000, "forkserver": 37_000_000,
+    "detector": 330_000_000, "recorder": 78_000_000, "web": 100_000_000, "supervisor": 39_000_000, "forkserver": 37_000_000,
 }  # fmt: skip
 GPU_BYTES = 2_000_000_000
 # CPU-seconds a minute
