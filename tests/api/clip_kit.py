@@ -25,12 +25,13 @@ def clip_of(
     at_ns: int = 1000 * NS,
     incidents: Sequence[str] = (),
     sibling_of: Sequence[str] = (),
+    codec: str = "h264",
 ) -> tuple[Clip, bytes]:
     """The chart as a worker makes a clip of it, its first frame seen at `at_ns`."""
     cause = "sibling" if sibling_of else "confirmed"
-    clip = Clip(new_id(), camera, run, (1, 90_000), "h264", 320, 240, 0, cause, "0.1.0")
+    clip = Clip(new_id(), camera, run, (1, 90_000), codec, 320, 240, 0, cause, "0.1.0")
     with av.open(str(chart)) as source:
-        annexb = BitStreamFilterContext("h264_mp4toannexb", source.streams.video[0])
+        annexb = BitStreamFilterContext(f"{codec}_mp4toannexb", source.streams.video[0])
         packets = (packet if packet.size else None for packet in source.demux(source.streams.video[0]))
         coded = [out for packet in packets for out in annexb.filter(packet)]
     samples = [

@@ -7,8 +7,11 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +20,9 @@ from daemon.api import footage
 from daemon.clock import NS
 from daemon.domain import Clip
 from daemon.origin.record import to_json
+from daemon.simulate.bitstream import CODECS
 from daemon.simulate.chart import Chart, make_chart
+from daemon.simulate.encoder import Encoder, Target
 from daemon.storage.clips import Appended, Ended, Span
 from daemon.storage.store import Entry
 from tests.api.clip_kit import FPS, SECONDS, STEP, clip_of
@@ -37,6 +42,7 @@ class Shown:
     clip: Clip
     growing: str
     without: str
+    in_h265: str
 
     def page(self, incident: str, **query: object) -> Page:
         answer = self.web.get(f"/incidents/{incident}", params=query, headers={"Accept": "text/html"})
@@ -52,7 +58,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     site = Site(tmp_path_factory.mktemp("site"), cameras={"hall": {"url": "rtsp://h/1"}})
     shelf = Shelf(site.settings)
     at_ns = time.time_ns() - 600 * NS
-    incident, growing, without = (shelf.incident(at_ns + step) for step in range(3))
+    incident, growing, without, in_h265 = (shelf.incident(at_ns + step) for step in range(4))
     clip, content = clip_of(chart.path, shelf.still(at_ns, incident=incident.id).run)
     told = analysis_of(incident.id, at_ns + FIRST * NS // FPS)
     first = replace(told.first_visible, run=clip.run, pts=FIRST * STEP)
@@ -62,9 +68,29 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     second, more = clip_of(chart.path, clip.run)
     long = Span(FRAMES, 0, (FRAMES - 1) * STEP, at_ns, at_ns + 20 * NS)
     shelf.store.commit([], [Appended(second, 0, more, (growing.id,), long)])
-    yield Shown(site.start(), incident.id, clip, growing.id, without.id)
+    third, coded = clip_of(_in_h265(tmp_path_factory.mktemp("h265") / "c.mp4"), clip.run, codec="hevc")
+    shelf.store.commit([], [Appended(third, 0, coded, (in_h265.id,), span), Ended(third.id, "ended")])
+    yield Shown(site.start(), incident.id, clip, growing.id, without.id, in_h265.id)
     shelf.close()
     site.close()
+
+
+def _in_h265(path: Path) -> Path:
+    """Grey pictures, each a little brighter."""
+    with Encoder(path, Target(CODECS["hevc"], (320, 240), Fraction(FPS), FPS, quality=30, preset="ultrafast")) as film:
+        for number in range(FRAMES):
+            film.add(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 60 + number, np.uint8), format="bgr24"))
+    return path
+
+
+def test_a_clip_that_many_browsers_cannot_play_shows_its_picture(shown: Shown) -> None:
+    """A player that stays black would look like a camera that saw nothing."""
+    page = shown.page(shown.in_h265)
+    (poster,) = page.attributes("video", "poster")
+    picture = cv2.imdecode(np.frombuffer(shown.web.get(poster).content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.mean() == pytest.approx(60, abs=3)
+    assert "for a browser that cannot play H.265" in page.said
+    assert not shown.page(shown.incident).attributes("video", "poster")
 
 
 def test_a_clip_is_played_as_it_is_stored(shown: Shown) -> None:
