@@ -7,6 +7,7 @@ Then measures both on one core, in turns, in one process. Whether it still sees 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,6 +98,7 @@ def write(weights: Path, pictures: Sequence[Any], out: Path) -> None:
     import nncf
     import openvino
 
+    nncf.set_log_level(logging.ERROR)  # it names each of some hundred nodes that it leaves as they are
     # convert_model and not read_model: it joins x·sigmoid(x), which else stays apart in int8 and is slower than bf16
     model = openvino.convert_model(str(weights))
     quantised = nncf.quantize(
