@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from daemon import shipped
-from daemon.detect.detector import REFERENCE_ANSWER, REFERENCE_PICTURE, agrees, reference_answer, reference_picture
+from daemon.detect.detector import (
+    CONFIDENCE_TOLERANCE,
+    REFERENCE_ANSWER,
+    REFERENCE_PICTURE,
+    STRONG,
+    agrees,
+    reference_answer,
+    reference_picture,
+)
 from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
 from training.folders import FolderError
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
-LEAST_SURE = 0.5
-"""Of the drawn fire in the reference picture: what warming up compares has to be a firm answer."""
+SURE, UNSURE = STRONG + CONFIDENCE_TOLERANCE, STRONG - CONFIDENCE_TOLERANCE
+"""Of the drawn fire in the reference picture, and of anything else there: warming up compares what is strong, which no
+other precision may make weak, nor the reverse."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,9 +64,12 @@ def _chosen(evaluated: dict[str, Any], sha256: str, path: Path) -> dict[str, flo
 def _answer(path: Path, sha256: str) -> dict[str, Any]:
     """What these weights see in the reference picture, by the runtime that computes in f32."""
     runtime = load(Choice("onnxruntime", "its f32 is what the others are compared with"), read_weights(path))
-    found = reference_answer(runtime)
-    if [each.label for each in found] != ["fire"] or found[0].confidence < LEAST_SURE:
-        raise FolderError(f"{path}: sees {found} in {REFERENCE_PICTURE.name}, a drawn fire that it should be sure of")
+    seen = reference_answer(runtime)
+    found = [each for each in seen if each.confidence >= UNSURE]
+    if [each.label for each in found] != ["fire"] or found[0].confidence < SURE:
+        raise FolderError(
+            f"{path}: sees {seen} in {REFERENCE_PICTURE.name}; it should be sure ({SURE:.2f}) of the drawn fire and of nothing else"
+        )
     detections = [
         {"label": each.label, "confidence": round(each.confidence, 4), "box": [round(edge, 2) for edge in each.box]}
         for each in found

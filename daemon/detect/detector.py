@@ -31,9 +31,9 @@ REFERENCE_PICTURE = MODELS / "reference.jpg"
 REFERENCE_ANSWER = MODELS / "reference.json"
 
 # Between runtimes and precisions (f32, bf16, f16) the answers differ by less; another network's differ by more.
-_CONFIDENCE_TOLERANCE = 0.08
+CONFIDENCE_TOLERANCE = 0.08
 _LEAST_IOU = 0.7
-_STRONG = 0.5
+STRONG = 0.5
 _WARM_ASPECTS = ((16, 9), (4, 3), (1, 1))  # of cameras and squares; another costs its first picture 0.1 s
 
 
@@ -162,7 +162,7 @@ def _compare(weights: Weights, found: Sequence[Detection]) -> None:
 
 def agrees(found: Sequence[Detection], answer: Sequence[Mapping[str, Any]]) -> bool:
     """Whether what was found in the shipped picture is the answer that was written down, as far as precisions differ."""
-    strong = [each for each in found if each.confidence >= _STRONG]
+    strong = [each for each in found if each.confidence >= STRONG]
     expected = _detections(answer)
     return len(strong) == len(expected) and all(map(_alike, strong, expected))
 
@@ -174,7 +174,7 @@ def _detections(answer: Sequence[Mapping[str, Any]]) -> list[Detection]:
 def _alike(found: Detection, expected: Detection) -> bool:
     return (
         found.label == expected.label
-        and abs(found.confidence - expected.confidence) <= _CONFIDENCE_TOLERANCE
+        and abs(found.confidence - expected.confidence) <= CONFIDENCE_TOLERANCE
         and _iou(found.box, expected.box) >= _LEAST_IOU
     )
 
