@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cameras, detector, fleet, going_back, latency, service
+from benchmarks import cameras, detector, fleet, going_back, latency, service, siblings
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by make bench -->", "<!-- end of what make bench makes -->"
@@ -71,6 +71,7 @@ PARTS: dict[str, Callable[[], list[str]]] = {
     "Detector": detector.rows,
     "Service": service.rows,
     "Going back": going_back.rows,
+    "Siblings": siblings.rows,
 }
 
 

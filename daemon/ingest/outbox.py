@@ -14,6 +14,7 @@ from daemon.ingest.keeping import Rank
 from daemon.messages import Analysed, ClipEnded, ClipFragment, IncidentChanged, RunBegan, StillsDropped, StillTaken
 
 MOST_SENT = 32  # sent and unacknowledged at a time: descriptors in flight are limited (docs/seams.md)
+MOST_CLIP_SENT = 2  # of these of a clip: what is seen now must not wait behind a ring, of this camera or of 15 others
 RECORD_BYTES = 1000  # what a record costs besides its picture, generously
 
 
@@ -99,12 +100,18 @@ class Outbox:
                 self._sent -= record.sent
 
     def unsent(self) -> Iterator[Record]:
-        """The records to send now, in order; mark each with `mark_sent` before the next is taken."""
+        """The records to send now; mark each with `mark_sent` before the next is taken.
+
+        In order, but what is of no clip goes before parts of one that have to wait.
+        """
+        clips = sum(record.sent for record in self._records.values() if _is_of_clip(record))
         for record in list(self._records.values()):
             if self._sent >= MOST_SENT:
                 return
-            if not record.sent:
-                yield record
+            if record.sent or (_is_of_clip(record) and clips >= MOST_CLIP_SENT):
+                continue
+            clips += _is_of_clip(record)
+            yield record
 
     def mark_sent(self, record: Record) -> None:
         """It is on its way."""
@@ -153,3 +160,7 @@ class Outbox:
                 from_at_ns=min(before.from_at_ns, at_ns),
                 to_at_ns=max(before.to_at_ns, at_ns),
             )
+
+
+def _is_of_clip(record: Record) -> bool:
+    return isinstance(record.message, ClipFragment | ClipEnded)

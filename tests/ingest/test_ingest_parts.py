@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.clock import NS
-from daemon.domain import Box, Evidence, FrameTime, Incident, ModelInfo, Run
+from daemon.domain import Box, Clip, Evidence, FrameTime, Incident, ModelInfo, Run
 from daemon.ingest.backoff import Backoff
 from daemon.ingest.condition import Condition, Signs, Watch, judge
 from daemon.ingest.eyes import Eyes, Look
 from daemon.ingest.keeping import Keeping, Rank
-from daemon.ingest.outbox import MOST_SENT, Outbox
+from daemon.ingest.outbox import MOST_CLIP_SENT, MOST_SENT, Outbox
 from daemon.ingest.packet import Packet
 from daemon.ingest.plan import Credentials, ThinningPlan, WorkerPlan
 from daemon.ingest.ring import PACKET_OVERHEAD_BYTES, Ring
 from daemon.ingest.stream import NETWORK, while_opening, with_credentials
-from daemon.messages import IncidentChanged, RunBegan, StillTaken
+from daemon.messages import ClipFragment, IncidentChanged, RunBegan, StillTaken
 
 FRAME_NS = 40_000_000
 
@@ -409,6 +409,32 @@ def test_the_outbox_resends_in_the_old_order() -> None:
     outbox.resend()
     left = [name for name in names if name not in {names[0], names[5]}]
     assert send_all(outbox) == left[:MOST_SENT]
+
+
+def clip_part(number: int) -> ClipFragment:
+    """The next second of a clip."""
+    clip = Clip("clip", "hall", RUN.id, (1, 90_000), "h264", 640, 360, 0, "confirmed", "0")
+    return ClipFragment(f"part-{number:02d}", clip, number, (), 25, number, number, number, number)
+
+
+def test_what_is_seen_now_does_not_wait_behind_a_ring() -> None:
+    """A minute of a clip goes two parts at a time, in order; stills, said later, go before the rest of it."""
+    outbox = Outbox(10**9)
+    parts = [clip_part(number) for number in range(60)]
+    for part in parts:
+        outbox.clip(part, b"fragment")
+    assert send_all(outbox) == ["part-00", "part-01"]
+    outbox.still(still("now"), b"jpeg", Rank.HIT)
+    assert send_all(outbox) == ["now"]
+    outbox.acknowledge(("part-00",))
+    assert send_all(outbox) == ["part-02"]
+    sent = ["part-01", "part-02"]
+    while sent:
+        outbox.acknowledge(tuple(sent))
+        sent = send_all(outbox)
+        assert len(sent) <= MOST_CLIP_SENT
+    outbox.acknowledge(("now",))
+    assert (len(outbox), outbox.bytes) == (0, 0)
 
 
 def change(message: str, incident: str, state: str = "suspect") -> IncidentChanged:

@@ -13,6 +13,7 @@ from daemon import models, shipped
 from daemon.cli import main
 from daemon.config_file import load
 from daemon.detect.weights import read_weights
+from daemon.storage.durable import RealDisk
 
 
 @pytest.fixture
@@ -36,6 +37,25 @@ def test_what_was_added_is_in_use_after_a_restart(config: Path) -> None:
     assert read_weights(detect.weights, detect.weights_sha256).card_sha256 is not None
     models.use(settings.storage, models.CONFIGURED)
     assert models.applied(settings) == settings
+
+
+def test_a_choice_taken_back_is_durable(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The removal is synced after it is made: else a power failure brings the model of before back."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
+    models.keep(storage, "site", {".onnx": b"1"}, facts)
+    models.use(storage, "site")
+    place = models.folder(storage) / "in_use.json"
+    there_when_synced: list[tuple[Path, bool]] = []
+
+    class Watched(RealDisk):
+        def sync_folder(self, path: Path) -> None:
+            there_when_synced.append((path, place.exists()))
+            super().sync_folder(path)
+
+    monkeypatch.setattr(models, "RealDisk", Watched)
+    models.use(storage, models.CONFIGURED)
+    assert there_when_synced == [(place.parent, False)]
 
 
 def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
