@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -123,8 +122,7 @@ def _measured(daemon: Daemon, floors: list[subprocess.Popen[bytes]], measure_s: 
 
 def main() -> dict[str, Any]:
     """Both rows, as the table of benchmarks/README.md wants them."""
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     return {"idle": run(folder, burning=False), "one burning": run(folder, burning=True)}
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,13 @@ BITRATE = 3_000_000
 SUB_SIZE = (640, 360)
 SUB_BITRATE = 500_000
 QUIET, BURNING = [(50.0, 70.0)], [(22.0, 38.0)]  # seconds of the scene
+
+
+def folder() -> Path:
+    """Where films are kept from one benchmark to the next; there after this."""
+    made = Path(tempfile.gettempdir()) / "firewitness-bench"
+    made.mkdir(exist_ok=True)
+    return made
 
 
 def film(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -133,8 +132,7 @@ def tutorial(folder: Path, python: Path, predicts: str) -> list[dict[str, Any]]:
 
 def rows(counts: tuple[int, ...] = (16, 32)) -> list[str]:
     """The table of benchmarks/README.md."""
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     made = [
         "| cameras | idle worker, CPU-s a minute | burning one | detector, a camera | recorder, web, supervisor, a camera "
         "| idle camera in all | CPU-ms a look | USS besides ring, MB | ring, MB | looks a second | longest interval, s |",

@@ -149,8 +149,7 @@ class Beside:
 
 def beside() -> Beside:
     """A daemon with its own detector: the longest time between two analysed frames of any quiet camera meanwhile."""
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     files = {f"c{number}": film.quiet(folder) for number in range(1, OTHERS + 1)}
     files["c0"] = film.film(folder / "once-1080p25.mp4", [(50.0, 70.0), (50.0, 70.0), (0.0, 20.0)])
     daemon = Daemon()

@@ -7,9 +7,7 @@ was durable. Both on this host's clock.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -57,8 +55,7 @@ def delays(truth: list[dict[str, Any]], came: dict[str, list[float]], at_frame: 
 
 def main() -> dict[str, Any]:
     """Count, median, p95 and worst, in seconds, at the default detect.max_interval."""
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     at_frame = {f"c{frame}": frame for frame in film.OUTBREAK_FRAMES}
     truth = folder / "truth.jsonl"
     truth.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -147,8 +146,7 @@ def bare_per_s(detector: FireDetector, picture: Path) -> float:
 
 
 def run(seconds: float) -> list[str]:
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     picture = upload(folder)
     detector = FireDetector(input_px=INPUT_PX, batch=BATCH)
     detector.warm()

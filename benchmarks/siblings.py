@@ -10,16 +10,13 @@ durable once the ledger attests it up to the confirmation; a still, once its row
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import av
 import psutil
 
 from benchmarks import film
@@ -44,30 +41,11 @@ class Seen:
     clips_s: dict[str, list[float]] = field(default_factory=dict)
 
 
-def breaking_out(folder: Path) -> Path:
-    """The quiet room until all rings are full, then the fire: both films' packets, one after another."""
-    path = folder / f"breaks-out-{QUIET_LOOPS}.mp4"
-    if path.exists():
-        return path
-    offset = 0
-    with av.open(str(path), "w") as target:
-        stream = None
-        for part in [film.quiet(folder)] * QUIET_LOOPS + [film.burning(folder)]:
-            with av.open(str(part)) as source:
-                video = source.streams.video[0]
-                stream = stream or target.add_stream_from_template(video)
-                packets = [packet for packet in source.demux(video) if packet.size]
-                for packet in packets:
-                    packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
-                    target.mux(packet)
-            offset = max(packet.pts + packet.duration for packet in packets)
-    return path
-
-
 def run(folder: Path, site: str | None) -> dict[str, Any]:
     """One row."""
     quiet = film.quiet(folder)
-    files = {f"c{number}": quiet for number in range(CAMERAS)} | {BURNING: breaking_out(folder)}
+    breaks_out = film.film(folder / "breaks-out-1080p25.mp4", film.QUIET * QUIET_LOOPS + film.BURNING)
+    files = {f"c{number}": quiet for number in range(CAMERAS)} | {BURNING: breaks_out}
     daemon = Daemon()
     with played(files, extra=["--wait-for-viewer"]) as urls:
         daemon.configure({name: {"url": url} | ({"site": site} if site else {}) for name, url in urls.items()})
@@ -125,9 +103,8 @@ def _row(daemon: Daemon, seen: Seen, recorder_cpu_s: float) -> dict[str, Any]:
         body = line["body"]
         if _seconds(body["from_at"]) < confirmed_s:
             sizes[body["camera"]] = sizes.get(body["camera"], 0) + body["bytes"]
-        if (
-            _seconds(body["to_at"]) > confirmed_s - 10
-        ):  # a line for each 10 s of frames: the next can be that much later
+        # a line for each 10 s of frames: the next can be that much later
+        if _seconds(body["to_at"]) > confirmed_s - 10:
             rings.setdefault(body["camera"], _seconds(line["at"]) - confirmed_s)
     return {
         "clips": len(rings),
@@ -141,15 +118,10 @@ def _row(daemon: Daemon, seen: Seen, recorder_cpu_s: float) -> dict[str, Any]:
 
 
 def _lines(daemon: Daemon, kind: str, **body: Any) -> list[dict[str, Any]]:
-    return list(_matching(daemon, kind, body))
-
-
-def _matching(daemon: Daemon, kind: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in sorted((daemon.root / "ledger").glob("*.jsonl")):
-        for text in path.read_text().splitlines():
-            line = json.loads(text)
-            if line["kind"] == kind and all(line["body"][key] == value for key, value in body.items()):
-                yield line
+    """The ledger's whole lines of that kind whose bodies say so; the last one may not be written to its end."""
+    whole = [path.read_bytes().rpartition(b"\n")[0] for path in sorted((daemon.root / "ledger").glob("*.jsonl"))]
+    lines = [json.loads(line) for part in whole for line in part.splitlines()]
+    return [each for each in lines if each["kind"] == kind and body.items() <= each["body"].items()]
 
 
 def _seconds(at: str) -> float:
@@ -158,8 +130,7 @@ def _seconds(at: str) -> float:
 
 def rows() -> list[str]:
     """The table of benchmarks/README.md."""
-    folder = Path(tempfile.gettempdir()) / "firewitness-bench"
-    folder.mkdir(exist_ok=True)
+    folder = film.folder()
     made = [
         f"| {CAMERAS} cameras, 1080p25 3 Mbit/s, rings of 60 s, one burns | clips, MB of rings | their rings durable after the "
         "confirmation, s: median, last | a still of the burning one durable, s: median, p95, most | its clip behind, s: median, most "

@@ -30,19 +30,20 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Raises FolderError for what is none of ours."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise FolderError(f"{path}: not a checkpoint of `python -m training train`") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FolderError(f"{path}: not a checkpoint of this version")
+    content = found(path)
+    if content is None:
+        raise FolderError(f"{path}: not a checkpoint of `python -m training train`")
     return content
 
 
-def is_one(path: Path) -> bool:
-    """Whether it is one of ours, of whatever version; reading it executes nothing."""
+def found(path: Path) -> dict[str, Any] | None:
+    """None for what is none of ours, read without executing anything; raises FolderError for one of another version."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return False
-    return isinstance(content, dict) and "format" in content
+        return None
+    if not isinstance(content, dict) or "format" not in content:
+        return None
+    if content["format"] != FORMAT:
+        raise FolderError(f"{path}: not a checkpoint of this version")
+    return content

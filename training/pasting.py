@@ -63,6 +63,21 @@ def paste(picture: Pixels, flame: Cutout, corner: tuple[int, int], size: tuple[i
     return left, top, x + int(columns.max()) + 1, y + int(rows.max()) + 1
 
 
+def set_alight(
+    picture: Pixels,
+    flame: Cutout,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    reach_px: float,
+    rng: np.random.Generator,
+) -> Box | None:
+    """See paste; somewhat brighter or darker, and every other one with its light on what is around, by the flame's `reach_px`."""
+    if rng.random() < 0.5:
+        centre = (corner[0] + size[0] // 2, corner[1] + size[1] // 2)
+        shine(picture, centre, round(reach_px * rng.uniform(1.5, 4)), rng.uniform(5, 45))
+    return paste(picture, flame, corner, size, rng.uniform(0.9, 1.25))
+
+
 def stands_out(picture: Pixels, empty: Pixels, box: Box) -> bool:
     """Whether what was pasted can be told from what was there; a flame before white sky cannot."""
     x1, y1, x2, y2 = (int(value) for value in box)

@@ -18,7 +18,7 @@ import numpy as np
 
 from daemon.domain import Box
 from training.folders import FolderError, Labelled, Pixels, Sample, read_folder, split_folders, written
-from training.pasting import Cutout, cut_outs, paste, shine, stands_out
+from training.pasting import Cutout, cut_outs, set_alight, stands_out
 
 COUNT = 500
 SEED = 10
@@ -81,10 +81,7 @@ def with_flame(
     size = (max(2, round(flame.pixels.shape[1] * shrink)), max(2, round(flame.pixels.shape[0] * shrink)))
     corner = (int(rng.integers(0, width - size[0])), int(rng.integers(0, height - size[1])))
     picture = empty.copy()
-    if rng.random() < 0.5:
-        centre = (corner[0] + size[0] // 2, corner[1] + size[1] // 2)
-        shine(picture, centre, round(longer_px * rng.uniform(1.5, 4)), rng.uniform(5, 45))
-    box = paste(picture, flame, corner, size, rng.uniform(0.9, 1.25))
+    box = set_alight(picture, flame, corner, size, longer_px, rng)
     if box is None or not sides[0] <= max(box[2] - box[0], box[3] - box[1]) / scale < sides[1]:
         return None
     return (picture, box) if stands_out(picture, empty, box) else None

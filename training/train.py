@@ -55,8 +55,8 @@ def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Trai
 
 
 def _source(path: Path, allow_pickle: bool) -> Source:
-    if checkpoint.is_one(path):
-        content = checkpoint.load(path)
+    content = checkpoint.found(path)
+    if content is not None:
         return Source(content["plan"], content["average"])
     if not allow_pickle:
         raise FolderError(f"{path}: a .pt file can execute code; for one that you trust, add --allow-pickle")

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import BinaryIO
 
 import av
-from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from daemon.clips.ordering import is_untold, shown
 from daemon.clips.reading import Frame, fragments, read_head
@@ -49,11 +46,12 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
     file.seek(0)
     with opened(file) as (container, stream):
         untold = is_untold(container, stream)
-        moments = sorted({packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None})
+        packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
+    moments = sorted({pts for pts, _ in packets if pts is not None})
     if not 0 <= number < len(moments):
         raise NoSuchFrame
     if untold:
-        counted = _counted(file, number)
+        counted = _counted(file, number, [place for place, (_, is_key) in enumerate(packets) if is_key])
         return Turning(mark_of(counted)).upright(counted)
     for seeks in (True, False):  # where a container has no index, seeking can land behind the frame
         file.seek(0)
@@ -68,26 +66,23 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
     raise NoSuchFrame
 
 
-def _counted(file: BinaryIO, number: int) -> VideoFrame:
-    """Where no packet tells when it is shown: what is decoded from a key frame on is not shown before what is before it."""
-    with _coded(file) as (packets, _):
-        keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+def _counted(file: BinaryIO, number: int, keys: list[int]) -> VideoFrame:
+    """Where no packet tells when it is shown: what is decoded from a key frame on is not shown before what is before it.
+
+    `keys`: which of its packets are key frames.
+    """
     key = max((place for place in keys if place <= number), default=0)
     begin = max((place for place in keys if place < key), default=key)  # an open GOP's first frames need the one before
-    with _coded(file) as (packets, context):
-        wanted = ((place, bytes(each)) for place, each in enumerate(packets) if place >= begin)
+    file.seek(0)
+    with opened(file) as (container, stream):
+        context = stream.codec_context
+        packets = enumerate(packet for packet in container.demux(stream) if packet.size)
+        wanted = ((place, bytes(each)) for place, each in packets if place >= begin)
         frames = shown(context.codec.name, context.extradata, wanted, whole=True)
         found = next(islice((frame for place, frame in frames if place >= key), number - key, None), None)
     if found is None:
         raise NoSuchFrame
     return found
-
-
-@contextmanager
-def _coded(file: BinaryIO) -> Iterator[tuple[Iterator[av.Packet[VideoStream]], CodecContext]]:
-    file.seek(0)
-    with opened(file) as (container, stream):
-        yield (packet for packet in container.demux(stream) if packet.size), stream.codec_context
 
 
 def _from_key_frame(

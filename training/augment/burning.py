@@ -12,7 +12,7 @@ import numpy as np
 from daemon.domain import Box
 from training.augment.view import LEAST_PX, Boxes, View
 from training.folders import Pixels
-from training.pasting import Cutout, paste, shine, stands_out
+from training.pasting import Cutout, set_alight, stands_out
 
 SIDES_PX = (6.0, 56.0)  # of a pasted flame: what labelled pictures of fixed cameras lack
 PLACES = 4  # that are tried for it
@@ -40,10 +40,7 @@ def _burning(pixels: Pixels, boxes: Boxes, flame: Cutout, rng: np.random.Generat
     crossing = (boxes[:, 1] < x + size[0]) & (boxes[:, 3] > x) & (boxes[:, 2] < y + size[1]) & (boxes[:, 4] > y)
     if crossing.any():
         return None
-    if rng.random() < 0.5:
-        centre = (x + size[0] // 2, y + size[1] // 2)
-        shine(pixels, centre, round(max(size) * rng.uniform(1.5, 4)), rng.uniform(5, 45))
-    box = paste(pixels, flame, (x, y), size, rng.uniform(0.9, 1.25))
+    box = set_alight(pixels, flame, (x, y), size, max(size), rng)
     return None if box is None or min(box[2] - box[0], box[3] - box[1]) < LEAST_PX else box
 
 
