@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -42,19 +43,29 @@ def read(path: Path) -> tuple[Head, list[Fragment]]:
         return head, list(fragments(file, head, checked_from=0))
 
 
-def grown(daemon: Daemon, since_ns: int) -> set[str]:
-    """The cameras with a clip that is being written and has frames of this life."""
-    found = set()
+def being_written(daemon: Daemon) -> list[tuple[Head, Fragment, set[str]]]:
+    """Of each open clip that has parts: its head, its last part, and the incidents that it serves."""
+    found = []
     for path in daemon.root.rglob("*.mp4.open"):
         try:
             with path.open("rb") as file:
                 head = read_head(file)
                 parts = list(fragments(file, head))
-        except ValueError:
+        except (FileNotFoundError, ValueError):
             continue
-        if parts and parts[-1].frames[-1].at_ns > since_ns:
-            found.add(head.clip.camera)
+        if parts:
+            found.append((head, parts[-1], {incident for part in parts for incident in part.incidents}))
     return found
+
+
+def grown(daemon: Daemon, since_ns: int) -> set[str]:
+    """The cameras with a clip that is being written and has frames of this life."""
+    return {head.clip.camera for head, last, _ in being_written(daemon) if last.frames[-1].at_ns > since_ns}
+
+
+def served(daemon: Daemon) -> set[str]:
+    """The incidents that open clips serve."""
+    return {incident for _, _, incidents in being_written(daemon) for incident in incidents}
 
 
 def plays(path: Path) -> int:
@@ -130,8 +141,8 @@ class Undone:
         confirmed = {body["incident"] for body in stored if body["kind"] == "first_confirmed"}
         return confirmed - self._told().keys()
 
-    def clips_end(self, began_ns: int, killed_ns: int) -> None:
-        """Each camera's clip of the life between is closed, plays whole, and ends within two seconds of the kill.
+    def clips_end(self, began_ns: int, killed_ns: int, lost_at_most_s: float) -> None:
+        """Each camera's clip of the life between is closed, plays whole, and ends so close to the kill.
 
         Or of its last run's beginning, where the camera had just paused: what comes before a run's first key frame is in no clip.
         """
@@ -142,10 +153,11 @@ class Undone:
                 assert plays(path) == sum(len(part.frames) for part in parts)
                 ends[head.clip.camera] = max(ends[head.clip.camera], *(frame.at_ns for frame in parts[-1].frames))
         for camera, end_ns in ends.items():
-            assert (killed_ns - end_ns) / NS <= LOST_AT_MOST_S, f"{camera}\n{self._daemon.log[-3000:]}"
+            assert (killed_ns - end_ns) / NS <= lost_at_most_s, f"{camera}\n{self._daemon.log[-3000:]}"
 
     def wait_done(self) -> None:
-        """All are gone back for by this life, from what their clips have."""
+        """All are gone back for by this life, from what their clips have; not one that a kill left without any."""
+        self._open = {each for each in self._open if self._clips.frames_of(each)}
         try:
             wait_for(lambda: self._open <= self._told().keys(), GONE_BACK_WITHIN_S, f"{self._open} are gone back for")
         except AssertionError as error:
@@ -177,7 +189,8 @@ class Undone:
 def kills(daemon: Daemon, farm: FarmThread, count: int) -> None:
     """Every other life on average is killed soon after its clips grow, the others once what was undone is done.
 
-    The first is killed while something is undone: on a fast host the random moments of a few lives can all come too late.
+    The first is killed as soon as something with a clip is undone: on a fast host the random moments of a few lives can all come too
+    late. Its rings are still being written then, so that its clips are only asked to be whole.
     """
     source = random.Random(9)
     daemon.configure(
@@ -189,13 +202,13 @@ def kills(daemon: Daemon, farm: FarmThread, count: int) -> None:
     daemon.start()
     witness, undone = Witness(daemon), Undone(daemon)
     for number in range(count):
-        wait_for(lambda since=began_ns: grown(daemon, since) == {*CAMERAS}, 90, f"clips grow\n{daemon.log[-3000:]}")
-        if number > 0 and source.random() < 0.5:
-            undone.wait_done()
-        witness.look()
         if number == 0:
-            wait_for(undone.now, 30, "something is undone")
+            wait_for(lambda: undone.now() & served(daemon), 90, "something is undone")
         else:
+            wait_for(lambda since=began_ns: grown(daemon, since) == {*CAMERAS}, 90, f"clips grow\n{daemon.log[-3000:]}")
+            if source.random() < 0.5:
+                undone.wait_done()
+            witness.look()
             time.sleep(source.uniform(0, 2.5))  # the moment of the kill is what is random here
         killed_ns = time.time_ns()
         daemon.kill()
@@ -203,7 +216,7 @@ def kills(daemon: Daemon, farm: FarmThread, count: int) -> None:
         before, began_ns = began_ns, time.time_ns()
         daemon.start()
         daemon.wait_ready(90)
-        undone.clips_end(before, killed_ns)
+        undone.clips_end(before, killed_ns, LOST_AT_MOST_S if number else math.inf)
         print(
             f"kill {number + 1}: {undone.done} incidents gone back for after {undone.kills} kills that left some",
             flush=True,

@@ -27,6 +27,7 @@ from daemon.simulate.truth import read_truth
 from tests.system.daemon_under_test import Daemon, wait_for
 
 FPS = 25
+CLIP_S = 12
 SIZE = (1920, 1080)
 FIRE_FROM_FRAME = 100
 TIME_TOLERANCE_S = 1 / FPS + 0.2
@@ -41,7 +42,7 @@ def chart_with_fire(folder: Path) -> Chart:
         picture = scene.picture(0 if number < FIRE_FROM_FRAME else 20 + number / FPS)
         return picture[100:580, 600:1240]
 
-    return make_chart(folder / "chart.mp4", SIZE, FPS, seconds=12, inset=Inset((640, 480), inside))
+    return make_chart(folder / "chart.mp4", SIZE, FPS, seconds=CLIP_S, inset=Inset((640, 480), inside))
 
 
 def seconds(text: str) -> float:
@@ -157,10 +158,20 @@ def check_colours(picture: NDArray[np.uint8], chart: Chart) -> None:
         assert np.abs(seen - bgr).max() <= COLOUR_TOLERANCE, (x, y, bgr, seen)
 
 
+def due(line: dict[str, Any]) -> float:
+    """Seconds from the first picture of the first pass to this one."""
+    return float(line["loop"] * CLIP_S + line["frame"] / FPS)
+
+
 def check_time(item: dict[str, Any], number: int, truth: list[dict[str, Any]]) -> None:
-    """captured_at is when the picture of that number left the server, within a frame interval and 200 ms."""
+    """captured_at is when the picture of that number left the server, within a frame interval and 200 ms.
+
+    Or would have left it: on a busy host the server itself is late now and then, by a third of a second. Its pictures are
+    due by the schedule of the one that it sent soonest.
+    """
     at = seconds(item["captured_at"])
-    error = min(abs(at - line["time"]) for line in truth if line["frame"] == number)
+    began = min(line["time"] - due(line) for line in truth)
+    error = min(abs(at - began - due(line)) for line in truth if line["frame"] == number)
     assert error <= TIME_TOLERANCE_S, (item["captured_at"], number, error)
     assert 0 < item["relative_uncertainty_s"] <= item["uncertainty_s"]
 
