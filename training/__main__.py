@@ -20,6 +20,7 @@ COMMANDS = {
     "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
     "verifier": "train a small model that looks at the detector's boxes once more (needs torch)",
     "hours": "how often hours in which nothing burns would be confirmed: the clips of kind none through day and night",
+    "folds": "deal what is measured with out to folds, so that the final weights may be trained with all of it",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
     "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
@@ -55,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     small.add_argument("--count", type=int, default=500, metavar="N", help="of each size (default: 500)")
     small.add_argument("--seed", type=int, default=10, metavar="N")
     _tiling(made["tiling"])
+    folds = made["folds"]
+    folds.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, …")
+    folds.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
+    folds.add_argument("--count", type=int, default=2, metavar="N", help="of folds (default: 2)")
     return top
 
 
@@ -63,6 +68,10 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, … and clips.csv"
     )
+    command.add_argument(
+        "--folds", type=Path, nargs="+", default=[], metavar="FILE",
+        help="weights trained without fold 0, 1, … (see folds): the pictures are measured with these",
+    )  # fmt: skip
     command.add_argument("--out", type=Path, metavar="FILE", help="JSON; the tables go beside it as .md")
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")

@@ -10,6 +10,12 @@ from typing import Any
 
 from training.sources import Source
 
+FOLDS = (
+    "**Measured in folds**: all figures of pictures are of {count} other weights, trained alike, each asked only about scenes that it "
+    "was not trained with (`python -m training folds`); these weights were trained with all of them. Clips are of these weights, "
+    "which know none of them."
+)
+
 
 def card(
     weights: Path,
@@ -33,6 +39,8 @@ def card(
     ]
     if evaluated is None or evaluated["weights"]["sha256"] != sha256:
         return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
+    if evaluated.get("folds"):
+        lines += [FOLDS.format(count=len(evaluated["folds"])), ""]
     chosen = evaluated["chosen"]
     thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]

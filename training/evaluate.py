@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,18 +22,21 @@ from daemon.detect.tiling import in_picture, merged, tiles_of
 from daemon.detect.verifier import Verify
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
+from training.card import FOLDS
 from training.clips import Played, play, read_clips
-from training.folders import FolderError, read_folder, split_folders
+from training.folders import FolderError, Sample, read_folder, split_folders
+from training.folds import dealt, look_apart
 from training.page import write_section
 from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
-from training.seen import FLOOR, Looker, Seen, Thresholds, look
+from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds, look
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import LIMITS, Chosen, choose
 from training.verifier_table import verifier_table
 
 T = TypeVar("T")
-SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
+Look = Callable[[Sequence[Sample], Callable[[int], None]], list[Seen]]
+"""Looks at each picture, and tells how many are done."""
 
 
 class InTiles:
@@ -58,13 +61,13 @@ class InTiles:
 
 def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
+    if len(options.folds) == 1:
+        raise FolderError("--folds needs the weights of every fold, at least two")
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
-    detector = FireDetector(
-        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
-        verify=verify,
-    )  # fmt: skip
-    splits = _look_at(options.data, SPLITS, detector)
+    detector = _detector(options, options.weights, verify)
+    parts = [_detector(options, each, verify) for each in options.folds]
+    splits = _look_at(options.data, SPLITS, _look(options, parts or [detector]))
     if not splits:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
     negatives = {name: splits.get(name, []) for name in LIMITS}
@@ -75,11 +78,24 @@ def run(options: argparse.Namespace) -> int:
     if verify is not None:
         tables.append(verifier_table(splits, points, verify.threshold))
     if options.small is not None:
-        tables.append(_small_table(options, detector, points))
+        tables.append(_small_table(options, parts or [detector], points))
     if options.clips:
         tables += _clip_tables(options.data, detector, detect, points)
-    _write(options, detector, tables, chosen)
+    _write(options, detector, parts, tables, chosen)
     return 0
+
+
+def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify | None) -> FireDetector:
+    return FireDetector(
+        weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
+        verify=verify,
+    )  # fmt: skip
+
+
+def _look(options: argparse.Namespace, detectors: Sequence[Looker]) -> Look:
+    if len(detectors) == 1:
+        return partial(look, detectors[0])
+    return partial(look_apart, detectors, dealt(options.data, len(detectors)))
 
 
 def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) -> dict[str, Thresholds]:
@@ -89,13 +105,13 @@ def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) 
     return points | {f"{value:.2f}": {"fire": value, "smoke": value} for value in at}
 
 
-def _look_at(data: Path, names: Sequence[str], detector: Looker, spread: int | None = None) -> dict[str, list[Seen]]:
+def _look_at(data: Path, names: Sequence[str], looking: Look, spread: int | None = None) -> dict[str, list[Seen]]:
     splits: dict[str, list[Seen]] = {}
     for name in names:
         for folder in split_folders(data, name):
             samples = spread_over(read_folder(folder, data), spread)
             split = samples[0].split
-            splits[split] = look(detector, samples, partial(_told, split, len(samples)))
+            splits[split] = looking(samples, partial(_told, split, len(samples)))
     return splits
 
 
@@ -106,16 +122,17 @@ def spread_over(all_: list[T], count: int | None) -> list[T]:
     return [all_[at * len(all_) // count] for at in range(count)]
 
 
-def _small_table(options: argparse.Namespace, detector: FireDetector, points: Points) -> Table:
+def _small_table(options: argparse.Namespace, detectors: Sequence[FireDetector], points: Points) -> Table:
     """The pasted flames, scaled whole and in tiles."""
-    whole: Splits = _look_at(options.small, tuple(KINDS), detector)
+    whole: Splits = _look_at(options.small, tuple(KINDS), _look(options, detectors))
     if not whole:
         raise FolderError(
             f"{options.small}: make it first: python -m training small-flames --data … --out {options.small}"
         )
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
     if options.tiles:
-        some = _look_at(options.small, tuple(KINDS), InTiles(detector, options.input_px), options.tiles)
+        in_tiles = _look(options, [InTiles(each, options.input_px) for each in detectors])
+        some = _look_at(options.small, tuple(KINDS), in_tiles, options.tiles)
         for name, seen in some.items():
             splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(whole[name]), options.tiles)
             splits[f"{name}, in tiles, the same {len(seen)}"] = seen
@@ -179,12 +196,19 @@ def _threshold_table(points: Points, chosen: Chosen | None) -> Table:
     return table
 
 
-def _write(options: argparse.Namespace, detector: FireDetector, tables: Sequence[Table], chosen: Chosen | None) -> None:
+def _write(
+    options: argparse.Namespace,
+    detector: FireDetector,
+    parts: Sequence[FireDetector],
+    tables: Sequence[Table],
+    chosen: Chosen | None,
+) -> None:
     text = "\n".join(table.markdown() for table in tables)
     print(text)
     if options.out is not None:
         found = {
             "weights": {"name": detector.info.name, "sha256": detector.info.sha256},
+            "folds": [{"name": each.info.name, "sha256": each.info.sha256} for each in parts],
             "runtime": detector.info.runtime,
             "input_px": options.input_px,
             "floor": FLOOR,
@@ -196,6 +220,8 @@ def _write(options: argparse.Namespace, detector: FireDetector, tables: Sequence
     if options.page is not None:
         info = detector.info
         about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px."
+        if parts:
+            about += f" {FOLDS.format(count=len(parts))}"
         write_section(options.page, f"{about}\n\n{text}", "evaluate")
 
 

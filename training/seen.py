@@ -13,6 +13,7 @@ from training.folders import Pixels, Sample
 from training.matching import found_near, right
 from training.measures import Estimate, Ranked, average_precision, share
 
+SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
 FLOOR = 0.01  # for average precision: weaker ones add less than 0.001 to it
 AT_ONCE = 16
 SIZES = ((0.0, 8.0), (8.0, 16.0), (16.0, 32.0), (32.0, float("inf")))
