@@ -63,6 +63,14 @@ def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
     if len(options.folds) == 1:
         raise FolderError("--folds needs the weights of every fold, at least two")
+    if (
+        options.out is not None
+        and options.weights is not None
+        and options.out.with_suffix("") == options.weights.with_suffix("")
+    ):
+        raise FolderError(
+            f"--out {options.out}: its tables would be written over the weights' card; choose another name"
+        )
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
     detector = _detector(options, options.weights, verify)

@@ -122,7 +122,7 @@ def in_best_form(weights: Weights, choice: Choice, host: Host) -> tuple[Weights,
     The shipped weights are quantised too. An engine counts when it was made of these very weights, by this
     TensorRT, for this GPU. Raises DetectorError when a shipped form is not what it was.
     """
-    if choice.runtime == "openvino" and weights.sha256 == shipped.SHA256 and shipped.INT8 is not None and host.vnni:
+    if choice.runtime == "openvino" and weights.path == shipped.WEIGHTS and shipped.INT8 is not None and host.vnni:
         return read_weights(shipped.INT8), replace(choice, why=f"{choice.why}; in int8, since the CPU has VNNI")
     if choice.runtime == "torch-cuda" and host.tensorrt and weights.format == "onnx":
         engine = weights.path.with_suffix(".engine")

@@ -20,6 +20,7 @@ import pytest
 import requests
 from PIL import Image
 
+from daemon import shipped
 from daemon.api import codes
 from daemon.api.codes import Code
 from tests.api.web_under_test import PlayedDetector, Site, Web
@@ -92,7 +93,7 @@ def test_a_picture_is_answered_with_what_counts(web: Web, picture64: Picture64) 
     assert result == {
         "detections": [
             {"label": "fire", "confidence": 0.9, "box": [TONE, 1, 64, 48]},
-            {"label": "smoke", "confidence": 0.35, "box": [0, 0, 5, 5]},
+            {"label": "smoke", "confidence": shipped.SMOKE, "box": [0, 0, 5, 5]},
         ],
         "width": 64,
         "height": 48,
@@ -110,7 +111,7 @@ def test_what_the_verifier_rejected_stands_apart(web: Web, site: Site, picture64
         site.detector.verified = False
     assert [(each["label"], each["verified"]) for each in result["detections"]] == [("fire", 0.25)]
     assert [(each["label"], each["confidence"], each["verified"]) for each in result["rejected"]] == [
-        ("smoke", 0.35, 0.25)
+        ("smoke", shipped.SMOKE, 0.25)
     ]
     assert "rejected" not in envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
 

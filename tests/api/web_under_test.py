@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import requests
 
-from daemon import sockets, wire
+from daemon import shipped, sockets, wire
 from daemon.domain import Detection, ModelInfo, Verdict, VerifierInfo
 from daemon.errors import MessageError, PeerGone
 from daemon.memory import map_sealed, sealed
@@ -91,9 +91,9 @@ class PlayedDetector:
         outcome = OUTCOME_BY_TONE.get(tone, "analysed")
         found = (
             Detection("fire", 0.9, (float(tone), 1.0, float(request.width_px), float(request.height_px))),
-            Detection("smoke", 0.35, (0.0, 0.0, 5.0, 5.0)),
-            Detection("smoke", 0.3499, (0.0, 0.0, 5.0, 5.0)),
-            Detection("fire", 0.2999, (0.0, 0.0, 5.0, 5.0)),
+            Detection("smoke", shipped.SMOKE, (0.0, 0.0, 5.0, 5.0)),
+            Detection("smoke", shipped.SMOKE - 0.0001, (0.0, 0.0, 5.0, 5.0)),
+            Detection("fire", shipped.FIRE - 0.0001, (0.0, 0.0, 5.0, 5.0)),
         )
         model = MODEL
         if self.verified:

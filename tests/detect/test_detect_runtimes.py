@@ -73,7 +73,8 @@ def test_openvinos_own_format_is_the_same_network(tmp_path: Path) -> None:
     picture = cv2.imread(str(REFERENCE_PICTURE))
     detector = FireDetector(out, sha256=weights.sha256)
     detector.warm()
-    assert detector.detect([picture], 0.3) == FireDetector(runtime="openvino").detect([picture], 0.3)
+    same = FireDetector(runtime="openvino").detect([picture], 0.3)
+    assert max(map(max, apart(detector.detect([picture], 0.3), same, [640]))) < 0.5
     values = out.with_suffix(".bin")
     values.write_bytes(values.read_bytes()[:-1] + b"x")
     with pytest.raises(DetectorError, match="not the weights expected"):

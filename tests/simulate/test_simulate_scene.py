@@ -12,10 +12,10 @@ import av
 import numpy as np
 import pytest
 
+from daemon import shipped
 from daemon.simulate import recording
 from daemon.simulate.scene import FIRE_FROM_S, FIRE_UNTIL_S, LOOP_S, QUIET_PERIOD_S, Scene, flame_height_px
 
-MODEL = Path(recording.__file__).parents[1] / "detect" / "models" / "firewitness-11n.onnx"
 INPUT = (384, 640)  # height, width of the model's input; the picture is 360 high
 
 
@@ -76,7 +76,7 @@ def decoded(path: Path) -> list[tuple[float, av.VideoFrame]]:
 def test_the_shipped_model_sees_the_fire_and_nothing_else(clip: Path) -> None:
     """After H.264: fire at 0.35 and more from 2 s after it began, at times above 0.5; nothing in the quiet room."""
     openvino = pytest.importorskip("openvino")
-    model = openvino.Core().read_model(MODEL)
+    model = openvino.Core().read_model(shipped.WEIGHTS)
     model.reshape([1, 3, *INPUT])
     network = openvino.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
     fires, quiet = {}, []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import shipped
 from daemon.commands.folders import check
 from daemon.config_file import load, read
 from daemon.errors import FirewitnessError, SettingsError
@@ -15,6 +16,7 @@ from daemon.settings import Settings
 
 HALL = "cameras:\n  hall:\n    url: rtsp://10.0.0.21/stream1\n"
 VIEWED = HALL + "    components_view: hall.jpg\n    components:\n"
+LEAST = min(shipped.FIRE, shipped.SMOKE)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -146,7 +148,7 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ),
         (
             "detect:\n  floor: 0.9\n",
-            "FILE, line 1: detect: floor (0.9) is above a threshold (0.3), which could then never be reached",
+            f"FILE, line 1: detect: floor (0.9) is above a threshold ({LEAST:g}), which could then never be reached",
         ),
         (
             "storage:\n  root: s\n  state_dir: s/state\n",

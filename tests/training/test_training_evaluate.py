@@ -50,6 +50,7 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     [
         (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
         (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
+        (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
