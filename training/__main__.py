@@ -116,8 +116,9 @@ def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--weights",
         type=Path,
+        nargs="+",
         metavar="FILE",
-        help="the checkpoint to begin from: Ultralytics', such as yolo11n.pt, or one that this command wrote",
+        help="the checkpoint to begin from: Ultralytics', such as yolo11n.pt, or one that this command wrote; of several their mean",
     )
     command.add_argument("--allow-pickle", action="store_true", help="a .pt file can execute code: this one is trusted")
     command.add_argument(

@@ -11,9 +11,9 @@ from typing import Any
 from training.sources import Source
 
 FOLDS = (
-    "**Measured in folds**: all figures of pictures are of {count} other weights, trained alike, each asked only about scenes that it "
-    "was not trained with (`python -m training folds`); these weights were trained with all of them. Clips are of these weights, "
-    "which know none of them."
+    "**Measured in folds**: all figures of pictures are of {count} weights that were trained with a part of their scenes "
+    "each, and asked only about the others (`python -m training folds`); these weights were trained with all of them. "
+    "Clips are of these weights, which know none of them."
 )
 
 

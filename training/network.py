@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,24 @@ class Source:
 
     plan: dict[str, Any]
     tensors: dict[str, torch.Tensor]
+
+
+def mean(sources: Sequence[Source]) -> Source:
+    """Of several trainings that began from the same weights, what is often better than each (model soups, Wortsman et al. 2022).
+
+    Raises FolderError where they are not the same network.
+    """
+    first, *others = sources
+    if not others:
+        return first
+    shapes = {name: each.shape for name, each in first.tensors.items()}
+    if any({name: one.shape for name, one in other.tensors.items()} != shapes for other in others):
+        raise FolderError("--weights: a mean can be taken of checkpoints of the same network only")
+    tensors = {
+        name: torch.stack([each.tensors[name].double() for each in sources]).mean(0).to(one.dtype)
+        for name, one in first.tensors.items()
+    }
+    return Source(first.plan, tensors)
 
 
 def of_ultralytics(path: Path) -> Source:

@@ -14,7 +14,7 @@ from training import checkpoint
 from training.data import Pictures, folder
 from training.folders import FolderError
 from training.loop import Settings, Training
-from training.network import Source, begun_from, of_ultralytics
+from training.network import Source, begun_from, mean, of_ultralytics
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
 def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Training:
     if options.weights is None:
         raise FolderError("--weights: name the checkpoint to begin from")
-    source = _source(options.weights, options.allow_pickle)
+    source = mean([_source(each, options.allow_pickle) for each in options.weights])
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
     model, plan, fitting = begun_from(source)
-    print(f"{fitting} tensors from {options.weights}", file=sys.stderr)
+    print(f"{fitting} tensors from {', '.join(map(str, options.weights))}", file=sys.stderr)
     return Training(model, plan, settings, device)
 
 

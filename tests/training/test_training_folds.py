@@ -107,9 +107,9 @@ def test_the_tables_are_the_folds_and_the_card_says_so(data: Path, tmp_path: Pat
     alone, folded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "apart"))
     assert folded["tables"] == alone["tables"]
     assert [each["sha256"] for each in folded["folds"]] == [folded["weights"]["sha256"]] * 2
-    assert (alone["folds"], "of 2 other weights" in page.read_text()) == ([], True)
-    assert "of 2 other weights" in card(Path(weights), 10, {}, [], [], folded)
-    assert "other weights" not in card(Path(weights), 10, {}, [], [], alone)
+    assert (alone["folds"], "of 2 weights that were" in page.read_text()) == ([], True)
+    assert "of 2 weights that were" in card(Path(weights), 10, {}, [], [], folded)
+    assert "in folds" not in card(Path(weights), 10, {}, [], [], alone)
 
 
 def test_one_fold_is_none(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     import onnx
     import torch
 
+    from training import checkpoint
+
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 PLAN: dict[str, Any] = {
     "nc": 2,
@@ -134,8 +136,6 @@ def test_what_is_exported_runs_in_the_daemons_detector(tmp_path: Path, pictures:
 
 def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, pictures: Pictures) -> None:
     """Of a checkpoint of ours, unasked: no pickle is loaded. Its learning rate and steps begin anew."""
-    from training import checkpoint
-
     training = begun()
     training.run(pictures, lambda _: None, lambda: training.save(tmp_path / "a.pt"))
     words = ["--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "b.pt"), "--side-px", "64", "--batch", "1"]
@@ -149,6 +149,24 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     assert main(["export", str(tmp_path / "b.pt"), "--out", str(tmp_path / "b.onnx")]) == 0
     written = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
     assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
+
+
+def test_a_training_begins_from_the_mean_of_several(tmp_path: Path, pictures: Pictures) -> None:
+    """Of the averaged weights of two that went different ways from the same beginning; of other networks there is none."""
+    from training.network import Source, mean
+
+    one, other = begun(), begun()
+    one.run(pictures, lambda _: None, lambda: one.save(tmp_path / "a.pt"))
+    other.save(tmp_path / "b.pt")
+    words = ["train", str(tmp_path / "fire"), "--side-px", "64", "--last-side-px", "64", "--learning-rate", "0"]
+    both = ["--weights", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--batch", "4", "--epochs", "1"]
+    assert main([*words, *both, "--out", str(tmp_path / "c.pt")]) == 0
+    found = checkpoint.load(tmp_path / "c.pt")["model"]
+    for name, value in one.average.named_parameters():
+        assert torch.allclose(found[name], (value + other.average.state_dict()[name]) / 2)
+    assert not torch.equal(found["model.0.conv.weight"], one.average.state_dict()["model.0.conv.weight"])
+    with pytest.raises(FolderError, match="of the same network only"):
+        mean([Source(PLAN, {"a": torch.zeros(2)}), Source(PLAN, {"a": torch.zeros(3)})])
 
 
 def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
