@@ -136,7 +136,7 @@ def _train(command: argparse.ArgumentParser) -> None:
 
 
 def _export(command: argparse.ArgumentParser) -> None:
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    command.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="of several the mean")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX; the card goes beside it as .md")
     command.add_argument("--evaluated", type=Path, metavar="JSON", help="what evaluate wrote of these weights")
     command.add_argument("--trained-with", nargs="*", default=[], metavar="TEXT", help="data, for the card")

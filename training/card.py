@@ -19,7 +19,7 @@ FOLDS = (
 
 def card(
     weights: Path,
-    steps: int,
+    steps: str,
     settings: Mapping[str, Any],
     data: Sequence[str],
     sources: Sequence[Source],
@@ -32,7 +32,7 @@ def card(
         "",
         f"SHA-256 `{sha256}`. Classes: 0 fire, 1 smoke. Input RGB 0..1, NCHW, multiples of 32; no suppression inside.",
         "",
-        f"**Made** with `python -m training train` in {steps} steps; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
+        f"**Made** with `python -m training train` in {steps}; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
         f"Data: {', '.join(data) or 'not said'}.",
         "",
         *_sources(sources),

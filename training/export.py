@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`python -m training export`: a checkpoint's averaged weights as ONNX, as the daemon reads them, and their card; needs torch."""
+"""`python -m training export`: averaged weights, of several checkpoints their mean, as ONNX for the daemon, and their card; needs torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,29 @@ from dataclasses import asdict
 
 from daemon.detect.exporting import write_onnx
 from training.card import card
+from training.folders import FolderError
 from training.loop import Training
+from training.network import Source, mean
 from training.sources import read_sources
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when both are written."""
-    training = Training.resumed(options.checkpoint, None, "cpu")
-    write_onnx(training.average.float().eval().fuse(), options.out)
+    trainings = [Training.resumed(each, None, "cpu") for each in options.checkpoints]
+    training = trainings[0]
+    if any((each.settings, each.step) != (training.settings, training.step) for each in trainings):
+        raise FolderError("a mean can be taken of trainings of the same steps and settings only")
+    model = training.average.float()
+    model.load_state_dict(mean([Source(each.plan, each.average.state_dict()) for each in trainings]).tensors)
+    write_onnx(model.eval().fuse(), options.out)
     found = json.loads(options.evaluated.read_text()) if options.evaluated is not None else None
     sources = read_sources(options.sources) if options.sources is not None else []
-    text = card(options.out, training.step, asdict(training.settings), options.trained_with, sources, found)
+    steps = (
+        f"{training.step} steps"
+        if len(trainings) == 1
+        else f"{training.step} steps each: the mean of {len(trainings)} trainings"
+    )
+    text = card(options.out, steps, asdict(training.settings), options.trained_with, sources, found)
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")
     return 0

@@ -49,7 +49,7 @@ def mean(sources: Sequence[Source]) -> Source:
         return first
     shapes = {name: each.shape for name, each in first.tensors.items()}
     if any({name: one.shape for name, one in other.tensors.items()} != shapes for other in others):
-        raise FolderError("--weights: a mean can be taken of checkpoints of the same network only")
+        raise FolderError("a mean can be taken of checkpoints of the same network only")
     tensors = {
         name: torch.stack([each.tensors[name].double() for each in sources]).mean(0).to(one.dtype)
         for name, one in first.tensors.items()

@@ -143,7 +143,7 @@ def test_the_card_says_where_the_pictures_are_from(repositories: Path) -> None:
     """Repository, commit and licence as the source states it; without sources it says that they are missing."""
     words(repositories)
     (repositories.parent / "a.onnx").write_bytes(b"weights")
-    given = repositories.parent / "a.onnx", 10, {"seed": 0}, ["ours"]
+    given = repositories.parent / "a.onnx", "10 steps", {"seed": 0}, ["ours"]
     text = card(*given, read_sources(repositories.parent / "sources.toml"), None)
     assert "| made | someone/fires, HEAD, set/train | none stated | fire, smoke; smoke not labelled |" in text
     assert "has to be written here by hand" in card(*given, [], None)

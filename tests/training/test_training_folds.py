@@ -108,8 +108,8 @@ def test_the_tables_are_the_folds_and_the_card_says_so(data: Path, tmp_path: Pat
     assert folded["tables"] == alone["tables"]
     assert [each["sha256"] for each in folded["folds"]] == [folded["weights"]["sha256"]] * 2
     assert (alone["folds"], "of 2 weights that were" in page.read_text()) == ([], True)
-    assert "of 2 weights that were" in card(Path(weights), 10, {}, [], [], folded)
-    assert "in folds" not in card(Path(weights), 10, {}, [], [], alone)
+    assert "of 2 weights that were" in card(Path(weights), "10 steps", {}, [], [], folded)
+    assert "in folds" not in card(Path(weights), "10 steps", {}, [], [], alone)
 
 
 def test_one_fold_is_none(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,12 +42,12 @@ def pictures(tmp_path: Path) -> Pictures:
     return Pictures([Folder(tmp_path / "fire")], 1)
 
 
-def begun(steps: int = 6) -> Any:
+def begun(steps: int = 6, seed: int = 3) -> Any:
     """A training of a tiny network, untrained."""
     from training.loop import Settings, Training
     from training.network import network
 
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     torch.set_num_threads(1)
     return Training(network(PLAN), PLAN, Settings(steps, batch=2, side_px=64, last_side_px=96, seed=5), "cpu")
 
@@ -151,7 +151,23 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
 
 
-def test_a_training_begins_from_the_mean_of_several(tmp_path: Path, pictures: Pictures) -> None:
+def test_the_mean_of_several_is_exported(tmp_path: Path) -> None:
+    """Weights between those of both, and the card says so."""
+    one, other = begun(), begun(seed=4)
+    one.save(tmp_path / "a.pt")
+    other.save(tmp_path / "b.pt")
+    out = tmp_path / "both.onnx"
+    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out)]) == 0
+    assert "in 0 steps each: the mean of 2 trainings" in out.with_suffix(".md").read_text()
+    kernels = [each.average.state_dict()["model.5.cv3.0.2.weight"].numpy() for each in (one, other)]
+    written = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(out).graph.initializer}
+    assert not np.array_equal(*kernels)
+    assert np.allclose(written["model.5.cv3.0.2.weight"], np.mean(kernels, axis=0), atol=1e-6)
+
+
+def test_a_training_begins_from_the_mean_of_several(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of the averaged weights of two that went different ways from the same beginning; of other networks there is none."""
     from training.network import Source, mean
 
@@ -165,6 +181,9 @@ def test_a_training_begins_from_the_mean_of_several(tmp_path: Path, pictures: Pi
     for name, value in one.average.named_parameters():
         assert torch.allclose(found[name], (value + other.average.state_dict()[name]) / 2)
     assert not torch.equal(found["model.0.conv.weight"], one.average.state_dict()["model.0.conv.weight"])
+    words = ["export", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(tmp_path / "c.onnx")]
+    assert main(words) == 2, "one of them has not made a step"
+    assert "of the same steps and settings only" in capsys.readouterr().err
     with pytest.raises(FolderError, match="of the same network only"):
         mean([Source(PLAN, {"a": torch.zeros(2)}), Source(PLAN, {"a": torch.zeros(3)})])
 
