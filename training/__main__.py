@@ -141,6 +141,9 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--evaluated", type=Path, metavar="JSON", help="what evaluate wrote of these weights")
     command.add_argument("--trained-with", nargs="*", default=[], metavar="TEXT", help="data, for the card")
     command.add_argument(
+        "--weak", default="", metavar="TEXT", help="what they see badly or take for fire, for the card"
+    )
+    command.add_argument(
         "--sources", type=Path, metavar="TOML", help="what assemble took the pictures from, for the card"
     )
 

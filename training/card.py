@@ -24,8 +24,12 @@ def card(
     data: Sequence[str],
     sources: Sequence[Source],
     evaluated: Mapping[str, Any] | None,
+    weak: str = "",
 ) -> str:
-    """As Markdown; `evaluated` is what `training evaluate` wrote of these very weights, else it is left out and said."""
+    """As Markdown; `evaluated` is what `training evaluate` wrote of these very weights, else it is left out and said.
+
+    `weak`: what is known to be seen badly, or taken for fire.
+    """
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     lines = [
         f"# {weights.stem}",
@@ -51,7 +55,30 @@ def card(
         values = [row[head]["value"] for head in heads]
         cells = ["–" if value is None else f"{value:.3f}" for value in values]
         lines.append(f"| {row['split']} | {row['source']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    lines.append("")
+    for table in evaluated["tables"]:
+        lines += _at_the_thresholds(table)
+    return "\n".join([*lines, *([f"**Weak**: {weak}", ""] if weak else [])])
+
+
+def _at_the_thresholds(table: Mapping[str, Any]) -> list[str]:
+    """What a table says of all sources together at the chosen thresholds, with time asked as the daemon does; of each clip nothing."""
+    rows = [
+        {name: value for name, value in row.items() if name not in ("thresholds", "source", "time asked")}
+        for row in table["rows"]
+        if row.get("thresholds") == "chosen" and row.get("source", "all") == "all" and row.get("time asked", True)
+    ]
+    if not rows or table["title"] == "Clips":
+        return []
+    heads = list(rows[0])
+    lines = [f"{table['title']}, at the thresholds:", "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    return [*lines, *(f"| {' | '.join(_cell(row[head]) for head in heads)} |" for row in rows), ""]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value["value"]
+    return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _sources(sources: Sequence[Source]) -> list[str]:

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         if len(trainings) == 1
         else f"{training.step} steps each: the mean of {len(trainings)} trainings"
     )
-    text = card(options.out, steps, asdict(training.settings), options.trained_with, sources, found)
+    text = card(options.out, steps, asdict(training.settings), options.trained_with, sources, found, options.weak)
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")
     return 0
