@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from daemon import shipped
 from daemon.clock import NS
 from daemon.detect.rules import Zone
 from daemon.domain import Detection, FrameTime, ModelInfo, Run
@@ -182,7 +183,7 @@ def test_a_plan_holds_a_cameras_own_settings() -> None:
         }
     )
     plan = plan_for(settings, "hall", "geheim", SOCKETS)
-    assert plan.thresholds == {"fire": 0.3, "smoke": 0.9}
+    assert plan.thresholds == {"fire": shipped.FIRE, "smoke": 0.9}
     assert plan.credentials is not None
     assert plan.credentials.password == "geheim"
     assert "geheim" not in repr(plan)

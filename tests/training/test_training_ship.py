@@ -96,6 +96,7 @@ def test_the_quantised_form_ships_beside_and_is_taken_where_it_is_fast(
     assert facts["int8"] == {"weights": "next-int8.xml", "sha256": made.sha256}
     assert (models / "next-int8.bin").is_file()
 
+    monkeypatch.setattr(shipped, "WEIGHTS", models / "next.onnx")
     monkeypatch.setattr(shipped, "INT8", models / "next-int8.xml")
     monkeypatch.setattr(shipped, "INT8_SHA256", made.sha256)
     weights, choice = read_weights(models / "next.onnx"), Choice("openvino", "a CPU")
