@@ -68,14 +68,16 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     """Ultralytics' yolo11n with the file's parameters, and what the file calls its classes."""
     import onnx
     from onnx import numpy_helper
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     try:
         model = onnx.load_from_string(weights.content)
     except Exception as error:  # protobuf's DecodeError, whose package has no types and is not ours to name
         raise DetectorError(f"{weights.path}: not an ONNX model") from error
     given = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in model.graph.initializer}
-    network = DetectionModel(_ARCHITECTURE, nc=len(LABELS), verbose=False)
+    # named in any case: where a plan names none, Ultralytics takes the activation of the network made before
+    plan = {**yaml_model_load(_ARCHITECTURE), "activation": _activation({node.op_type for node in model.graph.node})}
+    network = DetectionModel(plan, nc=len(LABELS), verbose=False)
     network.fuse(verbose=False)
     wanted = network.state_dict()
     unfit = [name for name, value in wanted.items() if name not in given or given[name].shape != value.shape]
@@ -87,6 +89,11 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     network.load_state_dict({name: given[name] for name in wanted})
     metadata = {each.key: each.value for each in model.metadata_props}
     return network, class_names(metadata.get("names"))
+
+
+def _activation(operators: set[str]) -> str:
+    """Parameters do not tell it, the graph does: HardSwish is what `python -m training` makes, SiLU what Ultralytics does."""
+    return "torch.nn.Hardswish()" if "HardSwish" in operators else "torch.nn.SiLU()"
 
 
 def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:

@@ -160,3 +160,27 @@ def test_runtimes_agree_on_real_pictures(runtime: str) -> None:
     differences = apart(detector.detect(pictures, SURE / 2), expected, [max(each.shape) for each in pictures])
     agree = np.mean([confidence <= CONFIDENCE and pixels <= BOX_PX for confidence, pixels in differences])
     assert agree >= (0.9 if "bf16" in detector.info.runtime else 1.0), detector.info.runtime
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("activation", ["torch.nn.SiLU()", "torch.nn.Hardswish()"])
+def test_pytorch_takes_the_activation_from_the_graph(activation: str, tmp_path: Path) -> None:
+    """A file's parameters fit either: untrained weights of both kinds give what ONNX Runtime gives, to rounding."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+    from daemon.detect.exporting import write_onnx
+    from daemon.detect.runtimes import load
+
+    network = DetectionModel({**yaml_model_load("yolo11n.yaml"), "activation": activation}, nc=2, verbose=False)
+    torch.manual_seed(5)
+    for name, each in network.named_parameters():
+        if name.endswith("bias"):  # alike ones the exporter writes once for all
+            torch.nn.init.normal_(each, 0, 0.1)
+    out = tmp_path / "site.onnx"
+    write_onnx(network.eval().fuse(), out)
+    picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)[None, :320, :320]
+    weights = read_weights(out)
+    raw = [load(Choice(name, ""), weights).infer(picture) for name in ("torch-cpu", "onnxruntime")]
+    assert np.abs(raw[0] - raw[1]).max() < 0.05
