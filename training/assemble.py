@@ -16,7 +16,7 @@ import numpy as np
 
 from daemon.domain import LABELS
 from training.alike import Known, Looks
-from training.folders import FolderError, Sample, read_folder
+from training.folders import FolderError, Sample, put, read_folder
 from training.scenes import scene_of
 from training.sources import Found, Source, pictures_of, read_sources
 
@@ -93,11 +93,8 @@ def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken,
         return
     known.add(looks)
     taken.scenes[scene] += 1
-    for name in ("images", "labels"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    (out / "images" / f"{stem}{Path(each.name).suffix.lower()}").write_bytes(each.coded)
     lines = [f"{LABELS.index(label)} {x:.6f} {y:.6f} {w:.6f} {h:.6f}" for label, x, y, w, h in each.rows]
-    (out / "labels" / f"{stem}.txt").write_text("".join(f"{line}\n" for line in lines))
+    put(out, f"{stem}{Path(each.name).suffix.lower()}", each.coded, "".join(f"{line}\n" for line in lines))
 
 
 def stem_of(source: str, found: Found) -> str:

@@ -49,13 +49,8 @@ def card(
     thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]
     precision = next(each for each in evaluated["tables"] if each["title"] == "Average precision")
-    heads = ["fire, IoU 0.5", "smoke, IoU 0.5", "fire, IoU 0.3", "smoke, IoU 0.3"]
-    lines += ["| split | source | " + " | ".join(heads) + " |", "|" + " --- |" * 6]
-    for row in precision["rows"]:
-        values = [row[head]["value"] for head in heads]
-        cells = ["–" if value is None else f"{value:.3f}" for value in values]
-        lines.append(f"| {row['split']} | {row['source']} | {' | '.join(cells)} |")
-    lines.append("")
+    heads = ["split", "source", "fire, IoU 0.5", "smoke, IoU 0.5", "fire, IoU 0.3", "smoke, IoU 0.3"]
+    lines += _table(heads, precision["rows"])
     for table in evaluated["tables"]:
         lines += _at_the_thresholds(table)
     return "\n".join([*lines, *([f"**Weak**: {weak}", ""] if weak else [])])
@@ -64,15 +59,19 @@ def card(
 def _at_the_thresholds(table: Mapping[str, Any]) -> list[str]:
     """What a table says of all sources together at the chosen thresholds, with time asked as the daemon does; of each clip nothing."""
     rows = [
-        {name: value for name, value in row.items() if name not in ("thresholds", "source", "time asked")}
+        row
         for row in table["rows"]
         if row.get("thresholds") == "chosen" and row.get("source", "all") == "all" and row.get("time asked", True)
     ]
     if not rows or table["title"] == "Clips":
         return []
-    heads = list(rows[0])
-    lines = [f"{table['title']}, at the thresholds:", "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    return [*lines, *(f"| {' | '.join(_cell(row[head]) for head in heads)} |" for row in rows), ""]
+    heads = [name for name in rows[0] if name not in ("thresholds", "source", "time asked")]
+    return [f"{table['title']}, at the thresholds:", "", *_table(heads, rows)]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"| {' | '.join(_cell(row[head]) for head in heads)} |" for row in rows]
+    return [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads), *lines, ""]
 
 
 def _cell(value: Any) -> str:

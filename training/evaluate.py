@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ from training.folders import FolderError, Sample, read_folder, split_folders
 from training.folds import dealt, look_apart
 from training.page import write_section
 from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
-from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds, look
+from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import LIMITS, Chosen, choose
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
     detector = _detector(options, options.weights, verify)
     parts = [_detector(options, each, verify) for each in options.folds]
-    splits = _look_at(options.data, SPLITS, _look(options, parts or [detector]))
+    folds = dealt(options.data, len(parts)) if parts else {}
+    splits = _look_at(options.data, SPLITS, partial(look_apart, parts or [detector], folds))
     if not splits:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
     negatives = {name: splits.get(name, []) for name in LIMITS}
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if verify is not None:
         tables.append(verifier_table(splits, points, verify.threshold))
     if options.small is not None:
-        tables.append(_small_table(options, parts or [detector], points))
+        tables.append(_small_table(options, parts or [detector], folds, points))
     if options.clips:
         tables += _clip_tables(options.data, detector, detect, points)
     _write(options, detector, parts, tables, chosen)
@@ -98,12 +99,6 @@ def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify 
         weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
         verify=verify,
     )  # fmt: skip
-
-
-def _look(options: argparse.Namespace, detectors: Sequence[Looker]) -> Look:
-    if len(detectors) == 1:
-        return partial(look, detectors[0])
-    return partial(look_apart, detectors, dealt(options.data, len(detectors)))
 
 
 def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) -> dict[str, Thresholds]:
@@ -130,17 +125,19 @@ def spread_over(all_: list[T], count: int | None) -> list[T]:
     return [all_[at * len(all_) // count] for at in range(count)]
 
 
-def _small_table(options: argparse.Namespace, detectors: Sequence[FireDetector], points: Points) -> Table:
+def _small_table(
+    options: argparse.Namespace, detectors: Sequence[FireDetector], folds: Mapping[str, int], points: Points
+) -> Table:
     """The pasted flames, scaled whole and in tiles."""
-    whole: Splits = _look_at(options.small, tuple(KINDS), _look(options, detectors))
+    whole: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, detectors, folds))
     if not whole:
         raise FolderError(
             f"{options.small}: make it first: python -m training small-flames --data … --out {options.small}"
         )
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
     if options.tiles:
-        in_tiles = _look(options, [InTiles(each, options.input_px) for each in detectors])
-        some = _look_at(options.small, tuple(KINDS), in_tiles, options.tiles)
+        in_tiles = [InTiles(each, options.input_px) for each in detectors]
+        some = _look_at(options.small, tuple(KINDS), partial(look_apart, in_tiles, folds), options.tiles)
         for name, seen in some.items():
             splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(whole[name]), options.tiles)
             splits[f"{name}, in tiles, the same {len(seen)}"] = seen

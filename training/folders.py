@@ -85,6 +85,19 @@ def read_folder(folder: Path, data: Path) -> list[Sample]:
     return samples
 
 
+def read_split(data: Path, name: str) -> list[Sample]:
+    """All samples of a split, whichever folders they are in; none where there is no such split."""
+    return [sample for folder in split_folders(data, name) for sample in read_folder(folder, data)]
+
+
+def put(out: Path, name: str, coded: bytes, labels: str) -> None:
+    """A picture file of that name with its labels file, into a folder that may not be there yet."""
+    for kind in ("images", "labels"):
+        (out / kind).mkdir(parents=True, exist_ok=True)
+    (out / "images" / name).write_bytes(coded)
+    (out / "labels" / f"{Path(name).stem}.txt").write_text(labels)
+
+
 def read_labels(path: Path) -> tuple[Labelled, ...]:
     """A labels file's boxes; raises FolderError with the line that is none."""
     try:

@@ -8,12 +8,12 @@ trained with all folds but one are measured on that one (`evaluate --folds`): no
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
-from training.folders import FolderError, Sample, read_folder, split_folders
+from training.folders import FolderError, Sample, put, read_split
 from training.scenes import scene_of
 from training.seen import SPLITS, Looker, Seen, look
 
@@ -24,11 +24,9 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(f"{options.out} is there already; name another folder")
     folds = dealt(options.data, options.count)
     for name in SPLITS:
-        for folder in split_folders(options.data, name):
-            for sample in read_folder(folder, options.data):
-                for fold in range(options.count):
-                    if folds[scene_of(sample.path.stem)] != fold:
-                        _copy(sample, options.out / f"without-{fold}" / name)
+        for sample, fold in product(read_split(options.data, name), range(options.count)):
+            if folds[scene_of(sample.path.stem)] != fold:
+                _copy(sample, options.out / f"without-{fold}" / name)
     for fold in range(options.count):
         print(f"{options.out / f'without-{fold}'}: train with it the weights that evaluate asks about fold {fold}")
     return 0
@@ -38,7 +36,7 @@ def dealt(data: Path, count: int) -> dict[str, int]:
     """The fold of every scene of the splits, by the scene's name; raises FolderError."""
     folds: dict[str, int] = {}
     for name in SPLITS:
-        sizes = Counter(scene_of(sample.path.stem) for sample in _split(data, name))
+        sizes = Counter(scene_of(sample.path.stem) for sample in read_split(data, name))
         filled = Counter(dict.fromkeys(range(count), 0))
         for scene in folds.keys() & sizes.keys():
             filled[folds[scene]] += sizes.pop(scene)
@@ -55,7 +53,7 @@ def look_apart(
 ) -> list[Seen]:
     """Looks at each picture with the detector of its scene's fold, in the order of the samples; `told` hears how many are done.
 
-    A scene that was not dealt out, was trained with by none of them, and is the first one's.
+    A scene that was not dealt out was trained with by none of them, and is the first one's: so is every one where there are no folds.
     """
     found: dict[Sample, Seen] = {}
     for fold, detector in enumerate(detectors):
@@ -65,15 +63,8 @@ def look_apart(
     return [found[each] for each in samples]
 
 
-def _split(data: Path, name: str) -> Sequence[Sample]:
-    return [sample for folder in split_folders(data, name) for sample in read_folder(folder, data)]
-
-
 def _copy(sample: Sample, out: Path) -> None:
-    for kind in ("images", "labels"):
-        (out / kind).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(sample.path, out / "images" / sample.path.name)
-    labels = sample.path.parent.parent / "labels" / f"{sample.path.stem}.txt"
-    shutil.copyfile(labels, out / "labels" / labels.name)
+    labels = sample.path.parents[1] / "labels" / f"{sample.path.stem}.txt"
+    put(out, sample.path.name, sample.path.read_bytes(), labels.read_text())
     if not sample.smoke_known:
         (out / "PARTIAL").touch()

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from daemon.domain import Box
-from training.folders import FolderError, Labelled, Pixels, Sample, read_folder, split_folders, written
+from training.folders import FolderError, Labelled, Pixels, Sample, read_split, written
 from training.pasting import Cutout, cut_outs, set_alight, stands_out
 
 COUNT = 500
@@ -34,8 +34,7 @@ def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
 
     Raises FolderError.
     """
-    scenes = [each for folder in split_folders(data, "val_cctv_neg") for each in read_folder(folder, data)]
-    burning = [each for folder in split_folders(data, "val") for each in read_folder(folder, data)]
+    scenes, burning = read_split(data, "val_cctv_neg"), read_split(data, "val")
     if not scenes or not burning:
         raise FolderError(f"{data}: needs the folders val (flames to cut out) and val_cctv_neg (empty scenes)")
     flames = cut_outs(burning, np.random.default_rng(seed), most=COUNT)

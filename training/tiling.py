@@ -26,7 +26,7 @@ from daemon.detect.tiling import OVERLAP, SIZE, Found, Tile, in_picture, is_cut,
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.clips import read_clips
-from training.folders import FolderError, Pixels, Sample, read_folder, split_folders
+from training.folders import FolderError, Pixels, Sample, read_split
 from training.matching import found_near
 from training.measures import Estimate, share
 from training.page import write_section
@@ -248,7 +248,7 @@ def _groups(data: Path, small: Path, most: int, input_px: int) -> Iterator[tuple
 
 
 def _some(data: Path, name: str, most: int) -> list[Sample]:
-    samples = [each for folder in split_folders(data, name) for each in read_folder(folder, data)]
+    samples = read_split(data, name)
     if not samples:
         raise FolderError(f"{data}: the folder {name} is not there; small flames: python -m training small-flames")
     return [samples[at * len(samples) // most] for at in range(most)] if most < len(samples) else samples

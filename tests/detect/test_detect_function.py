@@ -113,11 +113,12 @@ def test_the_detector_with_a_verifier(weights: Path) -> None:
     assert (info.sha256, info.name, info.input_px, info.threshold) == (sha256, "redness", 32, 0.5)
     assert "verified by redness" in detector.why
     found = detector.detect([picture], 0.3)[0]
-    alone = FireDetector(device="cpu", batch=1).detect([picture], 0.3)[0]
-    assert [each.label for each in found] == [each.label for each in alone]
-    for each, same in zip(found, alone, strict=True):  # to rounding: two loadings need not take the same kernels
-        assert each.confidence == pytest.approx(same.confidence, abs=0.02)
-        assert each.box == pytest.approx(same.box, abs=1)
+    bare = FireDetector(device="cpu", batch=1)
+    bare.warm()  # as the other: a size that is prepared is computed in another order
+    alone = bare.detect([picture], 0.3)[0]
+    assert [(each.label, each.confidence, each.box) for each in found] == [
+        (each.label, each.confidence, each.box) for each in alone
+    ]
     assert all(each.verdict is None for each in alone)
     assert found[0].verdict is not None
     assert found[0].verdict.passed, "the drawn flame is red"

@@ -73,8 +73,9 @@ def test_openvinos_own_format_is_the_same_network(tmp_path: Path) -> None:
     picture = cv2.imread(str(REFERENCE_PICTURE))
     detector = FireDetector(out, sha256=weights.sha256)
     detector.warm()
-    same = FireDetector(runtime="openvino").detect([picture], 0.3)
-    assert max(map(max, apart(detector.detect([picture], 0.3), same, [640]))) < 0.5
+    same = FireDetector(runtime="openvino")
+    same.warm()  # a size that is prepared is computed in another order
+    assert detector.detect([picture], 0.3) == same.detect([picture], 0.3)
     values = out.with_suffix(".bin")
     values.write_bytes(values.read_bytes()[:-1] + b"x")
     with pytest.raises(DetectorError, match="not the weights expected"):

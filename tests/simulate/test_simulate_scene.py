@@ -91,7 +91,7 @@ def test_the_shipped_model_sees_the_fire_and_nothing_else(clip: Path) -> None:
             quiet.append((float(scores[4].max()), float(scores[5].max())))
     steady = {at_s: fire for at_s, fire in fires.items() if FIRE_FROM_S + 2 <= at_s < FIRE_UNTIL_S - 2}
     assert np.mean([score >= shipped.FIRE for score, _ in steady.values()]) >= 0.9
-    assert min(score for score, _ in steady.values()) >= 0.25
+    assert min(score for score, _ in steady.values()) >= 0.3
     assert max(score for score, _ in steady.values()) > 0.5
     assert all(430 < x < 515 and 120 < y < 230 for _, (x, y) in steady.values()), "the box is where the fire is drawn"
     assert max(fire for fire, _ in quiet) < 0.20

@@ -17,7 +17,7 @@ from daemon.shipped import WEIGHTS
 from tests.training.conftest import put
 from training.__main__ import main
 from training.card import card
-from training.folders import read_folder, split_folders
+from training.folders import read_folder, read_split
 from training.folds import dealt, look_apart
 from training.scenes import scene_of
 from training.seen import SPLITS
@@ -52,12 +52,7 @@ def scenes(tmp_path: Path) -> Path:
 
 
 def scenes_in(folder: Path) -> set[str]:
-    return {
-        scene_of(sample.path.stem)
-        for name in SPLITS
-        for each in split_folders(folder, name)
-        for sample in read_folder(each, folder)
-    }
+    return {scene_of(sample.path.stem) for name in SPLITS for sample in read_split(folder, name)}
 
 
 def test_scenes_are_dealt_whole_and_evenly(scenes: Path) -> None:
