@@ -22,13 +22,16 @@ CLOSE = 1e-3  # of an answer's largest value: between torch and ONNX Runtime, in
 def write_onnx(network: Any, out: Path) -> None:
     """A fused Ultralytics detector (torch, f32, on the CPU) as ONNX of any batch and size, with our classes' names.
 
-    Raises DetectorError when ONNX Runtime does not give what torch gives.
+    In a form that runtimes agree on (docs/detector.md, "Runtimes agree"); the network given is changed to it. Raises
+    DetectorError when ONNX Runtime does not give what torch gives.
     """
     import onnxruntime
     import torch
 
     head = network.model[-1]
     head.export, head.format, head.dynamic = True, "onnx", True
+    _round_to_bf16(network)
+    head.dfl = _expected_distance(head.dfl)
     blank = torch.zeros(1, 3, 256, 256)
     with torch.no_grad():
         network(blank)  # the head makes its grid at the first picture
@@ -45,6 +48,37 @@ def write_onnx(network: Any, out: Path) -> None:
     wanted = (expected[0] if isinstance(expected, tuple) else expected).numpy()
     if found.shape != wanted.shape or np.abs(found - wanted).max() > CLOSE * np.abs(wanted).max():
         raise DetectorError(f"{out}: ONNX Runtime gives something else than torch; nothing to be used")
+
+
+def _round_to_bf16(network: Any) -> None:
+    """What bf16 and f16 hold too: else f32 would compute another network than those, which round weights when they load."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:  # the others are biases, which stay in f32
+                parameter.copy_(parameter.bfloat16())
+
+
+def _expected_distance(dfl: Any) -> Any:
+    """Ultralytics' DFL (Li et al., Generalized Focal Loss, 2020, section 3.2) as a sum instead of a convolution.
+
+    Behind the last convolution OpenVINO computes in f32, whatever it was asked for: so are box sides then.
+    """
+    import torch
+
+    class ExpectedDistance(torch.nn.Module):  # type: ignore[misc]
+        """(pictures, 4 × bins, places) of scores -> (pictures, 4, places) of distances in strides."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("distances", torch.arange(dfl.c1, dtype=torch.float32).view(1, 1, dfl.c1, 1))
+
+        def forward(self, scores: Any) -> Any:
+            pictures, _, places = scores.shape
+            return (scores.view(pictures, 4, dfl.c1, places).softmax(2) * self.distances).sum(2)
+
+    return ExpectedDistance()
 
 
 def pickle_to_onnx(weights: Weights, out: Path) -> None:

@@ -79,14 +79,15 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     plan = {**yaml_model_load(_ARCHITECTURE), "activation": _activation({node.op_type for node in model.graph.node})}
     network = DetectionModel(plan, nc=len(LABELS), verbose=False)
     network.fuse(verbose=False)
-    wanted = network.state_dict()
+    # bins of the box's distribution are no parameters: our export writes them otherwise (exporting.py)
+    wanted = {name: value for name, value in network.state_dict().items() if ".dfl." not in name}
     unfit = [name for name, value in wanted.items() if name not in given or given[name].shape != value.shape]
     if unfit:
         raise DetectorError(
             f"{weights.path}: not a fused YOLO11n of {len(LABELS)} classes ({', '.join(LABELS)}): "
             f"{unfit[0]} is missing or of another shape"
         )
-    network.load_state_dict({name: given[name] for name in wanted})
+    network.load_state_dict({name: given[name] for name in wanted}, strict=False)
     metadata = {each.key: each.value for each in model.metadata_props}
     return network, class_names(metadata.get("names"))
 
