@@ -26,6 +26,7 @@ from daemon.domain import Box, Detection
 from daemon.ingest.closeups import CloseUps
 from daemon.ingest.colour import Converter, colour_of, luma_of
 from daemon.ingest.eyes import Eyes, Look
+from daemon.ingest.suspicion import SecondLook
 from daemon.settings import DetectSettings
 from training.folders import FolderError, Pixels
 from training.seen import Looker, Thresholds
@@ -134,6 +135,7 @@ class Player:
             ended_after_s=detect.ended_after,
         )
         self._close_ups = CloseUps(on=detect.flicker)
+        self._second_look = SecondLook(self._settings)
         self._eyes, self._state = Eyes(detect.max_interval, detect.active_fps), RuleState()
         self._gop: list[Timed] = []
         self.analysed = 0
@@ -148,6 +150,8 @@ class Player:
 
     def frame(self, timed: Timed, step_ns: int) -> None:
         """The next frame, `step_ns` before the one after it."""
+        self._second_look.time_passes(timed.pts_ns / NS, suspected=self._state.active)
+        self._eyes.active = self._state.active or self._second_look.active
         self._gop = [timed] if timed.key else [*self._gop, timed]
         for each, wanted in self._decoded(timed, step_ns):
             self.decoded += 1
@@ -165,7 +169,8 @@ class Player:
         self._state, self.analysed = seen.state, self.analysed + 1
         self._close_ups.follow(seen.state.tracks)
         self.events += [(each.at_s, each.track) for each in seen.events]
-        self._eyes.active = seen.state.active
+        self._second_look.analysed(found, size_px, now_s, suspected=seen.state.active)
+        self._eyes.active = seen.state.active or self._second_look.active
 
     def _decoded(self, timed: Timed, step_ns: int) -> Iterator[Decoded]:
         """What the daemon would decode when this frame's packet comes."""

@@ -24,16 +24,17 @@ FLAMES = 2500
 
 Change = Callable[[View, np.random.Generator], View]
 CHANGES: tuple[tuple[float, Change], ...] = (
-    (1.0, light.exposed),
-    (0.07, light.infrared),
+    (0.08, light.bloomed),
     (0.05, light.glared),
     (0.05, weather.rained),
     (0.10, weather.blurred),
     (0.15, weather.noisy),
     (0.25, weather.compressed),
 )
-"""What a camera does, in this order, and how often."""
-MIRRORED, PASTED, SMOKED, MOSAIC = 0.5, 0.4, 0.05, 0.6
+"""What a camera does to what is there, in this order, and how often."""
+MIRRORED, PASTED, SMOKED, MOSAIC, INFRARED = 0.5, 0.4, 0.05, 0.6, 0.07
+NIGHT, PASTED_AT_NIGHT = 0.4, 0.7
+"""Of pictures that show nothing: labelled ones hardly have a fixed camera's night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,26 @@ def drawn(pictures: Pictures, seed: int, number: int, side: int, *, mosaics: boo
         view = mosaic(lambda: next(parts), side, rng)
     else:
         view = placed(pictures.pick(rng), side, float(np.exp(rng.uniform(-0.51, 0.53))), rng)
-    if view.smoke_known and rng.random() < SMOKED:
-        view = burning.with_smoke(view, rng)
-    if pictures.flames and rng.random() < PASTED:
-        view = burning.with_flames(view, pictures.flames, rng)
+    view = _lit_and_burning(light.exposed(view, rng), pictures.flames, rng)
     if rng.random() < MIRRORED:
         view = mirrored(view)
     for chance, change in CHANGES:
         if rng.random() < chance:
             view = change(view, rng)
     return view
+
+
+def _lit_and_burning(view: View, flames: Sequence[Cutout], rng: np.random.Generator) -> View:
+    """In another light, then with what burns: a flame is as bright in the dark as it is by day."""
+    infrared, night = rng.random() < INFRARED, not len(view.boxes) and rng.random() < NIGHT
+    if infrared:
+        view = light.infrared(view, rng)
+    elif night:
+        view = light.darkened(view, rng)
+    elif view.smoke_known and rng.random() < SMOKED:
+        view = burning.with_smoke(view, rng)
+    if flames and rng.random() < (PASTED_AT_NIGHT if night else PASTED):
+        view = burning.with_flames(view, flames, rng)
+    if infrared:
+        return light.without_colour(view)
+    return light.bloomed(view, rng) if night else view

@@ -19,6 +19,7 @@ from daemon.ingest.colour import Converter, colour_of
 from daemon.ingest.decode import Decoded, Decoder
 from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
+from daemon.ingest.suspicion import SecondLook
 from daemon.storage.still import encode
 
 
@@ -36,7 +37,7 @@ def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: 
     settings = RuleSettings(
         plan.thresholds, plan.m, plan.n, plan.within_s, plan.unconfirmed_after_s, plan.ended_after_s, plan.zones
     )
-    state, converter, due_ns, looked = RuleState(), Converter(), 0, False
+    state, second_look, converter, due_ns, looked = RuleState(), SecondLook(settings), Converter(), 0, False
     for decoded in _decoded(packets):
         at_ns = decoded.packet.run.time_of(decoded.packet).captured_at_ns
         if at_ns < due_ns or decoded.damage == "yes":
@@ -47,9 +48,12 @@ def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: 
         found, model = detect(small)
         size_px = decoded.frame.width, decoded.frame.height
         scale = size_px[0] / small.shape[1], size_px[1] / small.shape[0]
-        seen = observe(state, [_scaled(each, *scale) for each in found], size_px, at_ns / NS, settings)
+        detections = [_scaled(each, *scale) for each in found]
+        seen = observe(state, detections, size_px, at_ns / NS, settings)
         state = seen.state
-        due_ns = at_ns + round(NS / plan.active_fps if state.active else plan.max_interval_s * NS)
+        second_look.analysed(detections, size_px, at_ns / NS, suspected=state.active)
+        closely = state.active or second_look.active
+        due_ns = at_ns + round(NS / plan.active_fps if closely else plan.max_interval_s * NS)
         track = next((each.track for each in seen.events if each.track.state == "confirmed"), None)
         if track is not None:
             evidence = _evidence(decoded, seen.detections, plan, incident, model)

@@ -227,12 +227,16 @@ def marked(detections: Sequence[Detection], size_px: tuple[int, int], zones: Seq
     return tuple(_mark(each, size_px, zones) for each in detections)
 
 
-def counting_boxes(
+def counting_places(
     detections: Sequence[Detection], size_px: tuple[int, int], settings: RuleSettings
 ) -> tuple[Box, ...]:
-    """Boxes of those detections that would begin or go on with something: above threshold, not rejected, in no ignore zone."""
-    marked = [_mark(each, size_px, settings.zones) for each in detections]
-    return tuple(each.box for each in _counting(marked, settings) if each.zone is None)
+    """Boxes, as shares of the picture's height, of those detections that would begin or go on with something: above
+    threshold, not rejected, in no ignore zone.
+    """
+    height_px = size_px[1]
+    counting = _counting([_mark(each, size_px, settings.zones) for each in detections], settings)
+    boxes = (each.box for each in counting if each.zone is None)
+    return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
 
 
 def lower_thresholds(thresholds: Mapping[str, float], floor: float = 0.0) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.clock import NS
-from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, counting_boxes, observe, tick
+from daemon.detect.rules import Event, Role, RuleSettings, RuleState, Track, Zone, counting_places, observe, tick
 from daemon.domain import MAX_DETECTIONS, Box, Detection, Evidence, Flicker, Incident, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.closeups import CloseUps
@@ -58,7 +58,7 @@ class Incidents:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
-        self._settings = RuleSettings(
+        self.settings = RuleSettings(
             thresholds=plan.thresholds,
             m=plan.m,
             n=plan.n,
@@ -109,9 +109,7 @@ class Incidents:
         self, detections: Sequence[Detection], size_px: tuple[int, int], how: How = "whole"
     ) -> tuple[Box, ...]:
         """Places of the detections that the rules would count, as shares of the picture's height."""
-        height_px = size_px[1]
-        boxes = counting_boxes(detections, size_px, self._settings_for(how))
-        return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
+        return counting_places(detections, size_px, self._settings_for(how))
 
     def decoded(self, luma: NDArray[np.uint8], mono_ns: int) -> None:
         """A frame of the main stream was decoded, whether or not it is analysed: what is suspected is watched in it."""
@@ -147,8 +145,8 @@ class Incidents:
 
     def _settings_for(self, how: How) -> RuleSettings:
         if how == "whole" or not self.standing:
-            return self._settings
-        return replace(self._settings, zones=self._settings.zones + self.standing)
+            return self.settings
+        return replace(self.settings, zones=self.settings.zones + self.standing)
 
     def _note_native(self, events: Sequence[Event], how: How) -> None:
         if how == "patrol":
@@ -172,7 +170,7 @@ class Incidents:
 
     def time_passes(self, mono_ns: int, utc_ns: int) -> Findings:
         """No frame has been analysed for a while: ends what has not been seen for long enough."""
-        self._state, events = tick(self._state, self._advance(mono_ns), self._settings)
+        self._state, events = tick(self._state, self._advance(mono_ns), self.settings)
         self._close_ups.follow(self._state.tracks)
         changes = self._changes(events, utc_ns)
         self._forget(events)

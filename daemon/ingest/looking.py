@@ -24,7 +24,7 @@ from daemon.ingest.reader import Wake
 from daemon.ingest.showing import SUB, Seen, Showing, View
 from daemon.ingest.source import Source
 from daemon.ingest.substream import SubStream
-from daemon.ingest.suspicion import Suspicion
+from daemon.ingest.suspicion import SecondLook, Suspicion
 
 SLICE = 8  # packets decoded before the loop looks at its sockets again
 
@@ -48,14 +48,16 @@ class Looking:
         self.main.frames.tell = incidents.decoded
         self.sub = SubStream(plan, wake_fd, clocks) if plan.detect_url is not None else None
         self._suspicion = Suspicion(plan.unconfirmed_after_s)
+        self._second_look = SecondLook(incidents.settings)
         self._focus = Focus(plan.input_px, plan.max_interval_s)
 
     def tick(self) -> None:
-        """Connects, and lets a suspicion age; raises StuckError when the main stream needs a new process."""
+        """Connects, and lets suspicions age; raises StuckError when the main stream needs a new process."""
         self.main.connection.tick()
         if self.sub is not None:
             self.sub.tick()
         self._suspicion.time_passes(self._now_s())
+        self._second_look.time_passes(self._now_s(), suspected=self._incidents.active)
 
     def take_packets(self) -> None:
         """Takes over what has come on both streams."""
@@ -69,7 +71,7 @@ class Looking:
         eyes = self.main.frames.eyes
         if self._incidents.active:
             self._suspicion.shown()
-        eyes.active = self._incidents.active or self._suspicion.active
+        eyes.active = self._incidents.active or self._suspicion.active or self._second_look.active
         if self.sub is None:
             wake = Wake.PACKETS if eyes.active else Wake.KEYS
         else:
@@ -99,6 +101,11 @@ class Looking:
                         self._showing.show(picture, SUB)
             else:
                 return
+
+    def main_seen(self, seen: Seen) -> None:
+        """The detector has looked at a frame of the main stream, and the rules have had it."""
+        size_px, suspected = seen.picture.size_px, self._incidents.active
+        self._second_look.analysed(seen.detections, size_px, self._now_s(), suspected=suspected)
 
     def sub_seen(self, seen: Seen) -> None:
         """The detector has looked at a frame of the sub-stream."""

@@ -1,29 +1,33 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a hit on the sub-stream leads to: how long the main stream is decoded for it, and how a lamp wears that out; pure.
+"""What a sign that is no incident leads to: how long the main stream is decoded for it, and how a lamp wears that out; pure.
 
-    hit ──▶ suspicion, for at most `lasts_s`: the whole main stream is decoded
+A sign is a hit on the sub-stream; or, while all is quiet, a sighting on the main stream: weaker than what counts.
+
+    sign ──▶ suspicion, for at most `lasts_s`: the whole main stream is decoded
               ├─ the main stream shows it ──▶ an incident, which goes on by its own rules
               └─ it does not ──▶ doubt at that place, for 30 s, then 60 s … 10 min
 
-A hit at a place in doubt makes the main stream's key frames be looked at, as those of a camera without sub-stream: the
+A hit of the sub-stream at a place in doubt makes the main stream's key frames be looked at, as those of a camera without sub-stream: the
 main stream still decides, at a twentieth of the cost. A hit at any other place is a suspicion as the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daemon.detect.rules import MAX_SUSPECTS, same_place
-from daemon.domain import Box
+from daemon.detect.rules import MAX_SUSPECTS, RuleSettings, counting_places, lower_thresholds, same_place
+from daemon.domain import Box, Detection
 
 FIRST_DOUBT_S = 30.0
 LONGEST_DOUBT_S = 600.0
+SECOND_LOOK_S = 3.0
+"""How long a sighting on the main stream makes it be looked at closely: a fire that has begun shows more of itself."""
 
 
 @dataclass(slots=True)
 class _Doubt:
-    """A place where the sub-stream showed what the main stream did not."""
+    """A place of which a sign came that nothing bore out."""
 
     place: Box
     until_s: float
@@ -50,7 +54,7 @@ class Suspicion:
         return self._key_frames_until_s is not None and now_s < self._key_frames_until_s
 
     def hit(self, places: Sequence[Box], now_s: float) -> bool:
-        """The sub-stream shows something there. Returns whether a suspicion begins with it."""
+        """Signs came of these places. Returns whether a suspicion begins with them."""
         if self._since_s is not None or not places:
             return False
         credible = [place for place in places if self._credible(place, now_s)]
@@ -91,3 +95,30 @@ class Suspicion:
     @staticmethod
     def _near(place: Box, others: Sequence[Box]) -> bool:
         return any(same_place(place, other) for other in others)
+
+
+class SecondLook:
+    """While nothing is suspected of a stream: a sighting makes it be looked at closely for SECOND_LOOK_S."""
+
+    def __init__(self, settings: RuleSettings) -> None:
+        self._lower = replace(settings, thresholds=lower_thresholds(settings.thresholds))
+        self._suspicion = Suspicion(SECOND_LOOK_S)
+
+    @property
+    def active(self) -> bool:
+        """Whether it is to be looked at closely now."""
+        return self._suspicion.active
+
+    def analysed(
+        self, detections: Sequence[Detection], size_px: tuple[int, int], now_s: float, *, suspected: bool
+    ) -> None:
+        """A frame was looked at, with that in it, in its pixels; `suspected`: something is open, now or because of it."""
+        self.time_passes(now_s, suspected=suspected)
+        if not suspected:
+            self._suspicion.hit(counting_places(detections, size_px, self._lower), now_s)
+
+    def time_passes(self, now_s: float, *, suspected: bool) -> None:
+        """Ends the look after its time, and when something is suspected: incidents go on by their own rules."""
+        if suspected:
+            self._suspicion.shown()
+        self._suspicion.time_passes(now_s)

@@ -18,7 +18,7 @@ from daemon.detect import runtimes
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.function import InParallel, Verified
 from daemon.detect.letterbox import GREY
-from daemon.detect.rules import RuleSettings, counting_boxes
+from daemon.detect.rules import RuleSettings, counting_places
 from daemon.detect.runtimes import Host, load_verifier
 from daemon.detect.verifier import CONTEXT, Verifier, Verify, cut_out
 from daemon.detect.weights import read_weights
@@ -71,7 +71,8 @@ def test_what_the_verifier_does_not_believe_is_marked_and_stays(weights: Path, p
     assert all(each.verdict is not None and abs(each.verdict.confidence - 0.5) > 0.49 for each in answers[0])
     assert [each.rejected for each in answers[0]] == [False, True, False]
     rules = RuleSettings({"fire": 0.3, "smoke": 0.3}, 3, 5, 10, 10, 30)
-    assert counting_boxes(answers[0], (200, 40), rules) == (RED, BLUE), "a rejected one counts for nothing"
+    boxes = [tuple(40 * edge for edge in place) for place in counting_places(answers[0], (200, 40), rules)]
+    assert boxes == [RED, BLUE], "a rejected one counts for nothing"
 
 
 def test_nothing_to_verify_is_no_mistake(weights: Path, picture: np.ndarray) -> None:

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import psutil
 import pytest
 
-from daemon.domain import Box
-from daemon.ingest.suspicion import FIRST_DOUBT_S, LONGEST_DOUBT_S, Suspicion
+from daemon.detect.rules import RuleSettings, Zone
+from daemon.domain import Box, Detection
+from daemon.ingest.suspicion import FIRST_DOUBT_S, LONGEST_DOUBT_S, SECOND_LOOK_S, SecondLook, Suspicion
 from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread
@@ -24,6 +25,7 @@ MAIN_PX, SUB_PX = (640, 480), (320, 240)
 GOP = FPS
 HERE: Box = (0.1, 0.1, 0.2, 0.2)
 THERE: Box = (0.7, 0.7, 0.8, 0.8)
+RULES = RuleSettings({"fire": 0.4, "smoke": 0.4}, m=3, n=5, within_s=10.0, unconfirmed_after_s=10.0, ended_after_s=30.0)
 
 
 @dataclass
@@ -278,6 +280,29 @@ def test_doubt_grows_to_its_most() -> None:
     assert steps[-1] == pytest.approx(LONGEST_DOUBT_S + 10, abs=1)
     suspicion.time_passes(now_s + 2 * LONGEST_DOUBT_S)
     assert suspicion.hit([HERE], now_s + 2 * LONGEST_DOUBT_S), "forgotten"
+
+
+def test_a_second_look_follows_a_sighting() -> None:
+    """From half of the threshold on, outside ignore zones, and only while nothing is open; an incident ends it without doubt."""
+    wall = Zone("wall", ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)), ("fire", "smoke"))
+    look = SecondLook(replace(RULES, zones=(wall,)))
+    for confidence, left, suspected, expected in (
+        (0.19, 10, False, False),
+        (0.21, 70, False, False),
+        (0.21, 10, True, False),
+        (0.21, 10, False, True),
+    ):
+        seen = Detection("fire", confidence, (left, 10.0, left + 10.0, 20.0))
+        look.analysed([seen], (100, 100), 5.0, suspected=suspected)
+        assert look.active is expected, (confidence, left, suspected)
+    look.time_passes(6.0, suspected=True)
+    assert not look.active
+    look.analysed([seen], (100, 100), 7.0, suspected=False)
+    assert look.active
+    look.time_passes(7.0 + SECOND_LOOK_S, suspected=False)
+    assert not look.active
+    look.analysed([seen], (100, 100), 12.0, suspected=False)
+    assert not look.active, "doubted"
 
 
 def test_a_picture_full_of_lamps_is_bounded() -> None:

@@ -88,6 +88,26 @@ def test_a_suspicion_makes_it_look_closely_and_back(chart: Chart, start: Start, 
         check_times(worker, truth)
 
 
+def test_a_sighting_makes_it_look_again(chart: Chart, start: Start) -> None:
+    """What is weaker than what counts, in a key frame: the frames after it are looked at for three seconds, then key frames only.
+
+    Nothing is suspected of it, nothing kept. At the same place it does so again only after half a minute.
+    """
+    weak = replace(FIRE, confidence=0.25)
+    with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
+        worker = start(farm.url("hall"), thresholds={"fire": 0.4, "smoke": 0.4})
+        worker.detector.sees = lambda _, number: (weak,) if number is not None and number >= 50 else ()
+        worker.until(lambda: FPS * 8 in numbers(worker), "eight seconds of film")
+        seen = [number for number in numbers(worker) if number is not None]
+        assert seen[: seen.index(50) + 1] == [0, 25, 50]
+        closely = [number for number in seen if number % FPS]
+        assert closely[0] <= 50 + 2 * FPS // 5
+        assert 2.2 * FPS <= closely[-1] - closely[0] <= 3 * FPS + FPS, "until the GOP's end"
+        assert set(np.diff([number for number in seen if closely[0] <= number <= closely[-1]])) == {5}
+        assert worker.got.incidents == []
+        assert worker.got.stills == []
+
+
 def check_stills(worker: WorkerUnderTest, chart: Chart) -> None:
     """Each file holds its record, shows the picture that it says, in full size and with the chart's colours."""
     for evidence, jpeg in worker.got.stills:

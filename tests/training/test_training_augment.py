@@ -69,6 +69,8 @@ def test_what_a_camera_does_moves_no_box(seed: int) -> None:
     changes = [
         light.exposed,
         light.infrared,
+        light.darkened,
+        light.bloomed,
         light.glared,
         weather.rained,
         weather.blurred,
@@ -83,6 +85,25 @@ def test_what_a_camera_does_moves_no_box(seed: int) -> None:
         assert np.array_equal(before.pixels, kept)
     grey = light.infrared(before, np.random.default_rng(seed)).pixels
     assert (grey[..., 0] == grey[..., 2]).all()
+    hot = light.without_colour(before).pixels
+    assert (hot == before.pixels.max(axis=2, keepdims=True)).all(), "a red flame is white in infrared"
+
+
+@given(SEEDS)
+@settings(max_examples=25)
+def test_night_leaves_lamps_and_they_bloom(seed: int) -> None:
+    """What is half as bright as a lamp sinks far below half; round the lamp it becomes brighter, further away hardly."""
+    pixels = np.full((128, 128, 3), 110, np.uint8)
+    pixels[48:80, 48:80] = 255
+    rng = np.random.default_rng(seed)
+    dark = light.darkened(View(pixels, np.zeros((0, 5), np.float32)), rng)
+    lamp, room = dark.pixels[64, 64].max(), dark.pixels[10, 10].max()
+    assert lamp >= 60
+    assert room <= 0.3 * lamp
+    lit = light.bloomed(View(np.where(pixels == 255, pixels, 0).astype(np.uint8), dark.boxes), rng).pixels
+    assert lit[64, 64].min() == 255
+    assert (lit[64, 82] > 0).all()
+    assert lit[64, 82].max() > lit[64, 126].max()
 
 
 @given(SEEDS)

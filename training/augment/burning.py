@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Fire where there was none: tiny flames with their light on the surroundings, and plumes of smoke."""
+"""Fire where there was none: flames with their light on the surroundings, and plumes of smoke."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from training.augment.view import LEAST_PX, Boxes, View
 from training.folders import Pixels
 from training.pasting import Cutout, set_alight, stands_out
 
-SIDES_PX = (6.0, 56.0)  # of a pasted flame: what labelled pictures of fixed cameras lack
+SIDES_PX = (6.0, 200.0)  # of a pasted flame: what pictures of fixed cameras lack, the smaller the more often
+MOST_OF_VIEW = 0.5
 PLACES = 4  # that are tried for it
 
 
 def with_flames(view: View, flames: Sequence[Cutout], rng: np.random.Generator) -> View:
-    """One or two small flames at free places where they can be seen: a label on what cannot would teach doubt."""
+    """One or two flames at free places where they can be seen: a label on what cannot would teach doubt."""
     pixels, boxes = view.pixels.copy(), view.boxes
     for _ in range(int(rng.integers(1, 3))):
         for _ in range(PLACES):
@@ -34,7 +35,8 @@ def with_flames(view: View, flames: Sequence[Cutout], rng: np.random.Generator) 
 
 def _burning(pixels: Pixels, boxes: Boxes, flame: Cutout, rng: np.random.Generator) -> Box | None:
     """The flame and its light, put into the picture at random; None where it meets a box, or too little of it is seen."""
-    shrink = float(np.exp(rng.uniform(*np.log(SIDES_PX)))) / max(flame.pixels.shape[:2])
+    least, most = SIDES_PX[0], min(SIDES_PX[1], MOST_OF_VIEW * min(pixels.shape[:2]))
+    shrink = float(np.exp(rng.uniform(np.log(least), np.log(most)))) / max(flame.pixels.shape[:2])
     size = (max(3, round(flame.pixels.shape[1] * shrink)), max(3, round(flame.pixels.shape[0] * shrink)))
     x, y = (int(rng.integers(0, each - part)) for each, part in zip(pixels.shape[1::-1], size, strict=True))
     crossing = (boxes[:, 1] < x + size[0]) & (boxes[:, 3] > x) & (boxes[:, 2] < y + size[1]) & (boxes[:, 4] > y)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Light and sensor: exposure and colour, the grey of infrared at night, glare of the sun or a headlight."""
+"""Light and sensor: exposure and colour, the night with and without infrared, glare and overexposed lights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from training.augment.view import View
 from training.folders import Pixels
 
 Levels = NDArray[np.float64]
+_COARSE = 4  # halos are soft: a quarter of the picture's size is enough for them
 
 
 def exposed(view: View, rng: np.random.Generator) -> View:
@@ -35,7 +36,34 @@ def infrared(view: View, rng: np.random.Generator) -> View:
     rows, columns = np.ogrid[:height, :width]
     far = np.hypot((columns - width / 2) / width, (rows - height / 2) / height)
     lit = grey * (1.15 - rng.uniform(0, 1.2) * far)
-    return replace(view, pixels=_bgr(np.repeat(np.clip(lit, 0, 255).astype(np.uint8)[..., None], 3, axis=2)))
+    return replace(view, pixels=_grey(np.clip(lit, 0, 255).astype(np.uint8)))
+
+
+def without_colour(view: View) -> View:
+    """What burns in an infrared picture, in its grey: a flame is as bright there as in its brightest colour."""
+    return replace(view, pixels=_grey(view.pixels.max(axis=2)))
+
+
+def darkened(view: View, rng: np.random.Generator) -> View:
+    """By night without infrared: what is not bright sinks into the dark, under the yellow of lamps or nearly grey."""
+    levels = 255 * (np.arange(256) / 255) ** rng.uniform(1.8, 4.5) * rng.uniform(0.25, 1.0)
+    tint = (1.0, 1.0, 1.0) if rng.random() < 0.5 else (rng.uniform(0.35, 0.9), rng.uniform(0.7, 1.0), 1.0)
+    planes = [
+        cv2.LUT(plane, (levels * part).astype(np.uint8))
+        for plane, part in zip(cv2.split(view.pixels), tint, strict=True)
+    ]
+    return replace(view, pixels=_bgr(cv2.merge(planes)))
+
+
+def bloomed(view: View, rng: np.random.Generator) -> View:
+    """What is bright overflows into what is around: a wide halo, and a narrow one that hides its outline."""
+    height, width = view.pixels.shape[:2]
+    small = cv2.resize(view.pixels, (max(1, width // _COARSE), max(1, height // _COARSE)), interpolation=cv2.INTER_AREA)
+    bright = np.clip(small.astype(np.float32) - 150, 0, None)
+    halo = cv2.GaussianBlur(bright, (0, 0), rng.uniform(4, 14)) * rng.uniform(0.5, 3)
+    halo += cv2.GaussianBlur(bright, (0, 0), rng.uniform(0.6, 2)) * rng.uniform(0, 1.5)
+    wide = cv2.resize(halo, (width, height), interpolation=cv2.INTER_LINEAR)
+    return replace(view, pixels=_bgr(np.clip(view.pixels + wide, 0, 255).astype(np.uint8)))
 
 
 def glared(view: View, rng: np.random.Generator) -> View:
@@ -67,6 +95,10 @@ def _beams(across: Levels, down: Levels, rng: np.random.Generator) -> Levels:
         fibres = np.interp(aside, np.linspace(-3 * wide, 3 * wide, 24), rng.uniform(0.3, 1.0, 24))
         levels += rng.uniform(60, 230) * fibres * np.exp(-((aside / wide) ** 2) / 2 - ((along - middle) / long) ** 2)
     return levels
+
+
+def _grey(levels: NDArray[np.uint8]) -> Pixels:
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _bgr(pixels: object) -> Pixels:
