@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from daemon.clock import NS, Clocks
-from daemon.domain import Run
+from daemon.domain import Detection, Run
 from daemon.ingest.condition import OK, Condition
 from daemon.ingest.eyes import GLANCE_NS
 from daemon.ingest.focus import Focus
@@ -101,6 +101,10 @@ class Looking:
                         self._showing.show(picture, SUB)
             else:
                 return
+
+    def insistent(self, seen: Seen) -> tuple[Detection, ...]:
+        """Which of the main stream's weak detections begin a suspect; before the rules have the frame."""
+        return self._second_look.insistent(seen.detections, seen.picture.size_px)
 
     def main_seen(self, seen: Seen) -> None:
         """The detector has looked at a frame of the main stream, and the rules have had it."""

@@ -244,7 +244,9 @@ class Worker:
             return
         how: How = "whole" if seen.view.tile is None else "native"
         filmed = self._clipping.films(seen.picture.mono_ns)
-        findings = self._incidents.analysed(seen.picture, seen.detections, seen.model, how, filmed=filmed)
+        findings = self._incidents.analysed(
+            seen.picture, seen.detections, seen.model, how, filmed=filmed, insistent=self._looking.insistent(seen)
+        )
         self._looking.main_seen(seen)
         self._record(findings, seen.picture)
 

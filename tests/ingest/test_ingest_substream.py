@@ -298,11 +298,17 @@ def test_a_second_look_follows_a_sighting() -> None:
     look.time_passes(6.0, suspected=True)
     assert not look.active
     look.analysed([seen], (100, 100), 7.0, suspected=False)
+    assert not look.active, "doubted, though it led to something: the next look at that place is longer in coming"
+    look.analysed([seen], (100, 100), 6.0 + FIRST_DOUBT_S, suspected=False)
     assert look.active
-    look.time_passes(7.0 + SECOND_LOOK_S, suspected=False)
-    assert not look.active
-    look.analysed([seen], (100, 100), 12.0, suspected=False)
-    assert not look.active, "doubted"
+    elsewhere = replace(seen, box=(10.0, 80.0, 20.0, 90.0))
+    shown = [(seen,), (), (elsewhere,), (seen, elsewhere)]
+    assert [look.insistent(each, (100, 100)) for each in shown] == [(), (), (), (seen,)], (
+        "three of five, the first counted"
+    )
+    assert look.insistent([replace(seen, confidence=0.19)], (100, 100)) == ()
+    look.time_passes(6.0 + FIRST_DOUBT_S + SECOND_LOOK_S, suspected=False)
+    assert look.insistent([seen], (100, 100)) == (), "it is over"
 
 
 def test_a_picture_full_of_lamps_is_bounded() -> None:
