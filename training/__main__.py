@@ -72,6 +72,10 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "--folds", type=Path, nargs="+", default=[], metavar="FILE",
         help="weights trained without fold 0, 1, … (see folds): the pictures are measured with these",
     )  # fmt: skip
+    command.add_argument(
+        "--other-form", type=Path, metavar="JSON",
+        help="what evaluate wrote of the same weights in int8: thresholds are chosen that are admissible for both",
+    )  # fmt: skip
     command.add_argument("--out", type=Path, metavar="FILE", help="JSON; the tables go beside it as .md")
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")

@@ -20,7 +20,7 @@ from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
 from daemon.detect.tiling import in_picture, merged, tiles_of
 from daemon.detect.verifier import Verify
-from daemon.domain import Detection
+from daemon.domain import LABELS, Detection
 from daemon.settings import DetectSettings
 from training.card import FOLDS
 from training.clips import Played, play, read_clips
@@ -31,7 +31,7 @@ from training.picture_tables import Points, Splits, flame_table, picture_table, 
 from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
-from training.thresholds import LIMITS, Chosen, choose
+from training.thresholds import LIMITS, Chosen, choose, for_both
 from training.verifier_table import verifier_table
 
 T = TypeVar("T")
@@ -81,8 +81,14 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
     negatives = {name: splits.get(name, []) for name in LIMITS}
     chosen = choose(negatives)
+    if chosen is not None and options.other_form is not None:
+        chosen = for_both(chosen, chosen_of(options.other_form))
     points = _points(detect, chosen, options.at)
-    tables = [_threshold_table(points, chosen), precision_table(splits), picture_table(splits, points)]
+    tables = [
+        _threshold_table(points, chosen, options.other_form),
+        precision_table(splits),
+        picture_table(splits, points),
+    ]
     tables.append(flame_table(splits, points, options.input_px))
     if verify is not None:
         tables.append(verifier_table(splits, points, verify.threshold))
@@ -99,6 +105,15 @@ def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify 
         weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
         verify=verify,
     )  # fmt: skip
+
+
+def chosen_of(path: Path) -> Thresholds:
+    """The thresholds that an evaluation chose; raises FolderError where it chose none, or is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["chosen"]
+        return {label: float(found[label]) for label in LABELS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{path}: not what evaluate wrote of weights for which it could choose thresholds") from error
 
 
 def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) -> dict[str, Thresholds]:
@@ -193,9 +208,10 @@ def _sum(kind: str, point: tuple[str, bool], played: Sequence[Played]) -> list[A
     return [kind, *point, len(mine), len(times), sum(each <= 10 for each in times), hours, rate]
 
 
-def _threshold_table(points: Points, chosen: Chosen | None) -> Table:
+def _threshold_table(points: Points, chosen: Chosen | None, other_form: Path | None) -> Table:
     limits = " and ".join(f"{limit:.0%} of {name}" for name, limit in LIMITS.items())
     note = f"Chosen: for fire the lowest at which fire alone hits at most {limits}; then for smoke the lowest at which both still do."
+    note += " No lower than the same rule chose for the same weights in int8." if other_form is not None else ""
     table = Table("Thresholds", ["name", "fire", "smoke"], note if chosen else f"{note} There is none.")
     table.rows += [[name, at["fire"], at["smoke"]] for name, at in points.items()]
     return table

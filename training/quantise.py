@@ -33,7 +33,8 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 NOT_QUANTISED = (
     r"/model\.\d+/[^/]+$",  # joining and decoding: pixels and probabilities in one range would leave nothing of the latter
     r"/model\.\d+/dfl/.*",
-    r"/model\.\d+/cv3\.\d+/cv3\.\d+\.2/.*",  # the class scores
+    r"/model\.\d+/cv3\..*",  # what gives the class scores
+    r"/model\.(4|16)/.*",  # the finest features, where small flames are
     r"/model\.\d+/m/m\.\d+/attn/(MatMul.*|Softmax|Mul)",
 )
 """Of YOLO11: what loses much by it or gains no time (docs/detector.md, INT8)."""

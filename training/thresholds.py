@@ -34,6 +34,11 @@ class Chosen:
         return {"fire": self.fire, "smoke": self.smoke}
 
 
+def for_both(chosen: Chosen, other: Mapping[str, float]) -> Chosen:
+    """Of two forms of the same weights, which share the daemon's thresholds: each label's higher one is admissible for both."""
+    return Chosen(max(chosen.fire, other["fire"]), max(chosen.smoke, other["smoke"]))
+
+
 def choose(negatives: Mapping[str, Sequence[Seen]]) -> Chosen | None:
     """None when there is no such pair on the grid of hundredths, or one of the splits has no pictures."""
     if any(not negatives.get(name) for name in LIMITS):

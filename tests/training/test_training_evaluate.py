@@ -45,6 +45,21 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     assert out.with_suffix(".md").read_text() in page.read_text()
 
 
+def test_thresholds_are_admissible_for_both_forms(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The higher one of each label counts; what chose none is refused in one sentence."""
+    other, out = tmp_path / "int8.json", tmp_path / "found.json"
+    words = ["evaluate", "--data", str(data), "--input-px", "320", "--other-form", str(other), "--out", str(out)]
+    other.write_text(json.dumps({"chosen": {"fire": 0.38, "smoke": 0.01}}))
+    assert main(words) == 0
+    assert json.loads(out.read_text())["chosen"] == {"fire": 0.38, "smoke": 0.05}
+    assert "No lower than the same rule chose" in out.with_suffix(".md").read_text()
+    other.write_text(json.dumps({"chosen": None}))
+    assert main(words) == 2
+    assert "could choose thresholds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
