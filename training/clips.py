@@ -165,8 +165,7 @@ class Player:
         small = self._shown.small(timed, self._detect.input_px)
         found: Sequence[Detection] = self._detector.detect([small], self._detect.floor)[0]
         size_px = (small.shape[1], small.shape[0])
-        insistent = self._second_look.insistent(found, size_px)
-        seen = observe(self._state, found, size_px, now_s, self._settings, self._close_ups.flickers(now_s), insistent)
+        seen = observe(self._state, found, size_px, now_s, self._settings, self._close_ups.flickers(now_s))
         self._state, self.analysed = seen.state, self.analysed + 1
         self._close_ups.follow(seen.state.tracks)
         self.events += [(each.at_s, each.track) for each in seen.events]

@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(
             f"--out {options.out}: its tables would be written over the weights' card; choose another name"
         )
+    other = chosen_of(options.other_form) if options.other_form is not None else None
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
     detector = _detector(options, options.weights, verify)
@@ -81,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
     negatives = {name: splits.get(name, []) for name in LIMITS}
     chosen = choose(negatives)
-    if chosen is not None and options.other_form is not None:
-        chosen = for_both(chosen, chosen_of(options.other_form))
+    if chosen is not None and other is not None:
+        chosen = for_both(chosen, other)
     points = _points(detect, chosen, options.at)
     tables = [
         _threshold_table(points, chosen, options.other_form),
@@ -211,7 +212,9 @@ def _sum(kind: str, point: tuple[str, bool], played: Sequence[Played]) -> list[A
 def _threshold_table(points: Points, chosen: Chosen | None, other_form: Path | None) -> Table:
     limits = " and ".join(f"{limit:.0%} of {name}" for name, limit in LIMITS.items())
     note = f"Chosen: for fire the lowest at which fire alone hits at most {limits}; then for smoke the lowest at which both still do."
-    note += " No lower than the same rule chose for the same weights in int8." if other_form is not None else ""
+    note += (
+        " No lower than the same rule chose for the same weights in int8." if other_form is not None and chosen else ""
+    )
     table = Table("Thresholds", ["name", "fire", "smoke"], note if chosen else f"{note} There is none.")
     table.rows += [[name, at["fire"], at["smoke"]] for name, at in points.items()]
     return table

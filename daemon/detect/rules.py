@@ -15,9 +15,6 @@ belongs to
 3. the earliest confirmed incident that is open: fire spreads; else
 4. a new suspect.
 
-What is too weak for that begins one all the same where the caller found it insistent (daemon/ingest/suspicion.py); such a
-suspect has not been sighted yet, and weak detections confirm it only where it flickers.
-
 A suspect whose place has come to be that of a confirmed incident is not confirmed beside it: what is seen there belongs
 to the incident, and the suspect fades. One at another place is confirmed as an incident of its own. Incidents are
 numbered from 1 by state; the caller maps numbers to ids. Tested with random frames in tests/detect/test_rules.py.
@@ -189,13 +186,11 @@ def observe(
     now_s: float,
     settings: RuleSettings,
     flickers: Mapping[int, Flicker] | None = None,
-    insistent: Sequence[Detection] = (),
 ) -> Observation:
     """One analysed frame of `size_px` (width, height), with boxes in its pixels, also those below the thresholds.
 
     `now_s` is the frame's time, on an axis that only grows and that all calls for this camera share, also over runs.
     `flickers`: what time says of suspects, by number; without one a suspect is confirmed by its sightings alone.
-    `insistent`: which of the weak detections begin a suspect.
     """
     state, closed = tick(_judged(state, flickers or {}), now_s, settings)
     marked = tuple(_mark(each, size_px, settings.zones) for each in detections)
@@ -209,7 +204,6 @@ def observe(
     frame.confirm()
     frame.place_rest(elsewhere)
     frame.confirm()
-    frame.suspect([_Seen(each, _normalised(each.box, size_px)) for each in insistent])
     return Observation(frame.result(), (*closed, *frame.events), marked)
 
 
@@ -367,14 +361,6 @@ class _Frame:
             elif self._make_room():
                 self._begin(each)
 
-    def suspect(self, insistent: Sequence[_Seen]) -> None:
-        """What is weak and insistent begins a suspect without a sighting, where nothing is open and while there is room."""
-        for each in insistent:
-            known = any(same_place(each.box, track.place, self.aspect) for track in self.tracks.values())
-            suspects = sum(1 for track in self.tracks.values() if track.state == "suspect")
-            if not known and suspects < MAX_SUSPECTS:
-                self._begin(each, counts=False)
-
     def result(self) -> RuleState:
         """The state after this frame."""
         return RuleState(
@@ -384,7 +370,7 @@ class _Frame:
             sighted=tuple(sorted(self.sighted)),
         )
 
-    def _begin(self, seen: _Seen, *, counts: bool = True) -> None:
+    def _begin(self, seen: _Seen) -> None:
         number = self.next_number
         self.next_number += 1
         self.tracks[number] = Track(
@@ -392,8 +378,6 @@ class _Frame:
         )
         self.begun.add(number)
         self._sight(number, [seen], seen.box)
-        if not counts:
-            self.tracks[number] = replace(self.tracks[number], sightings=())
         self.events.append(Event(self.now_s, self.tracks[number]))
 
     def _sight(self, number: int, seen: Sequence[_Seen], place: Box) -> None:

@@ -123,16 +123,12 @@ class Incidents:
         how: How = "whole",
         *,
         filmed: bool = True,
-        insistent: Sequence[Detection] = (),
     ) -> Findings:
-        """The detector has looked at a picture of the main stream; `filmed`: the clip has it, or one shortly before.
-
-        `insistent`: see daemon/detect/rules.py.
-        """
+        """The detector has looked at a picture of the main stream; `filmed`: the clip has it, or one shortly before."""
         size_px = picture.size_px
         now_s = self._advance(picture.mono_ns)
         flickers = self._close_ups.flickers(now_s)
-        seen = observe(self._state, detections, size_px, now_s, self._settings_for(how), flickers, insistent)
+        seen = observe(self._state, detections, size_px, now_s, self._settings_for(how), flickers)
         self._state = seen.state
         self._close_ups.follow(seen.state.tracks)
         self._note_native(seen.events, how)

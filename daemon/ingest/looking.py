@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from daemon.clock import NS, Clocks
-from daemon.domain import Detection, Run
+from daemon.domain import Run
 from daemon.ingest.condition import OK, Condition
 from daemon.ingest.eyes import GLANCE_NS
 from daemon.ingest.focus import Focus
@@ -102,14 +102,11 @@ class Looking:
             else:
                 return
 
-    def insistent(self, seen: Seen) -> tuple[Detection, ...]:
-        """Which of the main stream's weak detections begin a suspect; before the rules have the frame."""
-        return self._second_look.insistent(seen.detections, seen.picture.size_px)
-
     def main_seen(self, seen: Seen) -> None:
         """The detector has looked at a frame of the main stream, and the rules have had it."""
         size_px, suspected = seen.picture.size_px, self._incidents.active
-        self._second_look.analysed(seen.detections, size_px, self._now_s(), suspected=suspected)
+        whole = seen.detections if seen.view.tile is None else ()  # what only a tile shows, a second look would not see
+        self._second_look.analysed(whole, size_px, self._now_s(), suspected=suspected)
 
     def sub_seen(self, seen: Seen) -> None:
         """The detector has looked at a frame of the sub-stream."""

@@ -13,7 +13,6 @@ main stream still decides, at a twentieth of the cost. A hit at any other place 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -71,36 +70,27 @@ class Suspicion:
             self._doubts = [each for each in self._doubts if not self._near(each.place, self._places)]
         self._since_s = None
 
-    def is_of(self, place: Box) -> bool:
-        """Whether the suspicion that lasts is of that place."""
-        return self.active and self._near(place, self._places)
-
-    def end(self, now_s: float) -> None:
-        """Ends a suspicion with doubt at its places, as if it had not been borne out."""
-        if self._since_s is not None:
-            self._since_s = None
-            for place in self._places:
-                self._doubt(place, now_s)
-
     def time_passes(self, now_s: float) -> None:
         """Ends a suspicion that the main stream did not bear out, and forgets doubts that nothing has renewed."""
         if self._since_s is not None and now_s - self._since_s >= self._lasts_s:
-            self.end(now_s)
+            self._since_s = None
+            for place in self._places:
+                self._doubt(place, now_s)
         self._doubts = [each for each in self._doubts if now_s < each.until_s + LONGEST_DOUBT_S]
 
     def _credible(self, place: Box, now_s: float) -> bool:
-        doubts = [each for each in self._doubts if same_place(each.place, place)]
-        if not doubts:
-            return len(self._doubts) < MAX_SUSPECTS
-        return all(now_s >= each.until_s for each in doubts)
+        doubts = [each for each in self._doubts if now_s < each.until_s]
+        return len(doubts) < MAX_SUSPECTS and not any(same_place(each.place, place) for each in doubts)
 
     def _doubt(self, place: Box, now_s: float) -> None:
         known = next((each for each in self._doubts if same_place(each.place, place)), None)
         if known is not None:
             known.lasts_s = min(2 * known.lasts_s, LONGEST_DOUBT_S)
             known.until_s = now_s + known.lasts_s
-        elif len(self._doubts) < MAX_SUSPECTS:
-            self._doubts.append(_Doubt(place, now_s + FIRST_DOUBT_S, FIRST_DOUBT_S))
+            return
+        if len(self._doubts) >= MAX_SUSPECTS:
+            self._doubts.remove(min(self._doubts, key=lambda each: each.until_s))
+        self._doubts.append(_Doubt(place, now_s + FIRST_DOUBT_S, FIRST_DOUBT_S))
 
     @staticmethod
     def _near(place: Box, others: Sequence[Box]) -> bool:
@@ -108,47 +98,27 @@ class Suspicion:
 
 
 class SecondLook:
-    """While nothing is suspected of a stream: a sighting makes it be looked at closely for SECOND_LOOK_S.
-
-    Sightings in m of the last n frames of that look, at its place, are insistent: they begin a suspect, of which time
-    decides. Whatever comes of a look, the next one at that place is longer in coming.
-    """
+    """While nothing is suspected of a stream: a sighting makes it be looked at closely for SECOND_LOOK_S."""
 
     def __init__(self, settings: RuleSettings) -> None:
         self._lower = replace(settings, thresholds=lower_thresholds(settings.thresholds))
         self._suspicion = Suspicion(SECOND_LOOK_S)
-        self._shown: deque[bool] = deque(maxlen=settings.n)
-        """Of the last frames of this look, whether it showed a sighting at its place."""
 
     @property
     def active(self) -> bool:
         """Whether it is to be looked at closely now."""
         return self._suspicion.active
 
-    def insistent(self, detections: Sequence[Detection], size_px: tuple[int, int]) -> tuple[Detection, ...]:
-        """A frame was looked at, with these in it, in its pixels. Returns those that begin a suspect."""
-        if not self.active:
-            return ()
-        there = [
-            each
-            for each in detections
-            for place in counting_places([each], size_px, self._lower)
-            if self._suspicion.is_of(place)
-        ]
-        self._shown.append(bool(there))
-        return tuple(there) if sum(self._shown) >= self._lower.m else ()
-
     def analysed(
         self, detections: Sequence[Detection], size_px: tuple[int, int], now_s: float, *, suspected: bool
     ) -> None:
-        """The rules have had the same frame; `suspected`: something is open now."""
+        """A frame was looked at, with that in it, in its pixels; `suspected`: something is open, now or because of it."""
         self.time_passes(now_s, suspected=suspected)
-        if not suspected and self._suspicion.hit(counting_places(detections, size_px, self._lower), now_s):
-            self._shown.clear()
-            self._shown.append(True)
+        if not suspected:
+            self._suspicion.hit(counting_places(detections, size_px, self._lower), now_s)
 
     def time_passes(self, now_s: float, *, suspected: bool) -> None:
-        """Ends the look after its time, and when something is suspected: that goes on by the rules."""
+        """Ends the look after its time, and when something is suspected: incidents go on by their own rules."""
         if suspected:
-            self._suspicion.end(now_s)
+            self._suspicion.shown()
         self._suspicion.time_passes(now_s)

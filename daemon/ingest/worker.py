@@ -244,9 +244,7 @@ class Worker:
             return
         how: How = "whole" if seen.view.tile is None else "native"
         filmed = self._clipping.films(seen.picture.mono_ns)
-        findings = self._incidents.analysed(
-            seen.picture, seen.detections, seen.model, how, filmed=filmed, insistent=self._looking.insistent(seen)
-        )
+        findings = self._incidents.analysed(seen.picture, seen.detections, seen.model, how, filmed=filmed)
         self._looking.main_seen(seen)
         self._record(findings, seen.picture)
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,16 +45,10 @@ class Camera:
         self.now_s = 0.0
         self.flicker: Flicker | None = None
 
-    def frame(
-        self,
-        *detections: Detection,
-        after_s: float = 0.2,
-        size: tuple[int, int] = SIZE,
-        insistent: Sequence[Detection] = (),
-    ) -> Observation:
+    def frame(self, *detections: Detection, after_s: float = 0.2, size: tuple[int, int] = SIZE) -> Observation:
         self.now_s += after_s
         flickers = {each.number: self.flicker for each in self.state.tracks} if self.flicker is not None else {}
-        seen = observe(self.state, detections, size, self.now_s, self.rules, flickers, insistent)
+        seen = observe(self.state, detections, size, self.now_s, self.rules, flickers)
         self.state = seen.state
         self.events += seen.events
         return seen
@@ -319,8 +312,7 @@ def test_whatever_is_seen_the_rules_hold(seen: list[tuple[list[Detection], float
             camera.quiet(after_s / 2)
             after_s /= 2
         before = len(camera.events)
-        insistent = [each for each in detections if each.confidence < 0.3] if tick_first else []
-        observation = camera.frame(*detections, after_s=after_s, insistent=insistent)
+        observation = camera.frame(*detections, after_s=after_s)
         assert [replace(each, zone=None) for each in observation.detections] == detections
         for event in camera.events[before:]:
             _check(event, rules, camera)
@@ -428,25 +420,3 @@ def test_where_it_flickers_half_as_sure_is_enough() -> None:
     confirmed.frame(fire(A))
     assert confirmed.events[-1].track.reason == "flickers: restless outline"
     assert confirmed.state.tracks[0].reason == "flickers: restless outline", "it keeps what it was confirmed with"
-
-
-def test_what_is_weak_and_insistent_is_suspected_and_not_yet_sighted() -> None:
-    """It needs m sightings all the same, weak ones only where it flickers; where something is open it is nothing new."""
-    weak = fire(A, 0.2)
-    lamp = Camera()
-    assert lamp.frame(weak, insistent=[weak]).role == Role("first_suspect", 1)
-    for _ in range(5):
-        lamp.frame(weak, insistent=[weak])
-    lamp.quiet(9.1)
-    assert lamp.history == [(1, "suspect"), (1, "unconfirmed")], "weak sightings do not keep it open"
-    for flicker, confidence, frames_later in ((None, 0.5, 3), (Flicker("flickers", ("grows",)), 0.2, 3)):
-        camera = Camera()
-        camera.frame(weak, insistent=[weak])
-        camera.flicker = flicker
-        roles = [camera.frame(fire(A, confidence)).role for _ in range(frames_later)]
-        assert [role and role.kind for role in roles] == ["hit", "hit", "first_confirmed"]
-    crowded = Camera()
-    many = [fire((120.0 + 200 * at, 900), 0.6) for at in range(MAX_SUSPECTS)]
-    crowded.frame(*many)
-    crowded.frame(*many[:1], weak, insistent=[weak])
-    assert {each.max_confidence for each in crowded.state.tracks} == {0.6}, "it crowds out nothing"

@@ -298,17 +298,11 @@ def test_a_second_look_follows_a_sighting() -> None:
     look.time_passes(6.0, suspected=True)
     assert not look.active
     look.analysed([seen], (100, 100), 7.0, suspected=False)
-    assert not look.active, "doubted, though it led to something: the next look at that place is longer in coming"
-    look.analysed([seen], (100, 100), 6.0 + FIRST_DOUBT_S, suspected=False)
     assert look.active
-    elsewhere = replace(seen, box=(10.0, 80.0, 20.0, 90.0))
-    shown = [(seen,), (), (elsewhere,), (seen, elsewhere)]
-    assert [look.insistent(each, (100, 100)) for each in shown] == [(), (), (), (seen,)], (
-        "three of five, the first counted"
-    )
-    assert look.insistent([replace(seen, confidence=0.19)], (100, 100)) == ()
-    look.time_passes(6.0 + FIRST_DOUBT_S + SECOND_LOOK_S, suspected=False)
-    assert look.insistent([seen], (100, 100)) == (), "it is over"
+    look.time_passes(7.0 + SECOND_LOOK_S, suspected=False)
+    assert not look.active
+    look.analysed([seen], (100, 100), 12.0, suspected=False)
+    assert not look.active, "doubted"
 
 
 def test_a_picture_full_of_lamps_is_bounded() -> None:
@@ -320,3 +314,4 @@ def test_a_picture_full_of_lamps_is_bounded() -> None:
         suspicion.time_passes(now_s)
     assert not suspicion.hit([(0.0, 0.8, 0.05, 0.85)], now_s)
     assert suspicion.wants_key_frames(now_s)
+    assert suspicion.hit([(0.0, 0.8, 0.05, 0.85)], now_s + FIRST_DOUBT_S), "only while they are doubted"

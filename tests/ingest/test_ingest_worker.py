@@ -91,12 +91,12 @@ def test_a_suspicion_makes_it_look_closely_and_back(chart: Chart, start: Start, 
 def test_a_sighting_makes_it_look_again(chart: Chart, start: Start) -> None:
     """What is weaker than what counts, in a key frame: the frames after it are looked at for three seconds, then key frames only.
 
-    Where these show nothing, nothing is suspected or kept. At the same place it does so again only after half a minute.
+    Nothing is suspected of it, nothing kept. At the same place it does so again only after half a minute.
     """
     weak = replace(FIRE, confidence=0.25)
     with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
         worker = start(farm.url("hall"), thresholds={"fire": 0.4, "smoke": 0.4})
-        worker.detector.sees = lambda _, number: (weak,) if number in range(50, 1000, FPS) else ()
+        worker.detector.sees = lambda _, number: (weak,) if number is not None and number >= 50 else ()
         worker.until(lambda: FPS * 8 in numbers(worker), "eight seconds of film")
         seen = [number for number in numbers(worker) if number is not None]
         assert seen[: seen.index(50) + 1] == [0, 25, 50]
@@ -106,20 +106,6 @@ def test_a_sighting_makes_it_look_again(chart: Chart, start: Start) -> None:
         assert set(np.diff([number for number in seen if closely[0] <= number <= closely[-1]])) == {5}
         assert worker.got.incidents == []
         assert worker.got.stills == []
-
-
-def test_sightings_that_go_on_are_a_suspicion(chart: Chart, start: Start) -> None:
-    """Three of five in the second look: a suspect, kept as one; weak ones alone never confirm what does not flicker."""
-    weak = replace(FIRE, confidence=0.25)
-    with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
-        worker = start(farm.url("hall"), thresholds={"fire": 0.4, "smoke": 0.4}, unconfirmed_after_s=2.0, flicker=False)
-        worker.detector.sees = lambda _, number: (weak,) if number is not None and number >= 50 else ()
-        worker.until(lambda: len(worker.got.incidents) >= 2 and worker.got.stills, "what came of it")
-        assert [each.incident.state for each in worker.got.incidents] == ["suspect", "unconfirmed"]
-        evidence, _ = worker.got.stills[0]
-        assert evidence.kind == "first_suspect"
-        assert [each.confidence for each in evidence.detections] == [0.25]
-        assert [number for number in numbers(worker) if number is not None][:6] == [0, 25, 50, 55, 60, 65]
 
 
 def check_stills(worker: WorkerUnderTest, chart: Chart) -> None:

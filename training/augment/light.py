@@ -45,7 +45,7 @@ def without_colour(view: View) -> View:
 
 
 def darkened(view: View, rng: np.random.Generator) -> View:
-    """By night without infrared: what is not bright sinks into the dark, under the yellow of lamps or nearly grey."""
+    """By night without infrared: what is not bright sinks into the dark, under the yellow of lamps or as it was."""
     levels = 255 * (np.arange(256) / 255) ** rng.uniform(1.8, 4.5) * rng.uniform(0.25, 1.0)
     tint = (1.0, 1.0, 1.0) if rng.random() < 0.5 else (rng.uniform(0.35, 0.9), rng.uniform(0.7, 1.0), 1.0)
     planes = [
