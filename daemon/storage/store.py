@@ -293,6 +293,21 @@ class Store:
             rows = session.scalars(select(index.IncidentRow).where(index.IncidentRow.state.in_(OPEN_STATES)))
             return [_incident(row) for row in rows]
 
+    def confirmed_by_still(self) -> dict[str, int]:
+        """Suspects of which there is a still that confirmed them, and when that was.
+
+        A kill came before the incident's own line: stills are durable as files before anything has a line.
+        """
+        evidence, incident = index.EvidenceRow, index.IncidentRow
+        query = (
+            select(incident.id, func.min(evidence.captured_at_ns))
+            .join(evidence, evidence.incident == incident.id)
+            .where(incident.state == "suspect", evidence.kind == "first_confirmed")
+            .group_by(incident.id)
+        )
+        with self._session() as session:
+            return dict(session.execute(query).tuples().all())
+
     def recent_incidents(self, camera: str, since_ns: int) -> list[Incident]:
         """A camera's incidents that began or ended since, the newest first."""
         row = index.IncidentRow

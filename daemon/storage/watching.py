@@ -60,6 +60,7 @@ class Watching:
         beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
         gaps, incidents = store.open_gaps(), _recent(store, known, now.at_ns)
         self._incidents.know(incidents)
+        self._incidents.doubt(store.confirmed_by_still())
         for camera, of in known.items():
             self._watches[camera] = watch = self._watch(camera, of, beat, now)
             for gap in gaps:
@@ -252,7 +253,11 @@ class Watching:
 def _recent(store: Store, cameras: Iterable[str], now_ns: int) -> list[Incident]:
     since_ns = now_ns - CONTINUED_WITHIN_NS
     recent = [each for camera in cameras for each in store.recent_incidents(camera, since_ns)]
-    return [*store.open_incidents(), *recent]
+    by_still = store.confirmed_by_still()
+    return [
+        replace(each, state="confirmed", first_confirmed_at_ns=by_still[each.id]) if each.id in by_still else each
+        for each in (*store.open_incidents(), *recent)
+    ]
 
 
 def _mark(seen: CameraBeat, now: Now, *, same_boot: bool) -> Mark:

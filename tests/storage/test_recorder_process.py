@@ -391,6 +391,36 @@ def test_another_worker_interrupts_after_the_recorders_death(host: Host, worker:
     assert host.rows("SELECT previous FROM incidents WHERE id = ?", same.id) == [(incident.id,)]
 
 
+def test_what_a_still_confirmed_is_confirmed(host: Host, worker: Worker) -> None:
+    """A kill came after the confirming still and before its incident's own line: the incident is gone back for all the same.
+
+    A worker that lived on says it again, and that is a line.
+    """
+    worker.watermark()
+    wait_for(lambda: _heart(host).get("worker") == worker.name, "a heartbeat that names the worker", 4)
+    incident = worker.incident("suspect")
+    worker.settle()
+    confirming = worker.take(kind="first_confirmed", incident=incident.id)
+    worker.settle()
+    host.kill()
+    host.start()
+    worker.incident("confirmed", id=incident.id, first_confirmed_at_ns=confirming.time.captured_at_ns)
+    worker.settle()
+    assert _states(host) == ["suspect", "confirmed"]
+    other = worker.incident("suspect")
+    worker.settle()
+    confirming = worker.take(kind="first_confirmed", incident=other.id)
+    worker.settle()
+    host.kill()
+    worker.close()
+    host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
+    Worker(host).connect()
+    wait_for(lambda: _states(host)[-1] == "interrupted", "the interruption")
+    query = "SELECT first_confirmed_at_ns, state FROM incidents WHERE id = ?"
+    assert host.rows(query, other.id) == [(confirming.time.captured_at_ns, "interrupted")]
+
+
 def test_a_worker_that_comes_late_has_its_incident_again(make_host: Callable[..., Host], tmp_path: Path) -> None:
     """Without any hello for 15 s what was running is interrupted; its worker, which lived on, makes it run again."""
     clock = tmp_path / "clock.json"

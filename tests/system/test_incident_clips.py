@@ -230,7 +230,7 @@ def kills(daemon: Daemon, farm: FarmThread, count: int) -> None:
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_clips_outlive_a_kill_of_everything(daemon: Daemon, burning: FarmThread) -> None:
     """After each kill -9 both cameras' clips are closed by recovery, and the ledger attests them."""
     kills(daemon, burning, 2)
