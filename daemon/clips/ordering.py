@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from daemon.ingest.decode import MOST_PIXELS
+from daemon.ingest.decode import MOST_PIXELS, Carried
 
 
 def is_untold(container: InputContainer, stream: VideoStream) -> bool:
@@ -42,13 +42,13 @@ def shown(
     }
     for number, data in packets:
         packet = av.Packet(data)
-        packet.opaque = number
+        packet.opaque = Carried(number)
         yield from _numbered(context, packet)
     yield from _numbered(context, None)
 
 
 def _numbered(context: VideoCodecContext, packet: av.Packet[Stream] | None) -> list[tuple[int, VideoFrame]]:
     try:
-        return [(frame.opaque, frame) for frame in context.decode(packet) if isinstance(frame.opaque, int)]
+        return [(carried.of, frame) for frame in context.decode(packet) if isinstance(carried := frame.opaque, Carried)]
     except av.error.FFmpegError:  # a damaged one; those behind it may be whole
         return []

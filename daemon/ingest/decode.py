@@ -9,7 +9,7 @@ Damage).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -19,6 +19,16 @@ from daemon.ingest.packet import Packet
 
 MOST_PIXELS = 8192 * 4352  # an 8K picture; a corrupt header must not make the decoder reserve the host's memory
 HOLE = 1.5  # of the usual interval between frames: one is missing
+
+
+class Carried(NamedTuple):
+    """What a packet carries to its frame, a new one each time that it is decoded.
+
+    PyAV finds it by its address, and forgets the address with the first frame that goes (av/opaque.py): were it the packet
+    or a small number itself, whoever decodes the same at the same time would lose its frames.
+    """
+
+    of: Any
 
 
 class Decoded(NamedTuple):
@@ -75,7 +85,7 @@ class Decoder:
         if packet.key:  # frames from before it may still come out, so what failed before is forgotten only with it
             self._flagged, self._failed = self._flagged or self._failed, False
         coded = av.Packet(packet.data)
-        coded.pts, coded.dts, coded.opaque = packet.pts, packet.dts, packet
+        coded.pts, coded.dts, coded.opaque = packet.pts, packet.dts, Carried(packet)
         coded.time_base = packet.run.time_base
         try:
             found = self._context.decode(coded)
@@ -99,8 +109,9 @@ class Decoder:
     def _judged(self, frames: list[VideoFrame], interval_ns: int) -> list[Decoded]:
         judged = []
         for frame in frames:
-            packet = frame.opaque
-            if isinstance(packet, Packet) and packet.pts is not None:  # else it is FFmpeg's filling
+            carried = frame.opaque
+            if isinstance(carried, Carried) and carried.of.pts is not None:  # else it is FFmpeg's filling
+                packet: Packet = carried.of
                 damage = self._damage(frame, packet, interval_ns)
                 judged.append(Decoded(packet.run.upright(frame), packet, damage))
         return judged

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import struct
@@ -24,6 +25,7 @@ from daemon.analyst.importing import import_recording
 from daemon.analyst.incident import analyse_incident
 from daemon.cli import main
 from daemon.clips.decoding import NoSuchFrame, decode
+from daemon.clips.ordering import shown
 from daemon.clock import NS, host_clocks
 from daemon.domain import Clip, Detection, ModelInfo, Run
 from daemon.errors import FirewitnessError
@@ -234,6 +236,25 @@ def coded(chart: Path, ending: str, how: str) -> Path:
             target.mux(video.encode(picture))
         target.mux(video.encode(None))
     return path
+
+
+def test_frames_keep_their_numbers_while_others_are_decoded(chart: Path) -> None:
+    """Two look at the same file at once, as two requests do; one of them ends before the other."""
+    with av.open(str(coded(chart, "avi", "pyramid"))) as container:
+        stream = container.streams.video[0]
+        codec, extradata = stream.codec_context.name, stream.codec_context.extradata
+        packets = [
+            (place, bytes(each)) for place, each in enumerate(each for each in container.demux(stream) if each.size)
+        ]
+    alone = [place for place, _ in shown(codec, extradata, packets, whole=True)]
+    assert sorted(alone) == list(range(FPS * SECONDS))
+    first, second = (shown(codec, extradata, packets, whole=True) for _ in range(2))
+    ended = [next(first) for _ in range(10)]
+    begun = [next(second)[0] for _ in range(10)]
+    first.close()
+    del first, ended
+    gc.collect()
+    assert begun + [place for place, _ in second] == alone
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -112,6 +113,23 @@ def test_everything_comes_out_in_order(clip: Path) -> None:
     assert [number(each.frame) for each in seen] == list(range(len(seen)))
     assert len(seen) >= 95
     assert {each.damage for each in seen} == {"no"}
+
+
+def test_the_same_packets_can_be_decoded_twice_at_once(tmp_path: Path) -> None:
+    """As going back does while live frames are decoded: the one that ends takes nothing from the other, which holds frames back."""
+    path = tmp_path / "b-frames.mp4"
+    write(path, (np.full((240, 320, 3), place, np.uint8) for place in range(60)), "bframes=3:b-adapt=0:keyint=60")
+    packets = list(in_run(path))
+    ends, goes_on = Decoder("h264", None), Decoder("h264", None)
+    seen = []
+    for packet in packets[:20]:
+        ends.next(packet, STEP_NS)
+        seen += goes_on.next(packet, STEP_NS)
+    del ends
+    gc.collect()
+    seen += [each for packet in packets[20:] for each in goes_on.next(packet, STEP_NS)]
+    seen += goes_on.rest(STEP_NS)
+    assert [each.packet.pts for each in seen] == sorted(packet.pts for packet in packets)
 
 
 @pytest.mark.parametrize("seed", range(6))
