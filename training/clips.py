@@ -151,7 +151,7 @@ class Player:
     def frame(self, timed: Timed, step_ns: int) -> None:
         """The next frame, `step_ns` before the one after it."""
         self._second_look.time_passes(timed.pts_ns / NS, suspected=self._state.active)
-        self._eyes.active = self._state.active or self._second_look.active
+        self._decide()
         self._gop = [timed] if timed.key else [*self._gop, timed]
         for each, wanted in self._decoded(timed, step_ns):
             self.decoded += 1
@@ -170,7 +170,10 @@ class Player:
         self._close_ups.follow(seen.state.tracks)
         self.events += [(each.at_s, each.track) for each in seen.events]
         self._second_look.analysed(found, size_px, now_s, suspected=seen.state.active)
-        self._eyes.active = seen.state.active or self._second_look.active
+        self._decide()
+
+    def _decide(self) -> None:
+        self._eyes.active = self._state.active or self._second_look.active
 
     def _decoded(self, timed: Timed, step_ns: int) -> Iterator[Decoded]:
         """What the daemon would decode when this frame's packet comes."""

@@ -20,7 +20,7 @@ from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
 from daemon.detect.tiling import in_picture, merged, tiles_of
 from daemon.detect.verifier import Verify
-from daemon.domain import LABELS, Detection
+from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.card import FOLDS
 from training.clips import Played, play, read_clips
@@ -31,7 +31,7 @@ from training.picture_tables import Points, Splits, flame_table, picture_table, 
 from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
-from training.thresholds import LIMITS, Chosen, choose, for_both
+from training.thresholds import LIMITS, Chosen, choose, chosen_of, for_both
 from training.verifier_table import verifier_table
 
 T = TypeVar("T")
@@ -106,15 +106,6 @@ def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify 
         weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
         verify=verify,
     )  # fmt: skip
-
-
-def chosen_of(path: Path) -> Thresholds:
-    """The thresholds that an evaluation chose; raises FolderError where it chose none, or is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["chosen"]
-        return {label: float(found[label]) for label in LABELS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{path}: not what evaluate wrote of weights for which it could choose thresholds") from error
 
 
 def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) -> dict[str, Thresholds]:

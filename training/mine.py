@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from daemon.detect.detector import FireDetector
-from training.folders import SUFFIXES, FolderError, Sample
+from training.folders import SUFFIXES, FolderError, Sample, put
 from training.seen import Looker, Seen, look
 
 
@@ -57,9 +56,8 @@ def copy(mined: Sequence[Seen], out: Path) -> None:
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True)
     for rank, each in enumerate(mined):
-        stem = f"{rank:04d}-{each.sample.path.stem}"
-        shutil.copyfile(each.sample.path, out / "images" / f"{stem}{each.sample.path.suffix.lower()}")
-        (out / "labels" / f"{stem}.txt").write_text("")
+        path = each.sample.path
+        put(out, f"{rank:04d}-{path.stem}{path.suffix.lower()}", path.read_bytes(), "")
 
 
 def _strongest(seen: Seen) -> float:

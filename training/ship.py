@@ -23,6 +23,7 @@ from daemon.detect.detector import (
 from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
 from training.folders import FolderError
+from training.thresholds import chosen_of
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 SURE, UNSURE = STRONG + CONFIDENCE_TOLERANCE, STRONG - CONFIDENCE_TOLERANCE
@@ -33,8 +34,7 @@ other precision may make weak, nor the reverse."""
 def run(options: argparse.Namespace) -> int:
     """0 when all is in place."""
     weights = read_weights(options.weights)
-    evaluated = json.loads(options.evaluated.read_text(encoding="utf-8"))
-    chosen = _chosen(evaluated, weights.sha256, options.evaluated)
+    chosen = chosen_of(options.evaluated, weights.sha256)
     card = options.weights.with_suffix(".md")
     if not card.is_file() or weights.sha256 not in card.read_text(encoding="utf-8"):
         raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
@@ -51,14 +51,6 @@ def run(options: argparse.Namespace) -> int:
         f"{options.weights.name} with fire {chosen['fire']:.2f}, smoke {chosen['smoke']:.2f}: look at git diff, run the tests"
     )
     return 0
-
-
-def _chosen(evaluated: dict[str, Any], sha256: str, path: Path) -> dict[str, float]:
-    if evaluated["weights"]["sha256"] != sha256:
-        raise FolderError(f"{path}: measured with other weights ({evaluated['weights']['sha256'][:12]}…)")
-    if not evaluated["chosen"]:
-        raise FolderError(f"{path}: no thresholds could be chosen for these weights")
-    return {label: float(evaluated["chosen"][label]) for label in ("fire", "smoke")}
 
 
 def _answer(path: Path, sha256: str) -> dict[str, Any]:

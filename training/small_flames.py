@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from daemon.domain import Box
-from training.folders import FolderError, Labelled, Pixels, Sample, read_split, written
+from training.folders import FolderError, Labelled, Pixels, Sample, put, read_split, written
 from training.pasting import Cutout, cut_outs, set_alight, stands_out
 
 COUNT = 500
@@ -43,12 +43,10 @@ def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
     for place, (name, sides) in enumerate(KINDS.items()):
         if (out / name).exists():
             raise FolderError(f"{out / name} is there already; name another folder")
-        for folder in ("images", "labels"):
-            (out / name / folder).mkdir(parents=True)
         for number, (stem, picture, box) in enumerate(_drawn(scenes, flames, sides, (seed, place), count)):
             named = f"{stem}+{number:03d}"
-            cv2.imwrite(str(out / name / "images" / f"{named}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
-            (out / name / "labels" / f"{named}.txt").write_text(written((Labelled("fire", box),)))
+            coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+            put(out / name, f"{named}.jpg", coded, written((Labelled("fire", box),)))
 
 
 def _drawn(

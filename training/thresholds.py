@@ -8,13 +8,16 @@ the whole allowance to smoke, and flames on cameras were no longer found.)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.domain import LABELS
+from training.folders import FolderError
 from training.seen import Seen
 
 LIMITS = {"val_cctv_neg": 0.01, "neg_hard": 0.04}
@@ -32,6 +35,22 @@ class Chosen:
     def as_dict(self) -> dict[str, float]:
         """By label, as the daemon's settings have them."""
         return {"fire": self.fire, "smoke": self.smoke}
+
+
+def chosen_of(path: Path, sha256: str | None = None) -> dict[str, float]:
+    """The thresholds, by label, that an evaluation chose; `sha256`: of the weights that it has to be of.
+
+    Raises FolderError where it chose none, is of others, or is no evaluation.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        chosen: dict[str, float] = {label: float(found["chosen"][label]) for label in LABELS}
+        measured: str = found["weights"]["sha256"] if sha256 is not None else ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{path}: not what evaluate wrote of weights for which it could choose thresholds") from error
+    if sha256 is not None and measured != sha256:
+        raise FolderError(f"{path}: measured with other weights ({measured[:12]}…)")
+    return chosen
 
 
 def for_both(chosen: Chosen, other: Mapping[str, float]) -> Chosen:

@@ -11,7 +11,7 @@ import numpy as np
 
 from daemon.analyst.analysing import Detect
 from daemon.clock import NS
-from daemon.detect.rules import RuleSettings, RuleState, Track, observe
+from daemon.detect.rules import RuleState, Track, observe
 from daemon.domain import MAX_DETECTIONS, Detection, Evidence, ModelInfo
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
@@ -34,10 +34,8 @@ class Confirmed(NamedTuple):
 
 def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: Detect) -> Confirmed | None:
     """The first fire; None where nothing is confirmed. Raises FirewitnessError where no frame can be decoded."""
-    settings = RuleSettings(
-        plan.thresholds, plan.m, plan.n, plan.within_s, plan.unconfirmed_after_s, plan.ended_after_s, plan.zones
-    )
-    state, second_look, converter, due_ns, looked = RuleState(), SecondLook(settings), Converter(), 0, False
+    rules = plan.rules
+    state, second_look, converter, due_ns, looked = RuleState(), SecondLook(rules), Converter(), 0, False
     for decoded in _decoded(packets):
         at_ns = decoded.packet.run.time_of(decoded.packet).captured_at_ns
         if at_ns < due_ns or decoded.damage == "yes":
@@ -49,7 +47,7 @@ def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: 
         size_px = decoded.frame.width, decoded.frame.height
         scale = size_px[0] / small.shape[1], size_px[1] / small.shape[0]
         detections = [_scaled(each, *scale) for each in found]
-        seen = observe(state, detections, size_px, at_ns / NS, settings)
+        seen = observe(state, detections, size_px, at_ns / NS, rules)
         state = seen.state
         second_look.analysed(detections, size_px, at_ns / NS, suspected=state.active)
         closely = state.active or second_look.active

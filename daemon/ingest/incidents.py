@@ -58,15 +58,7 @@ class Incidents:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
-        self.settings = RuleSettings(
-            thresholds=plan.thresholds,
-            m=plan.m,
-            n=plan.n,
-            within_s=plan.within_s,
-            unconfirmed_after_s=plan.unconfirmed_after_s,
-            ended_after_s=plan.ended_after_s,
-            zones=plan.zones,
-        )
+        self._rules = plan.rules
         self._keeping = Keeping(plan.thinning, plan.suspect_bytes_per_hour)
         self._state = RuleState()
         self._close_ups = CloseUps(on=plan.flicker)
@@ -145,8 +137,8 @@ class Incidents:
 
     def _settings_for(self, how: How) -> RuleSettings:
         if how == "whole" or not self.standing:
-            return self.settings
-        return replace(self.settings, zones=self.settings.zones + self.standing)
+            return self._rules
+        return replace(self._rules, zones=self._rules.zones + self.standing)
 
     def _note_native(self, events: Sequence[Event], how: How) -> None:
         if how == "patrol":
@@ -170,7 +162,7 @@ class Incidents:
 
     def time_passes(self, mono_ns: int, utc_ns: int) -> Findings:
         """No frame has been analysed for a while: ends what has not been seen for long enough."""
-        self._state, events = tick(self._state, self._advance(mono_ns), self.settings)
+        self._state, events = tick(self._state, self._advance(mono_ns), self._rules)
         self._close_ups.follow(self._state.tracks)
         changes = self._changes(events, utc_ns)
         self._forget(events)

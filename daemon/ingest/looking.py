@@ -48,7 +48,7 @@ class Looking:
         self.main.frames.tell = incidents.decoded
         self.sub = SubStream(plan, wake_fd, clocks) if plan.detect_url is not None else None
         self._suspicion = Suspicion(plan.unconfirmed_after_s)
-        self._second_look = SecondLook(incidents.settings)
+        self._second_look = SecondLook(plan.rules)
         self._focus = Focus(plan.input_px, plan.max_interval_s)
 
     def tick(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from daemon.detect.rules import Zone
+from daemon.detect.rules import RuleSettings, Zone
 from daemon.messages import Message
 from daemon.origin.outline import Outline
 
@@ -92,6 +92,19 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long a clip goes on after its last incident has ended."""
     sibling_s: float = 60.0
     """Of full stream, and at least, in a clip after an incident was confirmed on another camera of the site."""
+
+    @property
+    def rules(self) -> RuleSettings:
+        """What the rules go by."""
+        return RuleSettings(
+            thresholds=self.thresholds,
+            m=self.m,
+            n=self.n,
+            within_s=self.within_s,
+            unconfirmed_after_s=self.unconfirmed_after_s,
+            ended_after_s=self.ended_after_s,
+            zones=self.zones,
+        )
 
 
 class Fork(Message, frozen=True):

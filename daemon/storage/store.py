@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.domain import OPEN_STATES, Evidence, Gap, Incident, PurgeReason
+from daemon.domain import Evidence, PurgeReason
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
 from daemon.storage import disk as disks
@@ -287,43 +287,6 @@ class Store:
         trusted_ns = self._trusted.now_ns()
         return self._clocks.wall_ns() if trusted_ns is None else trusted_ns
 
-    def open_incidents(self) -> list[Incident]:
-        """Incidents that are suspect or confirmed."""
-        with self._session() as session:
-            rows = session.scalars(select(index.IncidentRow).where(index.IncidentRow.state.in_(OPEN_STATES)))
-            return [_incident(row) for row in rows]
-
-    def confirmed_by_still(self) -> dict[str, int]:
-        """Suspects of which there is a still that confirmed them, and when that was.
-
-        A kill came before the incident's own line: stills are durable as files before anything has a line.
-        """
-        evidence, incident = index.EvidenceRow, index.IncidentRow
-        query = (
-            select(incident.id, func.min(evidence.captured_at_ns))
-            .join(evidence, evidence.incident == incident.id)
-            .where(incident.state == "suspect", evidence.kind == "first_confirmed")
-            .group_by(incident.id)
-        )
-        with self._session() as session:
-            return dict(session.execute(query).tuples().all())
-
-    def recent_incidents(self, camera: str, since_ns: int) -> list[Incident]:
-        """A camera's incidents that began or ended since, the newest first."""
-        row = index.IncidentRow
-        since = func.coalesce(row.ended_at_ns, row.first_suspect_at_ns) >= since_ns
-        with self._session() as session:
-            rows = session.scalars(
-                select(row).where(row.camera == camera, since).order_by(row.first_suspect_at_ns.desc(), row.id.desc())
-            )
-            return [_incident(each) for each in rows]
-
-    def open_gaps(self) -> list[Gap]:
-        """Gaps without an end."""
-        with self._session() as session:
-            rows = session.scalars(select(index.GapRow).where(index.GapRow.to_at_ns.is_(None)))
-            return [Gap(row.id, row.camera, row.reason, row.from_at_ns, row.to_at_ns, row.detail) for row in rows]
-
     # ------------------------------------------------------------------ purging, the clock, the end
 
     def purge(self, *, dry_run: bool, all_due: bool) -> purging.PurgeResult:
@@ -502,12 +465,3 @@ def _sqlite_mapped(root: Path) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise index.store_error(error, root) from error
-
-
-def _incident(row: index.IncidentRow) -> Incident:
-    x1, y1, x2, y2 = row.place
-    return Incident(
-        row.id, row.camera, row.state, row.first_suspect_at_ns, row.first_confirmed_at_ns, row.ended_at_ns,
-        tuple(row.labels), row.max_confidence, (x1, y1, x2, y2), row.previous, row.kind, row.drill,
-        tuple(row.ignored_zones), row.reason,
-    )  # fmt: skip

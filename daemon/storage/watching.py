@@ -15,7 +15,7 @@ from daemon.clock import NS, Clocks
 from daemon.domain import Gap, Incident
 from daemon.ids import new_id
 from daemon.messages import StillsDropped, Watermark
-from daemon.storage import bodies, heartbeat
+from daemon.storage import bodies, heartbeat, left_open
 from daemon.storage.coverage import Coverage, hour_of
 from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
@@ -55,12 +55,13 @@ class Watching:
         """Goes on from what the store and its heartbeat say of the time before this process."""
         if self._begun:
             return
-        self._begun = True
         now = self._now()  # recovery can have taken long, and it was what first saw a new camera
         beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
-        gaps, incidents = store.open_gaps(), _recent(store, known, now.at_ns)
+        gaps, since_ns = store.read(left_open.gaps), now.at_ns - CONTINUED_WITHIN_NS
+        incidents, by_still = store.read(lambda session: left_open.incidents(session, known, since_ns))
+        self._begun = True
         self._incidents.know(incidents)
-        self._incidents.doubt(store.confirmed_by_still())
+        self._incidents.doubt(by_still)
         for camera, of in known.items():
             self._watches[camera] = watch = self._watch(camera, of, beat, now)
             for gap in gaps:
@@ -248,16 +249,6 @@ class Watching:
 
     def _now(self) -> Now:
         return Now(self._clocks.wall_ns(), self._clocks.monotonic_ns())
-
-
-def _recent(store: Store, cameras: Iterable[str], now_ns: int) -> list[Incident]:
-    since_ns = now_ns - CONTINUED_WITHIN_NS
-    recent = [each for camera in cameras for each in store.recent_incidents(camera, since_ns)]
-    by_still = store.confirmed_by_still()
-    return [
-        replace(each, state="confirmed", first_confirmed_at_ns=by_still[each.id]) if each.id in by_still else each
-        for each in (*store.open_incidents(), *recent)
-    ]
 
 
 def _mark(seen: CameraBeat, now: Now, *, same_boot: bool) -> Mark:

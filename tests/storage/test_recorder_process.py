@@ -342,12 +342,26 @@ def test_reconnecting_worker_keeps_its_incident(host: Host, worker: Worker) -> N
 
 def _burning(host: Host, worker: Worker) -> Incident:
     """A confirmed incident of a worker that the heartbeat names."""
-    worker.watermark()
-    wait_for(lambda: _heart(host).get("worker") == worker.name, "a heartbeat that names the worker", 4)
+    _known(host, worker)
     now_ns = time.time_ns()
     incident = worker.incident("confirmed", first_suspect_at_ns=now_ns, first_confirmed_at_ns=now_ns)
     worker.settle()
     return incident
+
+
+def _known(host: Host, worker: Worker) -> None:
+    """The heartbeat names the worker: it is awaited should the recorder die."""
+    worker.watermark()
+    wait_for(lambda: _heart(host).get("worker") == worker.name, "a heartbeat that names the worker", 4)
+
+
+def _confirmed_by_a_still(worker: Worker) -> Incident:
+    """A suspect whose confirming still is stored; its own line, which says that it is confirmed, is not."""
+    incident = worker.incident("suspect")
+    worker.settle()
+    confirming = worker.take(kind="first_confirmed", incident=incident.id)
+    worker.settle()
+    return replace(incident, state="confirmed", first_confirmed_at_ns=confirming.time.captured_at_ns)
 
 
 def _again(worker: Worker, incident: Incident) -> None:
@@ -396,21 +410,14 @@ def test_what_a_still_confirmed_is_confirmed(host: Host, worker: Worker) -> None
 
     A worker that lived on says it again, and that is a line.
     """
-    worker.watermark()
-    wait_for(lambda: _heart(host).get("worker") == worker.name, "a heartbeat that names the worker", 4)
-    incident = worker.incident("suspect")
-    worker.settle()
-    confirming = worker.take(kind="first_confirmed", incident=incident.id)
-    worker.settle()
+    _known(host, worker)
+    incident = _confirmed_by_a_still(worker)
     host.kill()
     host.start()
-    worker.incident("confirmed", id=incident.id, first_confirmed_at_ns=confirming.time.captured_at_ns)
+    _again(worker, incident)
     worker.settle()
     assert _states(host) == ["suspect", "confirmed"]
-    other = worker.incident("suspect")
-    worker.settle()
-    confirming = worker.take(kind="first_confirmed", incident=other.id)
-    worker.settle()
+    other = _confirmed_by_a_still(worker)
     host.kill()
     worker.close()
     host.start()
@@ -418,7 +425,7 @@ def test_what_a_still_confirmed_is_confirmed(host: Host, worker: Worker) -> None
     Worker(host).connect()
     wait_for(lambda: _states(host)[-1] == "interrupted", "the interruption")
     query = "SELECT first_confirmed_at_ns, state FROM incidents WHERE id = ?"
-    assert host.rows(query, other.id) == [(confirming.time.captured_at_ns, "interrupted")]
+    assert host.rows(query, other.id) == [(other.first_confirmed_at_ns, "interrupted")]
 
 
 def test_a_worker_that_comes_late_has_its_incident_again(make_host: Callable[..., Host], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from daemon.errors import StoreError
-from daemon.storage import index
+from daemon.storage import index, left_open
 from daemon.storage.durable import RealDisk
 from daemon.storage.ledger import Head, files, follow
 from daemon.storage.store import Entry, Store
@@ -120,12 +120,13 @@ def test_incident_counts_its_stills_in_any_order(tmp_path: Path) -> None:
         store.commit(still_entries(store, first))
         store.commit([incident_entry("suspect")])
         store.commit([*still_entries(store, second), incident_entry("confirmed")])
-        (incident,) = store.open_incidents()
+        (incident,) = store.read(left_open.open_incidents)
         assert (incident.state, incident.max_confidence) == ("confirmed", 0.65)
         with store._session() as session:
             assert session.scalars(select(index.IncidentRow.evidence_count)).one() == 2
-        assert store.recent_incidents("hall", BEGIN_NS)[0].id == INCIDENT
-        assert store.recent_incidents("hall", BEGIN_NS + 1) == []
+        recent = lambda since_ns: store.read(lambda session: left_open.recent_incidents(session, "hall", since_ns))  # noqa: E731
+        assert recent(BEGIN_NS)[0].id == INCIDENT
+        assert recent(BEGIN_NS + 1) == []
 
 
 def test_run_that_comes_after_its_still(tmp_path: Path) -> None:
@@ -236,7 +237,7 @@ def test_a_second_writer_is_told(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="another Firewitness is writing to"):
             Store.open(settings, FakeClocks(), version="0", cameras=[])
         store.commit([gap_entry(1, BEGIN_NS, None)])
-        assert [gap.id for gap in store.open_gaps()] == [numbered(1)]
+        assert [gap.id for gap in store.read(left_open.gaps)] == [numbered(1)]
     with opened(settings, FakeClocks()):
         pass
 

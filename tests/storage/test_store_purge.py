@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from daemon.clock import rfc3339
 from daemon.origin import record
-from daemon.storage import index
+from daemon.storage import index, left_open
 from daemon.storage.clips import Ended
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.reindex import reindex
@@ -237,7 +237,7 @@ def test_a_drill_that_runs_is_not_forgotten(tmp_path: Path) -> None:
         store.commit([drill])
         clocks.run_for(2 * DAY_NS)
         store.purge(dry_run=False, all_due=True)
-        assert [each.id for each in store.open_incidents()] == [INCIDENT]
+        assert [each.id for each in store.read(left_open.open_incidents)] == [INCIDENT]
 
 
 def test_rules_share_the_tenth_of_a_run(tmp_path: Path) -> None:

@@ -12,16 +12,14 @@ import pytest
 
 from daemon.detect.detector import REFERENCE_PICTURE
 from daemon.domain import Detection
+from training import folders
 from training.folders import Pixels, Sample
 from training.seen import Seen
 
 
 def put(folder: Path, name: str, picture: Pixels, labels: str = "") -> None:
     """One picture and its labels."""
-    for each in ("images", "labels"):
-        (folder / each).mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / "images" / f"{name}.png"), picture)
-    (folder / "labels" / f"{name}.txt").write_text(labels)
+    folders.put(folder, f"{name}.png", cv2.imencode(".png", picture)[1].tobytes(), labels)
 
 
 def seen(*detections: tuple[str, float], sample: Sample | None = None) -> Seen:
