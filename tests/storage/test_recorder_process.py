@@ -423,9 +423,11 @@ def test_what_a_still_confirmed_is_confirmed(host: Host, worker: Worker) -> None
     host.start()
     host.beat(lambda beat: beat.disk == "ok", "an open store")
     Worker(host).connect()
-    wait_for(lambda: _states(host)[-1] == "interrupted", "the interruption")
     query = "SELECT first_confirmed_at_ns, state FROM incidents WHERE id = ?"
-    assert host.rows(query, other.id) == [(other.first_confirmed_at_ns, "interrupted")]
+    interrupted = [(other.first_confirmed_at_ns, "interrupted")]
+    wait_for(
+        lambda: host.rows(query, other.id) == interrupted, "the interruption in the index: the ledger has it before"
+    )
 
 
 def test_a_worker_that_comes_late_has_its_incident_again(make_host: Callable[..., Host], tmp_path: Path) -> None:
