@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from pathlib import Path
 
@@ -36,6 +37,9 @@ COMMANDS = {
 }
 
 
+_CONFIG = "the settings file (default: ./config.yaml)"
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command and its options."""
     top = argparse.ArgumentParser(
@@ -46,9 +50,7 @@ def parser() -> argparse.ArgumentParser:
     made = {}
     for name, text in COMMANDS.items():
         made[name] = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        made[name].add_argument(
-            "--config", type=Path, metavar="FILE", help="the settings file (default: ./config.yaml)"
-        )
+        made[name].add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
     probed = made["cameras"]
     probed.add_argument("what", choices=["probe"])
     probed.add_argument("url", metavar="URL", help="the camera's address, such as rtsp://10.0.0.21/stream1")
@@ -63,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _model(made["model"])
     made["bench"].add_argument("--weights", type=Path, metavar="FILE", help="other weights than those in use")
     made["bench"].add_argument("--seconds", type=float, default=5.0, metavar="S", help="each (default: 5)")
-    made["doctor"].add_argument("--json", action="store_true", help="one JSON object a finding")
+    made["doctor"].add_argument("--json", action="store_true", help="all findings as one JSON array")
     made["analyse"].add_argument(
         "incident", nargs="?", metavar="INCIDENT", help="its id, as the page and the API have it"
     )
@@ -73,7 +75,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made["analyse"].add_argument("--camera", metavar="NAME", help="under which name (default: imported)")
     made["analyse"].add_argument("--model", type=Path, metavar="FILE", help="other weights than the daemon's")
-    made["purge"].add_argument("--dry-run", action="store_true", help="only say what would go")
+    made["purge"].add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would go (a daemon that is stopped leaves its ledger a few lines longer by it)",
+    )
     made["purge"].add_argument("--all-due", action="store_true", help="also when it is more than 10 %% of all evidence")
     made["capacity"].add_argument("--json", action="store_true", help="one JSON object, in bytes, bits and seconds")
     made["verify"].add_argument("root", nargs="?", type=Path, metavar="STORE", help="a store elsewhere, such as a copy")
@@ -96,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _model(command: argparse.ArgumentParser) -> None:
     what = command.add_subparsers(dest="what", required=True, metavar="WHAT")
-    what.add_parser("list", help="which there are, and which one is in use")
+    listed = what.add_parser("list", help="which there are, and which one is in use")
     added = what.add_parser("add", help="check a model on this host, and keep it where it is in")
     added.add_argument("file", type=Path, metavar="FILE", help=".onnx, .xml with .bin, or .engine")
     added.add_argument("--name", metavar="NAME", help="(default: the file's)")
@@ -106,10 +112,14 @@ def _model(command: argparse.ArgumentParser) -> None:
     exported.add_argument("file", type=Path, metavar="FILE", help="a .pt (it runs its code: your own), or an .onnx")
     exported.add_argument("--to", choices=["onnx", "openvino", "engine"], required=True)
     exported.add_argument("--out", type=Path, metavar="FILE", help="(default: beside it)")
+    for each in (listed, added, used, exported):  # before or behind WHAT; behind, it counts
+        each.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=_CONFIG)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that is no UTF-8 is said as it is
+        sys.stdout.reconfigure(errors="surrogateescape")
     options = parser().parse_args(arguments)
     module = importlib.import_module("daemon.commands." + options.command.replace("-", "_"))
     try:

@@ -38,6 +38,8 @@ class Control:
             received = channel.receive()
         except PeerGone as error:
             raise NotRunning(f"the daemon ended before it answered {name!r}") from error
+        except UnicodeEncodeError as error:
+            raise FirewitnessError(f"{name}: {error.object!r} is no UTF-8") from error
         except TimeoutError as error:
             raise NotRunning(f"the daemon did not answer {name!r} within {timeout_s:g} s") from error
         finally:

@@ -302,10 +302,21 @@ LARGEST_PICTURES, LARGEST_BODIES = 8, 16
 """So many of api.max_pixels and of twice api.max_upload (base64 and its surroundings) may be in memory at once."""
 
 
+def _host(host: str) -> str:
+    """Raises ValueError for what no resolver can even be asked: getaddrinfo would answer with a UnicodeError."""
+    try:
+        known = bool(host.encode("idna"))
+    except UnicodeError:
+        known = False
+    if not known:
+        raise ValueError(f"{host!r} is neither an address nor a host's name, such as 127.0.0.1")
+    return host
+
+
 class ApiSettings(Block):
     """HTTP."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 2222
     threads: Annotated[int, Field(ge=1, le=1000)] = 160
     """Requests under way at once, most of which wait: who is refused has to be heard first."""

@@ -67,6 +67,8 @@ class CameraNow(BaseModel):
     width: int | None
     height: int | None
     codec: str | None
+    drill: bool
+    camera_clock_offset_s: float | None
 
 
 class DaemonNow(BaseModel):
@@ -102,9 +104,11 @@ class Evidence(BaseModel):
     bytes: int
     width: int | None
     height: int | None
+    reduced_from: Annotated[list[int], Field(min_length=2, max_length=2)] | None
     kind: EvidenceKind
     drill: bool
     times: Literal["measured", "claimed"]
+    analysed: bool | None
     detections: list[dict[str, Any]]
     incident: Uuid | None
     image: str
@@ -194,6 +198,9 @@ class Incident(BaseModel):
     max_confidence: float
     evidence_count: int
     previous: Uuid | None
+    place: Annotated[list[float], Field(min_length=4, max_length=4)]
+    ignored_zones: list[str]
+    reason: str
 
 
 class IncidentItems(BaseModel):

@@ -46,14 +46,14 @@ def create_app(
     control: Asks,
     detector: Detector,
     clocks: Clocks,
-    on_loopback: bool,
+    host: str,
     port: int,
 ) -> Flask:
-    """All URLs of docs/api.md; `on_loopback` tells whether evidence may be served (docs/decisions/0004)."""
+    """All URLs of docs/api.md; evidence is served where `host`, at which it listens, is a loopback address (docs/decisions/0004)."""
     app = Flask("daemon.api")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-    guard.install(app, on_loopback=on_loopback, port=port)
+    guard.install(app, host=host, port=port)
     _install_fire_detector(app, FireDetectorService(settings, detector))
     app.register_blueprint(health.blueprint(live))
     app.register_blueprint(metrics.blueprint(live))

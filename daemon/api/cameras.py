@@ -36,11 +36,12 @@ class Cameras:
         return tuple(live.status.get("cameras", self._configured))
 
     def check(self, name: str | None) -> None:
-        """Raises Problem 400 for a name that is no camera's: an empty list would look like "nothing was seen"."""
-        if name is not None and name != DRILL_CAMERA and name not in self.names():
-            raise Problem(
-                HTTPStatus.BAD_REQUEST, f"camera: there is no {name}; there are {', '.join(self.names()) or 'none yet'}"
-            )
+        """Raises Problem 400 for a name that nothing has: an empty list would look like "nothing was seen"."""
+        if name is None or name == DRILL_CAMERA or name in self.names() or self._index.has_of(name):
+            return
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"camera: there is no {name}; there are {', '.join(self.names()) or 'none yet'}"
+        )
 
     def now(self) -> dict[str, Any]:
         """Items by name, and whether the daemon answers; without its answer states are `unknown`."""

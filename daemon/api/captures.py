@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from daemon.api.live import Asks
 from daemon.api.parameters import CameraName, Parameters, parse_body
@@ -15,6 +15,15 @@ from daemon.api.problems import Problem
 from daemon.errors import FirewitnessError, NotRunning
 
 MOST_BODY_BYTES = 100_000
+
+
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("true means all cameras; false means none")
+    return value
+
+
+_All = Annotated[bool, Field(strict=True), AfterValidator(_true)]
 _SiteName = Annotated[str, Field(strict=True, min_length=1, max_length=60)]
 _Seconds = Annotated[float, Field(strict=True, ge=0, le=600, allow_inf_nan=False)]
 
@@ -23,7 +32,7 @@ class CaptureAsked(Parameters):
     """The body: some cameras, those of a site, or all; why; and how much of what was and what comes."""
 
     cameras: Annotated[list[CameraName] | None, Field(min_length=1)] = None
-    site: Annotated[Literal[True] | _SiteName | None, Field(union_mode="left_to_right")] = None
+    site: Annotated[_All | _SiteName | None, Field(union_mode="left_to_right")] = None
     reason: Annotated[str, Field(strict=True, min_length=1, max_length=200)]
     before_s: _Seconds = 30.0
     after_s: _Seconds = 30.0

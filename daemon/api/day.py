@@ -100,15 +100,6 @@ class IncidentView:
         return max(int(self.incident["evidence_count"]) - len(self.pictures), 0)
 
 
-def incidents_of(index: Index, span: Span, camera: str | None) -> list[Item]:
-    """In time order: those that began on this day, and those of the day before that went on into it."""
-    began = index.incidents_page(camera=camera, from_ns=span.from_ns, to_ns=span.to_ns, limit=MOST_ITEMS)["items"]
-    before = index.incidents_page(
-        camera=camera, from_ns=max(span.from_ns - DAY_NS, 0), to_ns=span.from_ns, limit=MOST_ITEMS
-    )["items"]
-    return [*reversed([each for each in before if _end_ns(each, span) > span.from_ns]), *reversed(began)]
-
-
 def _end_ns(incident: Item, span: Span) -> int:
     if incident["ended_at"] is not None:
         return time_ns(incident["ended_at"])

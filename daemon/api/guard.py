@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.datastructures import Headers
 
 from daemon.api.problems import Problem
+from daemon.loopback import is_loopback
 
 OPEN_PATHS = frozenset(("/fire_detector", "/healthz", "/readyz"))
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
@@ -26,8 +27,10 @@ _SECURITY_HEADERS = {
 }
 
 
-def install(app: Flask, *, on_loopback: bool, port: int) -> None:
-    """Guards every request of `app` and marks every answer."""
+def install(app: Flask, *, host: str, port: int) -> None:
+    """Guards every request of `app`, which listens at `host` and `port`, and marks every answer."""
+    on_loopback, own = is_loopback(host), f"[{host}]" if ":" in host else host
+    names = _LOOPBACK_NAMES | {own} if on_loopback else _LOOPBACK_NAMES
 
     @app.before_request
     def guard() -> None:
@@ -40,10 +43,10 @@ def install(app: Flask, *, on_loopback: bool, port: int) -> None:
                 f"to 127.0.0.1 and look through ssh -L {port}:127.0.0.1:{port} HOST, then http://127.0.0.1:{port}/",
             )
         # A page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding); it cannot forge Host.
-        if _name(request.headers.get("Host", "")) not in _LOOPBACK_NAMES:
+        if _name(request.headers.get("Host", "")) not in names:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
-                f"Evidence is served under the names localhost, 127.0.0.1 and [::1] only: open http://127.0.0.1:{port}/",
+                f"Evidence is served under the names localhost, 127.0.0.1 and [::1] only: open http://{own}:{port}/",
             )
         if request.method not in _SAFE_METHODS and _is_foreign(request.headers):
             raise Problem(HTTPStatus.FORBIDDEN, "A page of another site may not change anything here.")

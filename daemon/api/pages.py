@@ -104,7 +104,7 @@ def _day(index: Index, cameras: Cameras, clocks: Clocks) -> Response:
     span = day.Span.of(asked.day or day.today(now_ns), now_ns)
     now = cameras.now()
     shown = [camera for camera in now["items"] if asked.camera in (None, camera["name"])]
-    incidents = day.incidents_of(index, span, asked.camera)
+    incidents = index.incidents_during(span.from_ns, span.to_ns, asked.camera)
     on_page, earlier = _last(incidents, asked.before)
     return _page(
         "day.html",

@@ -23,7 +23,6 @@ from daemon.clock import host_clocks
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.detect.work import WorkClient
-from daemon.loopback import is_loopback
 from daemon.settings import Settings
 from daemon.storage.queries import Index
 
@@ -75,7 +74,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             control=control,
             detector=WorkClient(sockets.work(run_dir)),
             clocks=clocks,
-            on_loopback=is_loopback(self._host),
+            host=self._host,
             port=self._port,
         )
 

@@ -26,6 +26,11 @@ class Sibling:
     stills: list[Item] = field(default_factory=list)
     footage: list[Footage] = field(default_factory=list)
 
+    @property
+    def saw_itself(self) -> bool:
+        """Whether one of its clips is an incident's own, and not only kept for this one."""
+        return any(view.clip["kind"] != SIBLING for view in self.footage)
+
 
 def of(index: Index, incident: Item, footage: Sequence[Footage]) -> list[Sibling]:
     """By name; `footage` is that of all clips that serve the incident."""

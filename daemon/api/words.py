@@ -117,6 +117,13 @@ def incident_state(incident: dict[str, Any]) -> str:
     return states.get(state := str(incident["state"]), state)
 
 
+def no_pictures(incident: dict[str, Any]) -> str:
+    """Why an incident has no picture to show."""
+    if incident["kind"] == "imported" and incident["state"] == "unconfirmed":
+        return "Nothing was confirmed in the recording, so no picture was taken out of it; its clip is kept."
+    return "Its pictures have been purged or are not stored yet."
+
+
 def found(evidence: dict[str, Any]) -> str:
     """What was found in a picture; where nobody has looked, that."""
     if not evidence["detections"]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,10 +23,16 @@ def run(options: argparse.Namespace) -> int:
     """0 when all that was asked for is captured; 1 when a camera refused."""
     settings = settings_of.of(options.config)
     arguments: dict[str, Any] = {
-        "reason": " ".join(options.reason),
+        "reason": os.fsencode(" ".join(options.reason)).decode(
+            errors="replace"
+        ),  # kept, whatever a panel's script sends
         "before_s": _seconds("--before", options.before),
         "after_s": _seconds("--after", options.after),
-        **({"cameras": options.cameras} if options.cameras else {"site": options.site or True}),
+        **(
+            {"cameras": options.cameras}
+            if options.cameras
+            else {"site": options.site if options.site is not None else True}
+        ),
     }
     done = _ask(Control(sockets.control(runtime_dir(settings.storage))), arguments)
     for each in done["captures"]:

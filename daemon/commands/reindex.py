@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         settings.storage, host_clocks(), version=__version__, cameras=tuple(settings.cameras), going_on=Progress()
     )
     print(f"The index has {done.stills} stills; {in_words(done.recovered)}.")
-    print(f"The one before is kept as {settings.storage.root / KEPT}.")
+    if (kept := settings.storage.root / KEPT).exists():
+        print(f"The one before is kept as {kept}.")
     if done.stills_before is not None and done.stills_before != done.stills:
         print(f"It had {done.stills_before} stills: `firewitness verify` tells what differs.")
         return 1

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.domain import SIBLING, Gap
+from daemon.domain import OPEN_STATES, SIBLING, Gap
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
 from daemon.storage.clip_queries import clip_item, clips_of, path_of, paths_of
@@ -156,6 +156,11 @@ class Index:
             rows = session.scalars(_page(query, (IncidentRow.first_suspect_at_ns, IncidentRow.id), limit, cursor)).all()
             return _paged([_incident(row) for row in rows], [(row.first_suspect_at_ns, row.id) for row in rows], limit)
 
+    def incidents_during(self, from_ns: int, to_ns: int, camera: str | None = None) -> list[Item]:
+        """All incidents that have a part in the interval, however long ago they began; in the order in which they did."""
+        with self._session() as session:
+            return [_incident(row) for row in session.scalars(incidents_during_query(from_ns, to_ns, camera))]
+
     def incident_one(self, id: str) -> Item | None:
         with self._session() as session:
             row = session.get(IncidentRow, id)
@@ -251,6 +256,12 @@ class Index:
         with self._session() as session:
             return {row.name: _last_known(session, row) for row in session.scalars(select(CameraRow))}
 
+    def has_of(self, camera: str) -> bool:
+        """Whether any evidence or incident names this camera, configured ever or not: recordings from elsewhere name theirs."""
+        with self._session() as session:
+            named = (exists().where(row.camera == camera) for row in (IncidentRow, EvidenceRow))
+            return bool(session.scalar(select(or_(*named))))
+
     @contextmanager
     def _session(self) -> Iterator[Session]:
         try:
@@ -309,6 +320,17 @@ def incidents_query(
     if state is not None:
         wanted.append(_aside(row.state) == state)
     return select(row).where(*wanted)
+
+
+def incidents_during_query(from_ns: int, to_ns: int, camera: str | None) -> Select[IncidentRow]:
+    """Those that began in the interval, and those from before that were not over when it began."""
+    row = IncidentRow
+    begun = row.first_suspect_at_ns
+    went_on = and_(begun < from_ns, or_(row.state.in_(OPEN_STATES), row.ended_at_ns > from_ns))
+    wanted = [or_(and_(begun >= from_ns, begun < to_ns), went_on)]
+    if camera is not None:
+        wanted.append(row.camera == camera)
+    return select(row).where(*wanted).order_by(begun, row.id)
 
 
 def gaps_query(camera: str | None, from_ns: int | None, to_ns: int | None) -> Select[GapRow]:

@@ -78,6 +78,7 @@ def test_a_capture_is_handed_on(asked: Asked) -> None:
         ({"cameras": "hall", "reason": "r"}, "cameras: input should be a valid list"),
         ({"site": "", "reason": "r"}, "site: "),
         ({"site": False, "reason": "r"}, "site: "),
+        ({"site": 1, "reason": "r"}, "site: "),
         ({"site": True}, "reason: field required"),
         ({"site": True, "reason": ""}, "reason: string should have at least 1 character"),
         ({"site": True, "reason": 7}, "reason: input should be a valid string"),

@@ -38,7 +38,7 @@ def test_every_url_is_documented(tmp_path: Path) -> None:
         control=Control(tmp_path),
         detector=WorkClient(tmp_path),
         clocks=HostClocks(),
-        on_loopback=True,
+        host="127.0.0.1",
         port=2222,
     )
     documented = set(re.findall(r"`(?:[A-Z]+ )?(/[^` ?]*)", (DOCS / "api.md").read_text()))

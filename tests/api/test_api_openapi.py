@@ -60,7 +60,7 @@ def test_every_route_is_in_it(tmp_path: Path, document: dict[str, Any]) -> None:
     """With each of its methods; and the table names no route that is not there."""
     app = create_app(
         Settings(), index=Index(tmp_path, HostClocks()), live=LiveStatus(Control(tmp_path)), control=Control(tmp_path),
-        detector=WorkClient(tmp_path), clocks=HostClocks(), on_loopback=True, port=2222,
+        detector=WorkClient(tmp_path), clocks=HostClocks(), host="127.0.0.1", port=2222,
     )  # fmt: skip
     assert {rule.rule for rule in app.url_map.iter_rules()} == set(OPERATIONS)
     assert len(document["paths"]) == len(OPERATIONS)
@@ -85,6 +85,9 @@ def test_true_answers_are_as_it_says(web: Web, document: dict[str, Any]) -> None
                 check(document, content["application/json"]["schema"], answer.json())
                 checked += 1
     assert checked >= 9
+    for name, model in (("evidence", "Evidence"), ("incidents", "Incident"), ("gaps", "Gap"), ("cameras", "CameraNow")):
+        told = web.get(f"/api/v1/{name}").json()["items"][0]
+        assert set(told) == set(document["components"]["schemas"][model]["properties"]), name
     envelope = {"$ref": "#/components/schemas/Envelope"}
     check(document, envelope, web.post(files=None, json={"image": "?"}).json())
     check(document, envelope, web.post(data=png(77), headers={"Content-Type": "image/png"}).json())

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,8 +17,9 @@ from daemon.api import words
 from daemon.clock import NS, HostClocks, rfc3339
 from daemon.domain import Detection, Evidence, Incident
 from daemon.ids import new_id
-from daemon.storage import heartbeat
+from daemon.storage import bodies, heartbeat
 from daemon.storage.durable import RealDisk
+from daemon.storage.store import Entry
 from tests.api.shelf import FIRE, Shelf
 from tests.api.web_under_test import Site, Web
 
@@ -196,6 +197,39 @@ def test_earlier_and_later_walk_through_an_incident(shown: Shown) -> None:
     by_time = [each.id for each in shown.stills]
     assert walk(by_time[0], "next") == by_time
     assert walk(by_time[-1], "prev") == by_time[::-1]
+
+
+def test_what_began_days_ago_and_goes_on_is_told_today(shown: Shown) -> None:
+    """Among what is going on, and in the list; the same of the days in between, and not of the day before."""
+    began_ns = HostClocks().wall_ns() - 60 * 3600 * NS
+    incident = shown.shelf.incident(began_ns, camera="yard", state="confirmed")
+    for day in ("", f"day={rfc3339(began_ns + 30 * 3600 * NS)[:10]}"):
+        page = shown.page(f"/?camera=yard&{day}")
+        assert any(link.endswith(incident.id) for link in page.attributes("a", "href"))
+        assert "Nothing so far today" not in page.words
+    assert incident.id not in shown.web.get(f"/?day={rfc3339(began_ns - 86_400 * NS)[:10]}").text
+    shown.shelf.store.commit(
+        [Entry("incident", bodies.incident(replace(incident, state="ended", ended_at_ns=began_ns)))]
+    )
+
+
+def test_a_recording_from_elsewhere_can_be_asked_for_by_its_name(shown: Shown) -> None:
+    """And one in which nothing was confirmed says so, where others say that their pictures are gone."""
+    at_ns = HostClocks().wall_ns()
+    imported = shown.shelf.incident(
+        at_ns,
+        camera="imported",
+        state="unconfirmed",
+        kind="imported",
+        labels=(),
+        max_confidence=0.0,
+        reason="phone.mp4",
+    )
+    page = shown.page("/?camera=imported")
+    assert "no picture was taken out of it" in page.words
+    assert "Strongest" not in page.words
+    assert "no picture was taken out of it" in shown.page(f"/incidents/{imported.id}").words
+    assert shown.web.get("/api/v1/incidents?camera=imported").json()["items"][0]["id"] == imported.id
 
 
 def test_an_empty_day_says_what_that_means(shown: Shown) -> None:

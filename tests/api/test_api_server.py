@@ -184,6 +184,15 @@ def test_a_foreign_name_gets_no_evidence(make_site: Callable[..., Site]) -> None
         assert web.get("/healthz", headers={"Host": host}).status_code == 200
 
 
+def test_another_loopback_address_is_a_name_of_its_own(make_site: Callable[..., Site]) -> None:
+    """What was bound and announced is served, and is what a foreign name is referred to."""
+    web = make_site().start("127.0.0.2")
+    assert web.get("/static/page.css").status_code == 200
+    refused = web.get("/static/page.css", headers={"Host": "evil.example"})
+    assert refused.status_code == 403
+    assert "open http://127.0.0.2:" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("host", "inside"),
     [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("::ffff:127.0.0.1", True),

@@ -138,7 +138,7 @@ class Web:
         """`first` is Python that is run in the process before its main()."""
         self.listening = listening or socket.create_server((host, 0), backlog=256)
         self.port = int(self.listening.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}"
         lifeline, self.lifeline_held = os.pipe()
         settings_fd = sealed("settings", settings.for_children().encode())
         passed = (lifeline, settings_fd, self.listening.fileno())

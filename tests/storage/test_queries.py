@@ -291,6 +291,31 @@ def test_incidents(store: Store, index: Index) -> None:
     assert (one["kind"], one["first_confirmed_at"], one["evidence_count"]) == ("detected", None, 0)
 
 
+def test_incidents_of_an_interval_are_all_that_have_a_part_in_it(store: Store, index: Index) -> None:
+    """However many, and however long ago they began: those that are over before, and that begin at its end, are not."""
+    old = [_incident(1, 0), _incident(2, 5, "confirmed"), _incident(3, 7)]
+    later_s = 5 * 86_400
+    store.commit(
+        [*old, *(_incident(10 + place, later_s + place) for place in range(520)), _incident(999, later_s + 600)]
+    )
+    from_ns = BEGIN_NS + later_s * NS
+    found = [each["id"] for each in index.incidents_during(from_ns, from_ns + 600 * NS)]
+    assert found == [numbered(2), *(numbered(10 + place) for place in range(520))]
+    assert index.incidents_during(from_ns, from_ns + 600 * NS, "yard") == []
+    at_its_end_ns = BEGIN_NS + NS  # of the first
+    assert [each["id"] for each in index.incidents_during(at_its_end_ns, from_ns)] == [numbered(2), numbered(3)]
+
+
+def test_a_name_is_known_by_what_has_it(store: Store, index: Index) -> None:
+    """Of a recording from elsewhere: no camera, and yet there is something of it."""
+    assert not index.has_of("imported")
+    store.commit([_incident(1, 0, camera="imported")])
+    assert index.has_of("imported")
+    assert not index.has_of("import")
+    store.commit(still_entries(store, evidence_of(50, BEGIN_NS, camera="phone")))
+    assert index.has_of("phone")
+
+
 def test_gaps_that_touch_the_interval(store: Store, index: Index) -> None:
     """Also one that began before it, or is still open; not one that only touches its edge."""
     store.commit([_gap(1, 0, 10), _gap(2, 20, 30), _gap(3, 40, None), _gap(4, 22, 25, "yard")])

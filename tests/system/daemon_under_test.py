@@ -95,7 +95,7 @@ class Daemon:
                 env={**os.environ, **self.environment},
             )
 
-    def command(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str | bytes, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Another `firewitness` command beside it."""
         program = str(Path(sys.executable).with_name("firewitness"))
         return subprocess.run(

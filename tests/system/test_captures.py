@@ -87,6 +87,13 @@ def test_a_capture_keeps_what_was_and_what_comes(daemon: Daemon, farm: FarmThrea
     during = [gap for gap in gaps if not gap["to"] or gap["to"] > began]
     assert during == [], f"the cameras were watched all the while, since {began}"
 
+    latin = daemon.command("capture", "--camera", "hall", "--before", "1s", "--after", "1 s", b"br\xfbl\xe9")
+    assert (latin.returncode, latin.stderr) == (0, "")
+    check(daemon, "hall", latin.stdout.rpartition("/")[2].strip(), "br\ufffdl\ufffd")
+    nobody = daemon.command("capture", "--site", "", "reason")
+    assert (nobody.returncode, nobody.stdout) == (2, "")
+    assert "no enabled camera has the site ''" in nobody.stderr
+
     begun = requests.post(
         daemon.url("/api/v1/captures"), json={**asked, "cameras": ["yard"], "after_s": 60}, timeout=10
     )

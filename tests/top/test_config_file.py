@@ -98,6 +98,10 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 2: api.hosts: there is no such key; allowed are host, port, threads, image_roots, max_upload, "
             "max_pixels, max_decoding, deadline",
         ),
+        (
+            "api:\n  host: 10.0.0..5\n",
+            "FILE, line 2: api.host: '10.0.0..5' is neither an address nor a host's name, such as 127.0.0.1",
+        ),
         ("cameras:\n  hall: {}\n", "FILE, line 2: cameras.hall.url: this key is missing"),
         (
             "cameras:\n  hall:\n    url: http://10.0.0.21/\n",

@@ -24,6 +24,16 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_settings_file_may_be_named_behind_what_to_do(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in every other command; before it, it counts too."""
+    said = set()
+    for order in (["model", "list", "--config", str(config)], ["model", "--config", str(config), "list"]):
+        assert main(order) == 0
+        said.add(capsys.readouterr().out)
+    assert len(said) == 1
+    assert main(["model", "list", "--config", str(config) + ".none"]) == 2
+
+
 def test_what_was_added_is_in_use_after_a_restart(config: Path) -> None:
     """The settings then name it, with its hash; configured brings the file's own back."""
     settings = load(config)

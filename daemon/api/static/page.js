@@ -48,7 +48,7 @@ async function refresh() {
 }
 
 function keys(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   if (event.key === "b") document.getElementById("boxes").click();
   if (event.key === "ArrowLeft") document.getElementById("earlier")?.click();
   if (event.key === "ArrowRight") document.getElementById("later")?.click();
