@@ -66,8 +66,8 @@ def _decoded(packets: Sequence[Packet]) -> Iterator[Decoded]:
     run = packets[0].run
     decoder = Decoder(run.codec, run.extradata)
     for each in packets:
-        yield from decoder.next(each, 0)
-    yield from decoder.rest(0)
+        yield from decoder.next(each)
+    yield from decoder.rest()
 
 
 def _evidence(

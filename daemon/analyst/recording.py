@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import BinaryIO
 
 from av.video.frame import VideoFrame
@@ -29,7 +27,6 @@ class RecordedRun(LiveRun):
 
     times: dict[int, FrameTime] = field(default_factory=dict)
     turning: Turning = field(default_factory=lambda: Turning(Mark()))
-    _step_ns: int | None = None
 
     def at_mono_ns(self, packet: Packet) -> int | None:
         time = self.times.get(packet.pts) if packet.pts is not None else None
@@ -41,12 +38,6 @@ class RecordedRun(LiveRun):
 
     def upright(self, frame: VideoFrame) -> VideoFrame:
         return self.turning.upright(frame)
-
-    def interval_ns(self) -> int:
-        if self._step_ns is None:  # asked for once all frames are there
-            moments = sorted(each.captured_at_ns for each in self.times.values())
-            self._step_ns = round(median(later - earlier for earlier, later in pairwise(moments)) if moments[1:] else 0)
-        return self._step_ns
 
 
 def read_clip(path: Path, clocks: Clocks) -> list[Packet]:

@@ -89,8 +89,9 @@ def _from_key_frame(
     file: BinaryIO, context: VideoCodecContext, frames: list[Frame], wanted: Frame
 ) -> Iterator[VideoFrame]:
     place = frames.index(wanted)
-    begin = next((at for at in range(place, -1, -1) if frames[at].key), 0)
-    for frame in frames[begin:]:
+    own, before, *_ = *(at for at in range(place, -1, -1) if frames[at].key), 0, 0
+    leads = wanted.pts < frames[own].pts  # an open GOP's first frames need the GOP before
+    for frame in frames[before if leads else own :]:
         file.seek(frame.offset)
         packet = av.Packet(file.read(frame.bytes))
         packet.pts = frame.pts

@@ -74,7 +74,7 @@ def _hvcc(found: Sequence[bytes]) -> bytes:
     sets = {kind: _distinct(unit for unit in found if unit[0] >> 1 & 0x3F == kind) for kind in _H265_SETS}
     if not all(sets.values()):
         raise ValueError("no parameter sets")
-    sps = _without_escapes(sets[33][0])[2:]
+    sps = without_escapes(sets[33][0])[2:]
     sub_layers, nested = sps[0] >> 1 & 7, sps[0] & 1
     depth = _h265_depth(sps, sub_layers)
     record = b"\x01" + sps[1:13] + struct.pack(">HB", 0xF000, 0xFC)
@@ -87,7 +87,7 @@ def _hvcc(found: Sequence[bytes]) -> bytes:
 
 def _h264_depth(sps: bytes) -> _Depth:
     """ITU-T H.264, 7.3.2.1.1."""
-    bits = _Bits(_without_escapes(sps)[4:])
+    bits = Bits(without_escapes(sps)[4:])
     bits.exp_golomb()
     chroma = bits.exp_golomb()
     if chroma == 3:
@@ -97,7 +97,7 @@ def _h264_depth(sps: bytes) -> _Depth:
 
 def _h265_depth(sps: bytes, sub_layers: int) -> _Depth:
     """ITU-T H.265, 7.3.2.2.1 and 7.3.3."""
-    bits = _Bits(sps[13:])
+    bits = Bits(sps[13:])
     present = [(bits.take(1), bits.take(1)) for _ in range(sub_layers)]
     if sub_layers:
         bits.take(2 * (8 - sub_layers))
@@ -115,26 +115,28 @@ def _h265_depth(sps: bytes, sub_layers: int) -> _Depth:
     return _Depth(chroma, 8 + bits.exp_golomb(), 8 + bits.exp_golomb())
 
 
-class _Bits:
+class Bits:
     """Reads a payload bit by bit; ValueError beyond its end."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, count: int) -> int:
+        """The next `count` bits as a number."""
         if count > self._left:
             raise ValueError("a parameter set that is cut")
         self._left -= count
         return self._value >> self._left & (1 << count) - 1
 
     def exp_golomb(self) -> int:
+        """ue(v): ITU-T H.264, 9.1."""
         zeros = 0
         while not self.take(1):
             zeros += 1
         return (1 << zeros) - 1 + self.take(zeros)
 
 
-def _without_escapes(unit: bytes) -> bytes:
+def without_escapes(unit: bytes) -> bytes:
     """The payload without emulation prevention bytes."""
     return unit.replace(b"\x00\x00\x03", b"\x00\x00")
 

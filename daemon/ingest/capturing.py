@@ -176,7 +176,7 @@ class Capturing:
         if course.decoder is None:  # the rest of a GOP whose head is gone
             return
         course.run = run
-        for each in course.decoder.next(packet, run.interval_ns()):
+        for each in course.decoder.next(packet):
             clock = each.packet.run.clock
             if clock is not None and _is_due(course, clock.at_mono_ns(each.packet.pts_ns)):
                 yield from self._told(course, each)

@@ -3,7 +3,7 @@
 
 Key frames alone (while all is quiet), or everything from a key frame on. FFmpeg conceals what is lost or corrupt.
 H.264: frames near the damage are flagged, those predicted from them are not, so that everything from a flag, an error
-or a hole in the timestamps to the next key frame counts as damaged. H.265 flags nothing: there it is not known (design,
+or a missing reference to the next key frame counts as damaged. H.265 flags nothing: there it is not known (design,
 Damage).
 """
 
@@ -15,10 +15,10 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from daemon.ingest.frame_num import FrameNum
 from daemon.ingest.packet import Packet
 
 MOST_PIXELS = 8192 * 4352  # an 8K picture; a corrupt header must not make the decoder reserve the host's memory
-HOLE = 1.5  # of the usual interval between frames: one is missing
 
 
 class Carried(NamedTuple):
@@ -50,10 +50,9 @@ class Decoder:
         context.copy_opaque = True
         context.options = {"max_pixels": str(MOST_PIXELS)}
         self._context = context
-        self._tells_damage = codec == "h264"
+        self._frame_num = FrameNum(extradata) if codec == "h264" else None
         self._flagged = True  # until a key frame comes out: what is before has nothing to stand on
-        self._failed = False  # a packet since the last key frame could not be decoded
-        self._last_ns: int | None = None
+        self._failed = False  # a packet since the last key frame could not be decoded, or never came
         self.errors = 0
         """In a row: packets that could not be decoded since the last frame."""
 
@@ -64,26 +63,31 @@ class Decoder:
 
     def key_frame(self, packet: Packet) -> Decoded | None:
         """Decodes a key frame alone, at once; None when it cannot be decoded."""
-        found = self._judged(self._feed(packet), 0)
-        found += self._judged(self._drain(), 0)
+        found = self._judged(self._feed(packet))
+        found += self._judged(self._drain())
         return found[0] if found else None
 
-    def next(self, packet: Packet, interval_ns: int) -> list[Decoded]:
-        """Decodes everything in order, beginning at a key frame; `interval_ns` is the usual distance of frames or 0."""
-        return self._judged(self._feed(packet), interval_ns)
+    def next(self, packet: Packet) -> list[Decoded]:
+        """Decodes everything in order, beginning at a key frame."""
+        return self._judged(self._feed(packet))
 
-    def rest(self, interval_ns: int) -> list[Decoded]:
+    def rest(self) -> list[Decoded]:
         """What it still holds back of what it was given; then it has to `restart`."""
-        return self._judged(self._drain(), interval_ns)
+        return self._judged(self._drain())
 
     def restart(self) -> None:
         """Forgets what it has seen: the next packet is a key frame again, or the beginning of what there is."""
         self._context.flush_buffers()
-        self._last_ns, self._flagged, self._failed = None, True, False
+        self._flagged, self._failed = True, False
+        if self._frame_num is not None:
+            self._frame_num.restart()
 
     def _feed(self, packet: Packet) -> list[VideoFrame]:
+        missing = self._frame_num is not None and self._frame_num.is_missing_before(packet.data)
         if packet.key:  # frames from before it may still come out, so what failed before is forgotten only with it
-            self._flagged, self._failed = self._flagged or self._failed, False
+            self._flagged, self._failed = self._flagged or self._failed or missing, False
+        elif missing:
+            self._failed = True
         coded = av.Packet(packet.data)
         coded.pts, coded.dts, coded.opaque = packet.pts, packet.dts, Carried(packet)
         coded.time_base = packet.run.time_base
@@ -106,23 +110,20 @@ class Decoder:
         self._context.flush_buffers()
         return found
 
-    def _judged(self, frames: list[VideoFrame], interval_ns: int) -> list[Decoded]:
+    def _judged(self, frames: list[VideoFrame]) -> list[Decoded]:
         judged = []
         for frame in frames:
             carried = frame.opaque
             if isinstance(carried, Carried) and carried.of.pts is not None:  # else it is FFmpeg's filling
                 packet: Packet = carried.of
-                damage = self._damage(frame, packet, interval_ns)
+                damage = self._damage(frame, packet)
                 judged.append(Decoded(packet.run.upright(frame), packet, damage))
         return judged
 
-    def _damage(self, frame: VideoFrame, packet: Packet, interval_ns: int) -> str:
+    def _damage(self, frame: VideoFrame, packet: Packet) -> str:
         if packet.key:
             self._flagged = False
-        elif self._last_ns is not None and interval_ns > 0:
-            self._flagged |= packet.pts_ns - self._last_ns > HOLE * interval_ns
         self._flagged |= frame.is_corrupt or packet.corrupt
-        self._last_ns = packet.pts_ns
         if self._flagged or self._failed:
             return "yes"
-        return "no" if self._tells_damage else "not_known"
+        return "no" if self._frame_num is not None else "not_known"

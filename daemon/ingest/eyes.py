@@ -73,6 +73,10 @@ class Eyes:
         """What is marked as a key frame cannot be decoded alone (intra-refresh): decode everything from now on."""
         self._keys_mislead = True
 
+    def trust_keys(self) -> None:
+        """Another connection: whether its key frames can be decoded alone is to be seen anew."""
+        self._keys_mislead = False
+
     def packet(self, pts_ns: int, *, key: bool) -> Look:
         """A packet came."""
         if self._since_ns is None:

@@ -20,6 +20,7 @@ from daemon.domain import FrameTime, Run
 from daemon.ingest.colour import Colour, colour_of, luma_of
 from daemon.ingest.decode import Decoded, Decoder
 from daemon.ingest.eyes import Eyes, Look
+from daemon.ingest.frame_num import is_idr
 from daemon.ingest.health import Health, Moment
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
@@ -81,6 +82,7 @@ class Frames:
         self._todo.clear()
         self.ring.interrupt()
         self.undecoded_since_ns, self._failed_keys = None, 0
+        self.eyes.trust_keys()
         self._next_cause, self._newest, self._parameters = "connected", None, None
 
     def closed(self) -> None:
@@ -165,14 +167,17 @@ class Frames:
             self._failed_keys = 0
             self.eyes.analysing(found.packet.pts_ns)
             return found
-        self._failed_keys += 1
+        if self._codec == "h264" and not is_idr(
+            packet.data
+        ):  # an IDR picture is damaged then; another is not there to be decoded alone
+            self._failed_keys += 1
         if self._failed_keys >= UNDECODABLE_KEYS:
             self.eyes.keys_mislead()
         return None
 
     def _follow_on(self, packet: Packet) -> Decoded | None:
         assert self._decoder is not None
-        frames = self._decoder.next(packet, packet.run.interval_ns())
+        frames = self._decoder.next(packet)
         self._note(packet, decoded=bool(frames))
         wanted = None
         for each in frames:

@@ -65,12 +65,11 @@ class Rewinding:
         assert self._decoder is not None
         wanted = self._wanted[self._gop]
         packet = self._snapshot.packets[self._next]
-        interval_ns = packet.run.interval_ns()
-        found = self._decoder.next(packet, interval_ns)
+        found = self._decoder.next(packet)
         self.packets += 1
         self._next += 1
         if self._next == self._end:
-            found += self._decoder.rest(interval_ns)
+            found += self._decoder.rest()
         places = {id(self._snapshot.packets[each]): each for each in wanted}
         for each in found:
             number = places.get(id(each.packet))
@@ -83,10 +82,18 @@ class Rewinding:
             self._gop = None
 
     def _begin(self, gop: int) -> None:
-        packets = self._snapshot.gops[gop]
-        run = self._snapshot.packets[packets.start].run
+        start = self._snapshot.gops[gop].start
+        run = self._snapshot.packets[start].run
         if self._decoder is None or run is not self._run:
             self._decoder, self._run = Decoder(run.codec, run.extradata), run
         self._decoder.restart()
         # what is decoded after the last wanted one would only be thrown away
-        self._gop, self._next, self._end = gop, packets.start, max(self._wanted[gop]) + 1
+        self._gop, self._next, self._end = gop, self._needed_from(gop, start), max(self._wanted[gop]) + 1
+
+    def _needed_from(self, gop: int, start: int) -> int:
+        """An open GOP's leading frames, which are shown before its key frame, need the GOP before."""
+        packets = self._snapshot.packets
+        leading = any(packets[each].pts_ns < packets[start].pts_ns for each in self._wanted[gop])
+        before = self._snapshot.gops[gop - 1] if leading and gop > 0 else None
+        follows = before is not None and before.stop == start and packets[before.start].run is packets[start].run
+        return before.start if before is not None and follows else start

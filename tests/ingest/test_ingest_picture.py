@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from daemon.clock import HostClocks
 from daemon.ingest.colour import Colour, Converter, colour_of
-from daemon.ingest.decode import Decoder
+from daemon.ingest.decode import Decoded, Decoder
+from daemon.ingest.frame_num import FrameNum
 from daemon.ingest.frames import Frames, Picture
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
@@ -109,7 +110,7 @@ def test_a_key_frame_comes_out_at_once(clip: Path) -> None:
 def test_everything_comes_out_in_order(clip: Path) -> None:
     """Every picture once, undamaged."""
     decoder = Decoder("h264", None)
-    seen = [each for packet in in_run(clip) for each in decoder.next(packet, STEP_NS)]
+    seen = [each for packet in in_run(clip) for each in decoder.next(packet)]
     assert [number(each.frame) for each in seen] == list(range(len(seen)))
     assert len(seen) >= 95
     assert {each.damage for each in seen} == {"no"}
@@ -123,12 +124,12 @@ def test_the_same_packets_can_be_decoded_twice_at_once(tmp_path: Path) -> None:
     ends, goes_on = Decoder("h264", None), Decoder("h264", None)
     seen = []
     for packet in packets[:20]:
-        ends.next(packet, STEP_NS)
-        seen += goes_on.next(packet, STEP_NS)
+        ends.next(packet)
+        seen += goes_on.next(packet)
     del ends
     gc.collect()
-    seen += [each for packet in packets[20:] for each in goes_on.next(packet, STEP_NS)]
-    seen += goes_on.rest(STEP_NS)
+    seen += [each for packet in packets[20:] for each in goes_on.next(packet)]
+    seen += goes_on.rest()
     assert [each.packet.pts for each in seen] == sorted(packet.pts for packet in packets)
 
 
@@ -139,7 +140,7 @@ def test_whatever_is_wrong_is_marked(noisy_clip: Path, seed: int, how: str) -> N
     chance = random.Random(seed)
     clean = Decoder("h264", None)
     coming = in_run(noisy_clip)
-    truth = {each.packet.pts: each.frame.to_ndarray() for packet in coming for each in clean.next(packet, STEP_NS)}
+    truth = {each.packet.pts: each.frame.to_ndarray() for packet in coming for each in clean.next(packet)}
     hit = chance.randrange(30, 45)
     decoder = Decoder("h264", None)
     seen = []
@@ -150,12 +151,92 @@ def test_whatever_is_wrong_is_marked(noisy_clip: Path, seed: int, how: str) -> N
             packet.corrupt = how == "flag"
             if how == "corrupt":
                 packet.data = damaged(packet.data, chance)
-        seen += decoder.next(packet, STEP_NS)
+        seen += decoder.next(packet)
     wrong = [each for each in seen if not np.array_equal(each.frame.to_ndarray(), truth[each.packet.pts])]
     assert all(each.damage == "yes" for each in wrong)
     assert {each.damage for each in seen if (each.packet.pts or 0) < (coming[30].pts or 0)} == {"no"}
     assert {each.damage for each in seen if (each.packet.pts or 0) >= (coming[50].pts or 0)} == {"no"}
     assert how == "corrupt" or wrong or any(each.damage == "yes" for each in seen)
+
+
+KINDS = {
+    "references alone": "keyint=25:min-keyint=25:scenecut=0:bframes=0:ref=3",
+    "pyramid": "keyint=25:min-keyint=25:scenecut=0:bframes=3:b-adapt=0:b-pyramid=normal:ref=4",
+    "open GOP": "keyint=25:min-keyint=25:scenecut=0:bframes=2:b-adapt=0:open-gop=1:ref=3",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lost_picture_is_damage_where_others_are_predicted_from_it(tmp_path: Path, kind: str) -> None:
+    """Every picture in turn is lost: none that differs is called undamaged; where none differs, none need be; H.264's numbers tell."""
+    path = tmp_path / "clip.mp4"
+    write(path, moving(75), KINDS[kind])
+    coming = in_run(path)
+    truth = {each.packet.pts: each.frame.to_ndarray() for each in all_of(Decoder("h264", None), coming)}
+    harmless = 0
+    for hit in range(26, 50):
+        if coming[hit].key:
+            continue
+        seen = all_of(Decoder("h264", None), [packet for packet in coming if packet is not coming[hit]])
+        wrong = [each for each in seen if not np.array_equal(each.frame.to_ndarray(), truth[each.packet.pts])]
+        assert all(each.damage == "yes" for each in wrong), hit
+        assert {each.damage for each in seen[:24] + seen[-20:]} == {"no"}, hit
+        harmless += not wrong
+    assert (harmless > 5) == (kind != "references alone")
+
+
+def all_of(decoder: Decoder, coming: list[Packet]) -> list[Decoded]:
+    return [*(each for packet in coming for each in decoder.next(packet)), *decoder.rest()]
+
+
+def moving(count: int) -> Iterator[NDArray[np.uint8]]:
+    """A scene that moves and has noise."""
+    chance = np.random.default_rng(2)
+    scene = cv2.resize(chance.integers(0, 255, (30, 40, 3), dtype=np.uint8), (320, 240))
+    for place in range(count):
+        noise = chance.integers(0, 12, scene.shape, dtype=np.uint8)
+        yield np.asarray(cv2.add(np.roll(scene, 3 * place, 1), noise), np.uint8)
+
+
+def test_a_rate_that_changes_is_no_damage(tmp_path: Path) -> None:
+    """Night mode, and a rate that follows the scene: nothing is missing, however far two frames are apart; also of a file's avcC."""
+    path = tmp_path / "clip.mp4"
+    write(path, moving(75), KINDS["references alone"])
+    coming = in_run(path)
+    for place, packet in enumerate(coming):
+        packet.pts_ns = place * STEP_NS * (1 if place < 40 else 6)
+    assert {each.damage for each in all_of(Decoder("h264", None), coming)} == {"no"}
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        sets, whole = stream.codec_context.extradata, [bytes(each) for each in container.demux(stream) if each.size]
+    numbers = FrameNum(sets)
+    assert sum(numbers.is_missing_before(data) for data in whole) == 0
+    assert sum(numbers.is_missing_before(data) for place, data in enumerate(whole) if place != 30) == 1
+
+
+def test_key_frames_of_an_open_gop_are_whole_alone(tmp_path: Path) -> None:
+    """One after the other, without what lies between: they do not follow each other, and nothing is missing."""
+    path = tmp_path / "clip.mp4"
+    write(path, moving(100), KINDS["open GOP"])
+    decoder = Decoder("h264", None)
+    keys = [packet for packet in in_run(path) if packet.key]
+    assert len(keys) >= 4
+    found = [decoder.key_frame(packet) for packet in keys]
+    assert [each and each.damage for each in found] == ["no"] * len(keys)
+
+
+def test_damaged_key_frames_are_no_intra_refresh(clip: Path) -> None:
+    """An uplink that loses everything for some seconds: afterwards key frames alone are decoded again."""
+    frames = Frames(PLAN, HostClocks())
+    coming, time_base = packets(clip)
+    frames.opened("h264", None, time_base)
+    for place, packet in enumerate(coming):
+        if packet.key and place < 80:
+            packet.data = packet.data[:60]
+        frames.add(packet)
+        while frames.waiting:
+            frames.step()
+    assert not frames.eyes.all
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -180,7 +261,7 @@ def test_garbage_never_raises(clip: Path, seed: int) -> None:
                 packet.data = packet.data[: chance.randrange(1, len(packet.data))]
             case 2:
                 packet.data = b"\0\0\1\x67" + chance.randbytes(30)
-        decoder.next(packet, STEP_NS)
+        decoder.next(packet)
         if packet.key:
             decoder.key_frame(packet)
             decoder.restart()
