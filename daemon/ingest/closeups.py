@@ -65,6 +65,8 @@ class _Watched:
     as_before: float | None = None
     held: Flicker | None = None
     held_s: float = 0.0
+    said: Flicker | None = None
+    said_s: float = 0.0
 
     def take(self, luma: NDArray[np.uint8], at_s: float) -> bool:
         """Whether these are the first close-ups of the place."""
@@ -92,7 +94,15 @@ class _Watched:
             self.taken.clear()
             self.as_before = None
 
-    def flicker(self, now_s: float) -> Flicker:
+    def flicker(self, now_s: float) -> Flicker | None:
+        """What time says. While it begins anew and no frame has come yet, what was withheld just before still is."""
+        if self.taken:
+            self.said, self.said_s = self._judged(now_s), now_s
+            return self.said
+        withheld = self.said is not None and self.said.says in ("held", "waits") and now_s - self.said_s < HELD_S
+        return self.said if withheld else None
+
+    def _judged(self, now_s: float) -> Flicker:
         close_ups = np.stack([each.close_up for each in self.taken])
         times = np.array([each.at_s for each in self.taken])
         longer_px = max(
@@ -140,7 +150,8 @@ class CloseUps:
 
     def flickers(self, now_s: float) -> dict[int, Flicker]:
         """By the suspects' numbers; none of one of which no frame has come."""
-        return {number: each.flicker(now_s) for number, each in self._watched.items() if each.taken}
+        said = {number: each.flicker(now_s) for number, each in self._watched.items()}
+        return {number: each for number, each in said.items() if each is not None}
 
     def _keep(self, luma: NDArray[np.uint8], at_s: float) -> None:
         if self._before and at_s - self._before[-1].at_s < BEFORE_EVERY_S:

@@ -20,6 +20,9 @@ from daemon.ingest.reader import Crashed, Ended, Opened, Reader, Wake
 
 LASTING_S = 10.0  # a stream that lasted as long was a success; one that flaps keeps its backoff
 STUCK_S = 10.0  # beyond twice the time-outs, FFmpeg does not come back by itself
+RESOLVING_S = (
+    60.0  # besides, while connecting: nothing ends the look-up of a name in a network that is gone (resolv.conf(5))
+)
 
 log = logging.getLogger("firewitness.connection")
 
@@ -60,6 +63,7 @@ class Connection:
                 self._connect()
             return
         longest_s = 2 * max(self._plan.open_timeout_s, self._plan.read_timeout_s) + STUCK_S
+        longest_s += RESOLVING_S if self.state == "connecting" else 0.0
         if self.silent_s() > longest_s:
             raise StuckError(f"the connection has been {self.state} without a sign for {longest_s:g} s")
         if self.state == "streaming" and now_ns - self.since_ns > LASTING_S * NS:

@@ -59,6 +59,12 @@ class Looking:
         self._suspicion.time_passes(self._now_s())
         self._second_look.time_passes(self._now_s(), suspected=self._incidents.active)
 
+    def check_clock(self) -> None:
+        """Of both streams: what the sub-stream watched tells until when a camera was watched, by its frames' times."""
+        for source in (self.main, self.sub):
+            if source is not None:
+                source.frames.check_clock()
+
     def take_packets(self) -> None:
         """Takes over what has come on both streams."""
         self.decide()

@@ -52,6 +52,8 @@ def open_stream(plan: WorkerPlan) -> Stream:
             options={
                 **TRANSPORTS[plan.transport],
                 "timeout": str(round(longest_s * 1e6)),
+                # Sound would hide that the pictures have stopped, and make FFmpeg take PTS from the camera's clock (RTCP).
+                "allowed_media_types": "video",
                 # Our decoder finds out what FFmpeg would read a second of pictures for; they reach us as they come.
                 "analyzeduration": "1",
                 "probesize": "32",

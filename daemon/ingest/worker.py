@@ -309,7 +309,7 @@ class Worker:
 
     def _beat(self, now_ns: int) -> None:
         main, sub = self._looking.main, self._looking.sub
-        main.frames.check_clock()
+        self._looking.check_clock()
         judged = self._condition(now_ns)
         condition = replace(judged, detail=redactor.clean(judged.detail))
         self._link.watermark(self._watch.watermark(condition, self._clocks.wall_ns(), now_ns))

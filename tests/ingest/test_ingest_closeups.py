@@ -82,7 +82,20 @@ def test_a_hole_and_a_move_begin_anew() -> None:
     assert watch(close_ups, scene, 5.0, 5.3)[-1][1].seconds < 0.3
     moved = replace(track, place=(0.1, 0.1, 0.15, 0.2))
     close_ups.follow([moved])
-    assert close_ups.flickers(5.4) == {}
+    assert {each.says for each in close_ups.flickers(5.4).values()} == {"waits"}
+
+
+def test_a_lamp_is_held_while_its_place_begins_anew() -> None:
+    """Its box has another size, and the next answer comes before the next frame: it is not confirmed for that."""
+    scene, close_ups = SCENES["lamp, 48 px"], CloseUps(on=True)
+    track = suspect(scene, 0.5)
+    close_ups.follow([track])
+    assert watch(close_ups, scene, 0.5, 4.0)[-1][1].says == "held"
+    x1, y1, x2, y2 = track.place
+    grown = replace(track, place=(x1 - (x2 - x1), y1 - (y2 - y1), x2, y2))
+    close_ups.follow([grown])
+    assert [each.says for each in close_ups.flickers(4.05).values()] == ["held"]
+    assert close_ups.flickers(9.0) == {}, "no frame for so long: nothing is known of it"
 
 
 def test_only_fire_that_is_suspected_is_watched() -> None:

@@ -135,8 +135,16 @@ SOUND = (
 )
 
 
+SOUND_AND_VIDEO = SOUND + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track1\r\n"
+
+
 def speak_sound(connection: socket.socket) -> None:
     """An RTSP server that has a microphone only."""
+    speak(connection, SOUND, [])
+
+
+def speak(connection: socket.socket, description: str, asked: list[str]) -> None:
+    """An RTSP server with that session description; `asked` is what it is asked for."""
     data = b""
     while part := connection.recv(4096):
         data += part
@@ -148,10 +156,11 @@ def speak_sound(connection: socket.socket) -> None:
             if method == b"OPTIONS":
                 lines.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
             elif method == b"DESCRIBE":
-                body = SOUND
-                lines += ["Content-Type: application/sdp", f"Content-Length: {len(SOUND)}"]
+                body = description
+                lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
             elif method == b"SETUP":
                 lines.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+            asked.append(head.split(b"\r\n")[0].decode())
             connection.sendall("\r\n".join([*lines, "", body]).encode())
             if method == b"PLAY":
                 packet = b"\x80\x00" + bytes(10) + bytes(160)
@@ -172,6 +181,20 @@ def test_what_is_no_camera_is_said(serve: Callable[[socket.socket], None], says:
         assert (status, lines) == (2, [])
         assert says in complaint
         assert complaint.count("\n") == 1
+
+
+def test_sound_is_not_asked_for(probe: Probe) -> None:
+    """It would hide that the pictures have stopped, and take their PTS from the camera's clock (RTCP sender reports)."""
+    asked: list[str] = []
+
+    def serve(connection: socket.socket) -> None:
+        speak(connection, SOUND_AND_VIDEO, asked)
+
+    for port in answering(serve):
+        probe(f"rtsp://127.0.0.1:{port}/hall", "--seconds", "1")
+    setups = [each for each in asked if each.startswith("SETUP")]
+    assert len(setups) == 1
+    assert "track1" in setups[0]
 
 
 def test_failures_are_one_sentence(chart: Chart, probe: Probe, tmp_path: Path) -> None:

@@ -79,6 +79,23 @@ def test_the_offset_falls_freely_only_at_first() -> None:
     assert 0 < before_ns - clock.at_mono_ns(0) <= 40 * STEP_NS // 1000
 
 
+def test_an_offset_that_is_still_on_its_way_is_uncertain_by_what_is_left() -> None:
+    """Timestamps that were corrected by less than a second: until the offset has followed, each frame says how wrong it may be."""
+    for jump_ns in (400 * MS, -400 * MS):
+        clock, _ = feed([10] * 3000)
+        assert clock.time_of(0, KERNEL).relative_uncertainty_s < 0.05
+        for number in range(3000, 3000 + 120 * 25):
+            at_ns = TRUE_OFFSET_NS + number * STEP_NS + 10 * MS
+            assert clock.add(number * STEP_NS + jump_ns, at_ns) is None
+            if (
+                number < 3000 + 4 * 25
+            ):  # until a twentieth of the window is as late, it cannot be told from packets that are
+                continue
+            error_s = abs(clock.at_mono_ns(number * STEP_NS + jump_ns) - at_ns) / NS
+            assert error_s <= clock.time_of(0, KERNEL).relative_uncertainty_s + 0.01, (jump_ns, number)
+        assert error_s > 0.2
+
+
 def test_a_jump_of_the_timestamps_is_another_run() -> None:
     """More than a second between what the timestamps and what the arrivals say, either way."""
     for jump_ns in (1_100 * MS, -1_100 * MS, -(2**33) * NS // 90_000):

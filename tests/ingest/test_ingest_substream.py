@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import cv2
+import msgspec
 import numpy as np
 import psutil
 import pytest
 
+from daemon.clock import NS, HostClocks
 from daemon.detect.rules import RuleSettings, Zone
 from daemon.domain import Box, Detection
+from daemon.ingest.incidents import Incidents
+from daemon.ingest.looking import Looking
+from daemon.ingest.showing import Showing
 from daemon.ingest.suspicion import FIRST_DOUBT_S, LONGEST_DOUBT_S, SECOND_LOOK_S, SecondLook, Suspicion
 from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread
 from tests.ingest.test_ingest_capture import ask, until_ended
+from tests.ingest.test_ingest_picture import PLAN, packets
 from tests.ingest.worker_under_test import FIRE, FPS, Looked, WorkerUnderTest
 
 Start = Callable[..., WorkerUnderTest]
@@ -315,3 +323,35 @@ def test_a_picture_full_of_lamps_is_bounded() -> None:
     assert not suspicion.hit([(0.0, 0.8, 0.05, 0.85)], now_s)
     assert suspicion.wants_key_frames(now_s)
     assert suspicion.hit([(0.0, 0.8, 0.05, 0.85)], now_s + FIRST_DOUBT_S), "only while they are doubted"
+
+
+class SteppingClocks(HostClocks):
+    """The host's, whose wall clock can be set."""
+
+    step_ns = 0
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self.step_ns
+
+
+def test_both_streams_hear_of_a_step_of_the_wall_clock(charts: tuple[Chart, Chart]) -> None:
+    """What the sub-stream watched is told by its frames' times: with an old pair of clocks gaps would be false."""
+    clocks, wake_fd = SteppingClocks(), os.eventfd(0)
+    plan = msgspec.structs.replace(PLAN, url="rtsp://h/1", detect_url="rtsp://h/2")
+    looking = Looking(plan, wake_fd, clocks, cast(Showing, None), Incidents(plan))
+    assert looking.sub is not None
+    for source, chart in ((looking.main, charts[0]), (looking.sub, charts[1])):
+        clocks.step_ns = 0
+        coming, time_base = packets(chart.path)
+        source.frames.opened("h264", None, time_base)
+        source.frames.add(coming[0])
+        before = source.frames.run
+        looking.check_clock()
+        source.frames.add(coming[1])
+        assert source.frames.run is before
+        clocks.step_ns = 3600 * NS
+        looking.check_clock()
+        source.frames.add(coming[2])
+        assert source.frames.run is not None
+        assert source.frames.run.cause == "clock"
+    os.close(wake_fd)
