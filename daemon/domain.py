@@ -42,6 +42,10 @@ IMPORTED = "imported"
 IncidentState = Literal["suspect", "confirmed", "ended", "interrupted", "unconfirmed"]
 OPEN_STATES: tuple[IncidentState, ...] = ("suspect", "confirmed")
 
+AssessmentSays = Literal["fire", "false_alarm", "unclear"]
+ASSESSMENTS: tuple[AssessmentSays, ...] = ("fire", "false_alarm", "unclear")
+"""What a person makes of an incident. fire: fire or smoke it was."""
+
 GapReason = Literal[
     "unreachable", "refused", "stalled", "no_picture", "frozen", "decode", "detector", "overload",
     "worker", "recorder", "daemon", "disk", "clock", "disabled",

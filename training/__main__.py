@@ -200,8 +200,12 @@ def _hours(command: argparse.ArgumentParser) -> None:
 
 def _mine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="pictures that show neither, at any depth"
+        "folders", nargs="*", type=Path, metavar="FOLDER", help="pictures that show neither, at any depth"
     )
+    command.add_argument(
+        "--store", dest="stores", type=Path, action="append", default=[], metavar="ROOT",
+        help="and what people called a false alarm in this store of evidence; may be given several times",
+    )  # fmt: skip
     command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
     command.add_argument("--from-confidence", type=float, default=0.2, metavar="C", help="(default: 0.2)")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`python -m training mine`: pictures that show neither, in which the detector sees something, as a folder to train with."""
+"""`python -m training mine`: pictures that show neither, in which the detector sees something, as a folder to train with.
+
+From folders, and from what people called a false alarm in a store of evidence.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from daemon.clock import host_clocks
 from daemon.detect.detector import FireDetector
+from daemon.storage.disk import marker_of
+from daemon.storage.durable import RealDisk
+from daemon.storage.queries import Index
 from training.folders import SUFFIXES, FolderError, Sample, put
 from training.seen import Looker, Seen, look
 
@@ -18,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
     """0 when it is done, also where nothing was found."""
     if options.out.exists():
         raise FolderError(f"{options.out} is there already; name another folder")
-    samples = pictures_below(options.folders)
+    samples = [*pictures_below(options.folders), *false_alarms(options.stores)]
+    if not samples:
+        raise FolderError(f"no pictures below the folders ({', '.join(SUFFIXES)}), and no false alarms in the stores")
     detector = FireDetector(
         options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
     )
@@ -29,15 +38,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def pictures_below(folders: Sequence[Path]) -> list[Sample]:
-    """All pictures of the folders, at any depth, as such that show neither; raises FolderError."""
+    """All pictures of the folders, at any depth, as such that show neither; raises FolderError for what is no folder."""
     samples = []
     for folder in folders:
         if not folder.is_dir():
             raise FolderError(f"{folder}: there is no such folder")
         paths = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
         samples += [Sample(each, folder.name, folder.name, str(each.parent), ()) for each in paths]
-    if not samples:
-        raise FolderError(f"{', '.join(map(str, folders))}: no pictures below ({', '.join(SUFFIXES)})")
+    return samples
+
+
+def false_alarms(stores: Sequence[Path]) -> list[Sample]:
+    """The detector's stills of incidents that were a false alarm, as the newest word of each says; raises FirewitnessError."""
+    samples = []
+    for root in stores:
+        if marker_of(RealDisk(), root) is None:
+            raise FolderError(f"{root} holds no store")
+        paths = Index(root, host_clocks()).pictures_assessed("false_alarm")
+        samples += [
+            Sample(each, "false_alarms", each.parts[-5], str(each.parent), ()) for each in paths if each.is_file()
+        ]
     return samples
 
 

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, RootModel
 
-from daemon.domain import ClipCause, ClipClosed, EvidenceKind, GapReason, IncidentKind, IncidentState, Label
+from daemon.domain import (
+    AssessmentSays,
+    ClipCause,
+    ClipClosed,
+    EvidenceKind,
+    GapReason,
+    IncidentKind,
+    IncidentState,
+    Label,
+)
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
@@ -201,6 +210,30 @@ class Incident(BaseModel):
     place: Annotated[list[float], Field(min_length=4, max_length=4)]
     ignored_zones: list[str]
     reason: str
+    assessed: AssessmentSays | None
+    """What the newest assessment says."""
+
+
+class Noted(BaseModel):
+    """An assessment as it stands in the ledger."""
+
+    id: Uuid
+    incident: Uuid
+    says: AssessmentSays
+    by: str
+    note: str
+
+
+class Assessment(BaseModel):
+    id: Uuid
+    at: Time
+    says: AssessmentSays
+    by: str
+    note: str
+
+
+class IncidentOne(Incident):
+    assessments: list[Assessment]
 
 
 class IncidentItems(BaseModel):

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from daemon.api import (
+    assessments,
     captures,
     clips,
     codes,
@@ -61,6 +62,7 @@ def create_app(
     cameras = Cameras(settings, index, live)
     app.register_blueprint(evidence.blueprint(index, cameras, clocks))
     app.register_blueprint(captures.blueprint(control))
+    app.register_blueprint(assessments.blueprint(index, control))
     app.register_blueprint(origin.blueprint(index, clocks))
     app.register_blueprint(sequence.blueprint(settings, index, live))
     app.register_blueprint(clips.blueprint(index))

@@ -6,11 +6,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import AfterValidator, Field, model_validator
 
 from daemon.api.live import Asks
-from daemon.api.parameters import CameraName, Parameters, parse_body
+from daemon.api.parameters import CameraName, Parameters, json_body, parse_body
 from daemon.api.problems import Problem
 from daemon.errors import FirewitnessError, NotRunning
 
@@ -50,7 +50,7 @@ def blueprint(control: Asks) -> Blueprint:
 
     @api.post("/captures")
     def capture() -> tuple[Response, int]:
-        asked = parse_body(CaptureAsked, _body())
+        asked = parse_body(CaptureAsked, json_body(MOST_BODY_BYTES))
         done = _asked_of(control, asked.model_dump(exclude_none=True))
         if not done["captures"]:
             why = "; ".join(f"{each['camera']}: {each['why']}" for each in done["refused"])
@@ -60,15 +60,6 @@ def blueprint(control: Asks) -> Blueprint:
         return answer, HTTPStatus.ACCEPTED
 
     return api
-
-
-def _body() -> bytes:
-    if request.mimetype != "application/json":
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send a JSON object with Content-Type: application/json.")
-    body = request.stream.read(MOST_BODY_BYTES + 1)
-    if len(body) > MOST_BODY_BYTES:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have {MOST_BODY_BYTES} bytes.")
-    return bytes(body)
 
 
 def _asked_of(control: Asks, arguments: dict[str, Any]) -> dict[str, Any]:

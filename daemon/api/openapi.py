@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from daemon import __version__
 from daemon.api import answers
 from daemon.api.arguments import FORM_TYPE, JSON_TYPE
+from daemon.api.assessments import Assessed
 from daemon.api.captures import CaptureAsked
 from daemon.api.pages import DayPage, IncidentPage, MinutesPage
 from daemon.api.parameters import (
@@ -60,7 +61,9 @@ OPERATIONS = {
     "/api/v1/evidence/<uuid:evidence_id>/image": Operation(
         "Its stored bytes, or a copy for looking at.", "image/jpeg", Image, problems=(*_ONE, 410)),
     "/api/v1/incidents": Operation("The incidents, newest first.", answers.IncidentItems, IncidentsPage),
-    "/api/v1/incidents/<uuid:incident_id>": Operation("One incident.", answers.Incident, problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>": Operation("One incident.", answers.IncidentOne, problems=_ONE),
+    "/api/v1/incidents/<uuid:incident_id>/assessments": Operation(
+        "Note what an incident was.", answers.Noted, body=Assessed, status=201, problems=(*_ONE, 413, 415, 503)),
     "/api/v1/incidents/<uuid:incident_id>/origin": Operation(
         "Where and when fire first appeared to the camera (docs/origin.md).", answers.Thing, Origin, problems=_ONE),
     "/api/v1/incidents/<uuid:incident_id>/growth": Operation(
@@ -88,6 +91,8 @@ OPERATIONS = {
     "/": Operation("For people: a day.", _HTML, DayPage),
     "/minutes": Operation("For people: a camera's reference stills of an hour.", _HTML, MinutesPage),
     "/incidents/<uuid:incident_id>": Operation("For people: an incident.", _HTML, IncidentPage, problems=_ONE),
+    "/incidents/<uuid:incident_id>/assess": Operation(
+        "For people: the form that notes what an incident was.", _HTML, body=Assessed, status=303, problems=(*_ONE, 413, 503)),
     "/evidence/<uuid:evidence_id>": Operation("For people: one still.", _HTML, problems=_ONE),
     "/static/<path:filename>": Operation("What the pages are made with.", "application/octet-stream", problems=(403, 404)),
 }  # fmt: skip
@@ -130,7 +135,8 @@ def _operation(rule: str, operation: Operation, schemas: dict[str, Schema]) -> S
             "content": {kind: {"schema": _UPLOAD} for kind in (JSON_TYPE, FORM_TYPE)},
         }
     elif operation.body is not None:
-        made["requestBody"] = {"required": True, "content": _content(operation.body, schemas)}
+        kind = FORM_TYPE if operation.answer == _HTML else JSON_TYPE
+        made["requestBody"] = {"required": True, "content": {kind: {"schema": _schema(operation.body, schemas)}}}
     made["responses"] = {
         str(operation.status): {"description": "Done.", "content": _content(operation.answer, schemas)}
     }

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
+from flask import request
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -170,6 +171,16 @@ def parse(model: type[Model], given: MultiDict[str, str]) -> Model:
         return model.model_validate(given.to_dict())
     except ValidationError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, _sentences(model, error, "the query")) from None
+
+
+def json_body(most_bytes: int) -> bytes:
+    """The request's body, as it came; raises Problem 413 or 415."""
+    if request.mimetype != "application/json":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send a JSON object with Content-Type: application/json.")
+    body = request.stream.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have {most_bytes} bytes.")
+    return bytes(body)
 
 
 def parse_body(model: type[Model], body: bytes) -> Model:

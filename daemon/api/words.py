@@ -12,6 +12,11 @@ STATES = {
     "interrupted": "interrupted: the camera was no longer watched while it went on",
     "unconfirmed": "seen once, not confirmed",
 }
+ASSESSED = {
+    "fire": "it was fire or smoke",
+    "false_alarm": "a false alarm",
+    "unclear": "not clear",
+}
 MANUAL_STATES = {
     "confirmed": "being captured",
     "ended": "captured",

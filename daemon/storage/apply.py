@@ -165,6 +165,11 @@ def _analysis(session: Session, line: Line, evidence: Evidence | None) -> None:
     _put(session, index.AnalysisRow, values | {"ledger_seq": line.seq, "body": told})
 
 
+def _assessment(session: Session, line: Line, evidence: Evidence | None) -> None:
+    values = {key: line.body[key] for key in ("id", "incident", "says", "by", "note")}
+    _put(session, index.AssessmentRow, values | {"ledger_seq": line.seq, "at": line.at})
+
+
 def _gap(session: Session, line: Line, evidence: Evidence | None) -> None:
     body = line.body
     values = {key: body[key] for key in ("id", "camera", "reason", "detail")}
@@ -192,8 +197,8 @@ def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
 
 
 def drop_incidents(session: Session, ids: list[str]) -> None:
-    """A `purged` line of drills names their incidents, too; what was found of them goes as well."""
-    for column in (index.AnalysisRow.incident, index.IncidentRow.id):
+    """A `purged` line of drills names their incidents, too; what was found and said of them goes as well."""
+    for column in (index.AnalysisRow.incident, index.AssessmentRow.incident, index.IncidentRow.id):
         session.execute(delete(column.class_).where(column.in_(ids)).execution_options(synchronize_session=False))
 
 
@@ -246,7 +251,7 @@ def _put(session: Session, table: type[index.Row], values: dict[str, Any]) -> No
 _Applier = Callable[[Session, Line, Evidence | None], None]
 _APPLIERS: dict[str, _Applier] = {
     "opened": _opened, "closed": _nothing, "settings": _settings, "run": _run, "stored": _stored, "segment": _segment,
-    "incident": _incident, "analysis": _analysis, "gap": _gap, "coverage": _coverage, "purged": _purged,
+    "incident": _incident, "analysis": _analysis, "assessment": _assessment, "gap": _gap, "coverage": _coverage, "purged": _purged,
     "missing": _missing, "repaired": _nothing, "head": _nothing,
 }  # fmt: skip
 KINDS = frozenset(_APPLIERS)

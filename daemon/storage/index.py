@@ -198,6 +198,21 @@ class AnalysisRow(Row):
     """The ledger line's body."""
 
 
+class AssessmentRow(Row):
+    """What a person made of an incident; of one there can be several, the newest by ledger_seq counts."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (Index("assessments_incident", "incident", "ledger_seq"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    incident: Mapped[str]
+    ledger_seq: Mapped[int]
+    at: Mapped[str]
+    """The line's, RFC 3339."""
+    says: Mapped[str]
+    by: Mapped[str]
+    note: Mapped[str]
+
+
 class GapRow(Row):
     """An interval in which a camera was not watched; open while to_at_ns is null."""
 

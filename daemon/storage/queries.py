@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.domain import OPEN_STATES, SIBLING, Gap
+from daemon.domain import OPEN_STATES, SIBLING, AssessmentSays, Gap
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, shares
+from daemon.storage.apply import batches
 from daemon.storage.clip_queries import clip_item, clips_of, path_of, paths_of
 from daemon.storage.clips import present
 from daemon.storage.coverage import HOUR_NS, hour_of
@@ -29,6 +30,7 @@ from daemon.storage.filmed import filmed
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import (
     AnalysisRow,
+    AssessmentRow,
     CameraRow,
     ClipRow,
     CoverageRow,
@@ -154,17 +156,33 @@ class Index:
         query = incidents_query(camera, state, from_ns, to_ns)
         with self._session() as session:
             rows = session.scalars(_page(query, (IncidentRow.first_suspect_at_ns, IncidentRow.id), limit, cursor)).all()
-            return _paged([_incident(row) for row in rows], [(row.first_suspect_at_ns, row.id) for row in rows], limit)
+            return _paged(_incidents(session, rows), [(row.first_suspect_at_ns, row.id) for row in rows], limit)
 
     def incidents_during(self, from_ns: int, to_ns: int, camera: str | None = None) -> list[Item]:
         """All incidents that have a part in the interval, however long ago they began; in the order in which they did."""
         with self._session() as session:
-            return [_incident(row) for row in session.scalars(incidents_during_query(from_ns, to_ns, camera))]
+            return _incidents(session, session.scalars(incidents_during_query(from_ns, to_ns, camera)).all())
 
     def incident_one(self, id: str) -> Item | None:
+        """With all that people made of it, the newest first."""
         with self._session() as session:
             row = session.get(IncidentRow, id)
-            return None if row is None else _incident(row)
+            if row is None:
+                return None
+            its = select(AssessmentRow).where(AssessmentRow.incident == id).order_by(AssessmentRow.ledger_seq.desc())
+            told = [
+                {key: getattr(each, key) for key in ("id", "at", "says", "by", "note")} for each in session.scalars(its)
+            ]
+            return _incidents(session, [row])[0] | {"assessments": told}
+
+    def pictures_assessed(self, says: AssessmentSays) -> list[Path]:
+        """The detector's stills of the incidents of which the newest assessment says that, where their files are."""
+        newest = select(func.max(AssessmentRow.ledger_seq)).group_by(AssessmentRow.incident)
+        its = select(AssessmentRow.incident).where(AssessmentRow.ledger_seq.in_(newest), AssessmentRow.says == says)
+        row = EvidenceRow
+        wanted = (row.incident.in_(its), row.kind.not_in(UNANALYSED), row.missing.is_(False))
+        with self._session() as session:
+            return [self._root / path for path in session.scalars(select(row.path).where(*wanted).order_by(row.id))]
 
     def confirmed_at_ns(self, id: str) -> int | None:
         """When an incident was first confirmed; None when it never was."""
@@ -419,6 +437,14 @@ def _evidence(row: EvidenceRow, clip: Item | None) -> Item:
         "image": f"/api/v1/evidence/{row.id}/image",
         "clip": clip,
     }
+
+
+def _incidents(session: Session, rows: Sequence[IncidentRow]) -> list[Item]:
+    says: dict[str, str] = {}
+    for some in batches([row.id for row in rows]):
+        told = select(AssessmentRow.incident, AssessmentRow.says).where(AssessmentRow.incident.in_(some))
+        says.update((incident, said) for incident, said in session.execute(told.order_by(AssessmentRow.ledger_seq)))
+    return [_incident(row) | {"assessed": says.get(row.id)} for row in rows]
 
 
 def _incident(row: IncidentRow) -> Item:

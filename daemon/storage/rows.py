@@ -20,7 +20,7 @@ from daemon.storage.working_set import WorkingSet, digest_of
 
 _FEW = 500
 _PLAIN = (
-    index.CameraRow, index.RunRow, index.GapRow, index.CoverageRow, index.IncidentRow, index.AnalysisRow,
+    index.CameraRow, index.RunRow, index.GapRow, index.CoverageRow, index.IncidentRow, index.AnalysisRow, index.AssessmentRow,
     index.ClipRow, index.ClipIncidentRow, index.SegmentRow,
 )  # fmt: skip
 _OF_STILLS = {"evidence_count", "max_confidence"}  # columns of an incident that its lines alone do not tell

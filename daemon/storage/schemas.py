@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon.domain import (
     MAX_DETECTIONS,
+    AssessmentSays,
     ClipCause,
     ClipClosed,
     Damage,
@@ -265,6 +266,7 @@ BODIES: dict[str, Schema] = {
         drill=_FLAG,
         version=_TEXT,
     ),
+    "assessment": _object(id=_UUID, incident=_UUID, says=_one_of(AssessmentSays), by=_TEXT, note=_TEXT),
     "gap": _object(
         id=_UUID,
         camera=_CAMERA,

@@ -234,6 +234,11 @@ class Store:
                 select(row.id).where(row.incident == incident).order_by(row.ledger_seq.desc()).limit(1)
             )
 
+    def has_incident(self, id: str) -> bool:
+        """Whether a line tells of it."""
+        with self._session() as session:
+            return session.get(index.IncidentRow, id) is not None
+
     def next_run_seq(self) -> int:
         """The next run's place among all runs of the store; counts on."""
         self._run_seq += 1

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.clock import rfc3339
-from daemon.errors import MessageError, PeerGone
+from daemon.errors import FirewitnessError, MessageError, PeerGone
 from daemon.messages import Answer, CamerasChanged, Command, RecorderBeat, Stop, ToRecorderControl
+from daemon.storage.assessing import assess
 from daemon.storage.clips import Appended, Step
 from daemon.storage.purge import PurgeResult
 from daemon.storage.retention import Retention
@@ -171,7 +172,11 @@ class SupervisorEnd:
             return None
         results: list[dict[str, Any]] = []
         step = _STEPS[command.name]
-        if not self._storing.attempt(lambda store: results.append(step(store))):
+        try:
+            done = self._storing.attempt(lambda store: results.append(step(store, command.arguments)))
+        except FirewitnessError as error:  # what was asked for cannot be; of the disk `attempt` tells
+            return Answer(id=command.id, error=str(error))
+        if not done:
             return Answer(id=command.id, error=self._storing.detail)
         return Answer(id=command.id, result=results[0])
 
@@ -192,17 +197,22 @@ def _in_words(name: str, wanted: Mapping[str, bool]) -> str:
     if name == "purge":
         what = "to say what a purge would remove" if wanted["dry_run"] else "to purge"
         return f"{what}, all that is due" if wanted["all_due"] else what
-    return {"clock_accept": "to trust the wall clock", "head": "for the ledger's head"}[name]
+    return {
+        "clock_accept": "to trust the wall clock",
+        "head": "for the ledger's head",
+        "assess": "to note what an incident was",
+    }[name]
 
 
-def _accept_clock(store: Store) -> dict[str, Any]:
+def _accept_clock(store: Store, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"trusted_at": rfc3339(store.accept_clock())}
 
 
-def _head(store: Store) -> dict[str, Any]:
+def _head(store: Store, arguments: Mapping[str, Any]) -> dict[str, Any]:
     seq, hash_ = store.head()
     store.commit([Entry("head", {"of_seq": seq, "of_hash": hash_})])
     return {"seq": seq, "hash": hash_}
 
 
-_STEPS = {"clock_accept": _accept_clock, "head": _head}
+_Step = Callable[[Store, Mapping[str, Any]], dict[str, Any]]
+_STEPS: dict[str, _Step] = {"clock_accept": _accept_clock, "head": _head, "assess": assess}

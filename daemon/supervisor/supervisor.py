@@ -99,7 +99,7 @@ class Supervisor:
                 "stop": lambda _: self._begin_to_end(),
             },
             elsewhere={
-                **dict.fromkeys(("purge", "clock_accept", "head"), self._to_recorder),
+                **dict.fromkeys(("purge", "clock_accept", "head", "assess"), self._to_recorder),
                 "model_use": self._model_change.begin,
             },
         )

@@ -168,6 +168,9 @@ class Web:
     def post(self, **options: Any) -> requests.Response:
         return requests.post(self.url + "/fire_detector", timeout=60, **options)
 
+    def post_to(self, path: str, **options: Any) -> requests.Response:
+        return requests.post(self.url + path, timeout=30, **options)
+
     def stop(self) -> str:
         """SIGTERM; what it wrote to standard error."""
         if self.lifeline_held >= 0:

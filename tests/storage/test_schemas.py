@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from daemon.domain import Evidence
+from daemon.domain import ASSESSMENTS, Evidence
 from daemon.messages import Analysed
 from daemon.storage import record, schemas
 from daemon.storage.apply import KINDS
@@ -21,7 +21,7 @@ from tests.storage.recorder_under_test import Host, Worker, wait_for
 from tests.storage.store_kit import ClipWriter, clip_of
 from tests.storage.test_record import EVIDENCE
 
-VALUES = {"_ns", "stop", "fault", "age", "space", "drill", "operator", "purged"}
+VALUES = {"_ns", "stop", "fault", "age", "space", "drill", "operator", "purged", *ASSESSMENTS}
 FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
 
 
@@ -84,6 +84,7 @@ def test_a_recorder_s_ledger_keeps_to_it(tmp_path: Path) -> None:
         worker.settle()
         with worker.watching():
             wait_for(lambda: worker.frames > 10, "frames")
+        host.ask("assess", incident=incident.id, says="unclear", note="dark")
         host.ask("head")
         host.beat(lambda beat: "yard" in beat.open_gaps, "a gap")
         host.stop()

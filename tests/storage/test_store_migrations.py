@@ -161,7 +161,7 @@ def old_store(tmp_path: Path) -> Path:
     connection = sqlite.connect(str(index.path_of(tmp_path / "store")))
     connection.executescript(
         "DROP INDEX evidence_space; DROP INDEX evidence_drill; DROP INDEX evidence_shown;"
-        "ALTER TABLE incidents DROP COLUMN reason; DROP TABLE analyses;"
+        "ALTER TABLE incidents DROP COLUMN reason; DROP TABLE analyses; DROP TABLE assessments;"
         "DROP TABLE clips; DROP TABLE clip_incidents; DROP TABLE segments;"
         "PRAGMA user_version = 1;"
     )

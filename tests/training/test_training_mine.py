@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from daemon.clock import HostClocks
 from daemon.detect.detector import REFERENCE_PICTURE
+from daemon.settings import Settings
+from daemon.storage.assessing import assess
+from tests.api.shelf import Shelf
 from training.__main__ import main
 from training.folders import read_folder
 
@@ -31,6 +35,32 @@ def test_what_is_taken_for_fire_is_copied_once_with_an_empty_label(
     assert sample.path.read_bytes() == reference
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_what_people_called_a_false_alarm_is_mined_from_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stills of those incidents, byte for byte; not of a fire, nor of one that was called a false alarm at first."""
+    picture = cv2.imdecode(np.frombuffer(REFERENCE_PICTURE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    settings = Settings.model_validate(
+        {"storage": {"root": tmp_path / "store", "state_dir": tmp_path / "state", "reserve": 0}}
+    )
+    shelf = Shelf(settings)
+    at_ns = HostClocks().wall_ns()
+    for place, words in enumerate((("false_alarm",), ("fire",), ("false_alarm", "fire"), ())):
+        incident = shelf.incident(at_ns + place)
+        shelf.still(at_ns + place, incident=incident.id, picture=picture)
+        for says in words:
+            assess(shelf.store, {"incident": incident.id, "says": says})
+    shelf.close()
+    words = ["mine", "--store", str(settings.storage.root), "--out", str(tmp_path / "mined"), "--input-px", "320"]
+    assert main(words) == 0
+    assert "1 of 1 pictures" in capsys.readouterr().out
+    (sample,) = read_folder(tmp_path / "mined", tmp_path)
+    stored = {path.read_bytes() for path in settings.storage.root.rglob("*.jpg")}
+    assert sample.path.read_bytes() in stored
+    assert main(["mine", "--store", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
+    assert capsys.readouterr().err == f"training mine: {tmp_path} holds no store\n"
 
 
 def test_a_folder_that_is_none_gets_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from daemon.errors import StoreError
-from daemon.storage.migrations import to_2, to_3, to_4, to_5, to_6
+from daemon.storage.migrations import to_2, to_3, to_4, to_5, to_6, to_7
 
 STEPS: dict[int, Callable[[Operations], None]] = {
     2: to_2.upgrade, 3: to_3.upgrade, 4: to_4.upgrade, 5: to_5.upgrade, 6: to_6.upgrade,
+    7: to_7.upgrade,
 }  # fmt: skip
 """The version that each makes of the one before."""
 SCHEMA = max(STEPS)
