@@ -122,6 +122,24 @@ def test_what_cannot_be_is_one_sentence(
     assert models.kept(load(config).storage) == []
 
 
+def test_a_network_of_another_kind_is_one_sentence(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`model add` and `bench` say what it takes, and what it must."""
+    onnx = pytest.importorskip("onnx")
+    shaped = onnx.helper.make_tensor_value_info
+    rows = [shaped(name, onnx.TensorProto.FLOAT, ["n", 10]) for name in ("rows", "more", "sum")]
+    node = onnx.helper.make_node("Add", ["rows", "more"], ["sum"])
+    graph = onnx.helper.make_graph([node], "sum", rows[:2], rows[2:])
+    path = tmp_path / "sum.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(path))
+    assert main(["model", "--config", str(config), "add", str(path)]) == 2
+    says = f"{path}: a network that takes (any, 10) and (any, 10); it must take (pictures, 3, height, width)"
+    assert capsys.readouterr().err.splitlines() == [f"firewitness model: {says}"]
+    assert main(["bench", "--config", str(config), "--weights", str(path), "--seconds", "0.1"]) == 2
+    assert says in capsys.readouterr().out
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
 def test_a_pt_needs_ultralytics(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where it is missing, one sentence says what to install."""
