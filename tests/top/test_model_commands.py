@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, caps
     assert f"weights: {kept.weights}: the weights cannot be read" in capsys.readouterr().out
     assert main(["detect", "--config", str(config), str(picture)]) == 2
     assert "the weights cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", ["weights", "choice"])
+def test_a_model_is_added_where_the_one_in_use_cannot_be_loaded(
+    broken: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is when it is needed: it is compared with nothing, and why is said."""
+    storage = load(config).storage
+    kept = models.keep(storage, "old", {".onnx": b"1"}, {"file": "old.onnx", "sha256": "0" * 64, "added_at": ""})
+    models.use(storage, "old")
+    gone = kept.weights if broken == "weights" else models.folder(storage) / "in_use.json"
+    gone.unlink() if broken == "weights" else gone.write_text("{")
+    shutil.copyfile(shipped.WEIGHTS, tmp_path / "next.onnx")
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "next.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert f"since the one in use cannot be loaded: {gone}" in said
+    assert "next is kept as" in said
 
 
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
