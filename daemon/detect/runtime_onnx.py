@@ -37,6 +37,7 @@ class OnnxRuntime:
         inputs = self._session.get_inputs()
         check_inputs(weights.path, [tuple(each.shape) or None for each in inputs])
         self._input = inputs[0].name
+        self._labels = class_names(weights.path, self._session.get_modelmeta().custom_metadata_map.get("names"))
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class OnnxRuntime:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        return class_names(self._session.get_modelmeta().custom_metadata_map.get("names"))
+        return self._labels
 
     def prepare(self, size_px: tuple[int, int]) -> None:
         """See Runtime: one size is as good as another."""

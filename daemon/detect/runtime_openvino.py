@@ -31,7 +31,7 @@ class OpenVinoRuntime:
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if has_bf16 else "f32"
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
-        self._labels = _labels(model)
+        self._labels = class_names(weights.path, _names(model))
         self._model = _taking_bgr_bytes(model)
         self._any_size = self._compiled(self._model)
         self._sized: dict[tuple[int, ...], Any] = {}
@@ -94,9 +94,9 @@ def _shape(partial: Any) -> tuple[int | None, ...] | None:
     return tuple(side.get_length() if side.is_static else None for side in partial)
 
 
-def _labels(model: Any) -> tuple[str, ...] | None:
+def _names(model: Any) -> str | None:
     names = ["framework", "names"]  # where OpenVINO puts an ONNX file's metadata
-    return class_names(model.get_rt_info(names).astype(str)) if model.has_rt_info(names) else None
+    return model.get_rt_info(names).astype(str) if model.has_rt_info(names) else None
 
 
 def _taking_bgr_bytes(model: Any) -> Any:

@@ -89,7 +89,7 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
         )
     network.load_state_dict({name: given[name] for name in wanted}, strict=False)
     metadata = {each.key: each.value for each in model.metadata_props}
-    return network, class_names(metadata.get("names"))
+    return network, class_names(weights.path, metadata.get("names"))
 
 
 def _activation(operators: set[str]) -> str:
@@ -109,4 +109,4 @@ def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
             network, _ = load_checkpoint(str(copy), device="cpu", fuse=True)
         except Exception as error:  # a pickle can raise anything
             raise DetectorError(f"{weights.path}: not an Ultralytics checkpoint ({type(error).__name__})") from error
-    return network, tuple(network.names.values())
+    return network, class_names(weights.path, str(network.names))
