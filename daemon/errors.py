@@ -33,6 +33,10 @@ class DetectorError(FirewitnessError):
     """Weights that cannot be trusted or loaded, or an inference that failed."""
 
 
+class OtherNetwork(DetectorError):
+    """Weights of a network that this runtime does not know; another one may compute them."""
+
+
 class StoreError(FirewitnessError):
     """The disk under the evidence cannot be used; `state` says how (see `DiskState`)."""
 

@@ -20,7 +20,7 @@ import numpy as np
 from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
 from daemon.detect.model import Picture, Runtime, YoloModel
-from daemon.detect.runtimes import Choice, choose, in_best_form, in_one_sentence, load, load_verifier, look
+from daemon.detect.runtimes import Choice, choose, in_best_form, in_one_sentence, load, load_here, load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
@@ -68,9 +68,10 @@ class FireDetector:
         host = look()
         if runtime is None:
             self._weights, choice = in_best_form(given, choose(host, device, given.format), host)
+            self._runtime, choice = load_here(choice, self._weights, host, device)
         else:
             self._weights, choice = given, Choice(runtime, "it was asked for")
-        self._runtime = load(choice, self._weights)
+            self._runtime = load(choice, self._weights)
         self._function: Function = DetectorAlone(YoloModel(self._runtime, batch))
         self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(

@@ -18,7 +18,7 @@ from daemon.detect import engines
 from daemon.detect.model import Runtime
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import LABELS
-from daemon.errors import DetectorError, first_line
+from daemon.errors import DetectorError, OtherNetwork, first_line
 
 _CPUINFO = Path("/proc/cpuinfo")
 _SMALL_PX = 64  # enough to see the shape of an answer
@@ -170,6 +170,19 @@ def load(choice: Choice, weights: Weights) -> Runtime:
         wanted = f"{', '.join(LABELS)}, in this order"
         raise DetectorError(f"{weights.path}: a model that finds {what}; it must find {wanted}")
     return runtime
+
+
+def load_here(choice: Choice, weights: Weights, host: Host, device: str) -> tuple[Runtime, Choice]:
+    """See load; a network that PyTorch does not know is taken by the runtime that is next, where the GPU is not demanded."""
+    try:
+        return load(choice, weights), choice
+    except OtherNetwork as error:
+        if choice.runtime != "torch-cuda":
+            raise
+        if device == "cuda":
+            raise DetectorError(f"{error}; detect.device is cuda: with auto another runtime computes it") from error
+        following = choose(replace(host, torch=False, cuda=False), device, weights.format)
+        return load(following, weights), replace(following, why=f"{choice.why}, but not for PyTorch: {error}")
 
 
 def _answer_shape(runtime: Runtime, pictures: int, path: Path) -> tuple[int, ...]:
