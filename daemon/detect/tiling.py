@@ -52,12 +52,17 @@ def tiles_of(size_px: tuple[int, int], input_px: int, size: float = SIZE, overla
     `input_px`: the detector's longer side; `size`: a tile's side in such.
     """
     width, height = size_px
-    tile_px = round(size * input_px)
+    side_px = tile_side_px(input_px, size)
     return [
-        Tile(left, top, min(tile_px, width), min(tile_px, height))
-        for top in _starts(height, tile_px, overlap)
-        for left in _starts(width, tile_px, overlap)
+        Tile(left, top, min(side_px, width), min(side_px, height))
+        for top in _starts(height, side_px, overlap)
+        for left in _starts(width, side_px, overlap)
     ]
+
+
+def tile_side_px(input_px: int, size: float = SIZE) -> int:
+    """Of the largest tile."""
+    return round(size * input_px)
 
 
 def tile_around(place: Box, size_px: tuple[int, int], input_px: int) -> Tile:
