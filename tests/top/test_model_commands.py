@@ -123,6 +123,7 @@ def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixt
         (["add", "site.pt"], "firewitness model export --to onnx site.pt"),
         (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
         (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
+        (["add", "site.onnx", "--name", "in_use.json"], "is no name for a model"),
         (["add", "missing.onnx"], "the weights cannot be read"),
         (["use", "site"], "no daemon is running here"),
         (["export", "--to", "onnx", "site.onnx"], "onnx is made of a .pt"),
