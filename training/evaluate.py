@@ -24,9 +24,9 @@ from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.card import FOLDS
 from training.clips import Played, play, read_clips
-from training.folders import FolderError, Sample, read_folder, split_folders
+from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
-from training.page import write_section
+from training.page import check_section, write_section
 from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
 from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
@@ -71,6 +71,10 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(
             f"--out {options.out}: its tables would be written over the weights' card; choose another name"
         )
+    if options.out is not None:
+        check_out(options.out)
+    if options.page is not None:
+        check_section(options.page, "evaluate")
     other = chosen_of(options.other_form) if options.other_form is not None else None
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None

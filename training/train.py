@@ -12,7 +12,7 @@ import torch
 
 from training import checkpoint
 from training.data import Pictures, folder
-from training.folders import FolderError
+from training.folders import FolderError, check_out
 from training.loop import Settings, Training
 from training.network import Source, begun_from, mean, of_ultralytics
 
@@ -22,17 +22,19 @@ def run(options: argparse.Namespace) -> int:
     cv2.setNumThreads(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    out: Path = options.out
+    check_out(out)
+    source = None if out.exists() else _begins_from(options)
     pictures = Pictures([folder(each) for each in options.folders], options.seed)
     steps = max(1, round(options.epochs * len(pictures) / options.batch))
     settings = Settings(
         steps, options.batch, options.side_px, options.last_side_px, options.learning_rate, options.seed
     )
-    out: Path = options.out
-    if out.exists():
+    if source is None:
         training = Training.resumed(out, settings, device)
         print(f"going on from step {training.step} of {steps}", file=sys.stderr)
     else:
-        training = _begun(options, settings, device)
+        training = _begun(source, settings, device)
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
         pictures,
@@ -44,13 +46,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Training:
+def _begins_from(options: argparse.Namespace) -> Source:
     if options.weights is None:
         raise FolderError("--weights: name the checkpoint to begin from")
-    source = mean([_source(each, options.allow_pickle) for each in options.weights])
+    return mean([_source(each, options.allow_pickle) for each in options.weights])
+
+
+def _begun(source: Source, settings: Settings, device: str) -> Training:
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
     model, plan, fitting = begun_from(source)
-    print(f"{fitting} tensors from {', '.join(map(str, options.weights))}", file=sys.stderr)
+    print(f"begins with {fitting} tensors of --weights", file=sys.stderr)
     return Training(model, plan, settings, device)
 
 

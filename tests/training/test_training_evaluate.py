@@ -66,6 +66,9 @@ def test_thresholds_are_admissible_for_both_forms(
         (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
         (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
+        (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
+        (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
+        (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
@@ -77,6 +80,7 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     """Status 2 and one line, no traceback."""
     monkeypatch.chdir(tmp_path)
+    Path("empty.md").touch()
     assert main(["evaluate", "--input-px", "128", *arguments]) == 2
     error = capsys.readouterr().err
     assert sentence in error
@@ -87,3 +91,23 @@ def test_some_of_many_are_spread_over_all() -> None:
     """Pictures are sorted by source: the first ones would be of one."""
     assert spread_over(list(range(10)), 3) == [0, 3, 6]
     assert spread_over([1, 2], 3) == spread_over([1, 2], None) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),
+        (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
+        (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
+        (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),
+        (["evaluate", "--data", "data", "--input-px", "64"], "argument --input-px: 64 is not from 128 to 1920"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_the_words(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read or imported."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]

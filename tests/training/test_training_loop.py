@@ -21,7 +21,7 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     import onnx
     import torch
 
-    from training import checkpoint
+    from training import checkpoint, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 PLAN: dict[str, Any] = {
@@ -194,9 +194,30 @@ def test_a_training_begins_from_the_mean_of_several(
 
 def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle is not loaded unasked, and what is no checkpoint is named."""
+    words = ["train", str(tmp_path / "fire"), "--out", str(tmp_path / "out.pt")]
+    assert main([*words, "--weights", str(tmp_path / "a.pt")]) == 2
+    assert f"{tmp_path / 'a.pt'}: cannot be read (No such file or directory)\n" in capsys.readouterr().err
     (tmp_path / "a.pt").write_bytes(b"none")
     words = ["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "out.pt")]
     assert main(words) == 2
     assert "can execute code" in capsys.readouterr().err
     assert main([*words, "--allow-pickle"]) == 2
     assert "not an Ultralytics checkpoint" in capsys.readouterr().err
+
+
+def test_what_cannot_end_well_does_not_begin(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained that could not be written, and nothing exported whose measurement is missing."""
+    begun().save(tmp_path / "a.pt")
+    begin = ["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.pt")]
+    monkeypatch.setattr(train, "Pictures", lambda *_: pytest.fail("the pictures were read"))
+    assert main([*begin, "--out", str(tmp_path / "none" / "b.pt")]) == 2
+    assert f"there is no folder {tmp_path / 'none'} to write it to" in capsys.readouterr().err
+    for content in (None, "{}"):
+        if content is not None:
+            (tmp_path / "found.json").write_text(content)
+        words = ["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]
+        assert main([*words, "--evaluated", str(tmp_path / "found.json")]) == 2
+        assert "found.json: not what evaluate wrote of weights" in capsys.readouterr().err
+    assert not (tmp_path / "a.onnx").exists()
