@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -32,9 +34,11 @@ def run(options: argparse.Namespace) -> int:
     )
     if source is None:
         training = Training.resumed(out, settings, device)
+        _check_same(training, options, pictures)
         print(f"going on from step {training.step} of {steps}", file=sys.stderr)
     else:
         training = _begun(source, settings, device)
+        training.made_of = {"pictures": pictures.sha256(), "weights": _sha256(options.weights)}
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
         pictures,
@@ -44,6 +48,27 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"done: {out}; next: python -m training export {out} --out FILE.onnx")
     return 0
+
+
+def _check_same(training: Training, options: argparse.Namespace, pictures: Pictures) -> None:
+    """Raises FolderError where it would not go on with what it has been made of; older checkpoints do not say what that was."""
+    before = training.made_of
+    if before.setdefault("pictures", now := pictures.sha256()) != now:
+        raise FolderError(
+            f"{options.out}: was trained with other pictures, labels or weights of folders until now; give the same, or another --out"
+        )
+    if options.weights is not None and "weights" in before and before["weights"] != _sha256(options.weights):
+        raise FolderError(
+            f"{options.out}: began from other weights than --weights; leave them out, or give another --out"
+        )
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Of the files in their order; raises FolderError."""
+    try:
+        return hashlib.sha256(b"".join(hashlib.sha256(each.read_bytes()).digest() for each in files)).hexdigest()
+    except OSError as error:
+        raise FolderError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _begins_from(options: argparse.Namespace) -> Source:

@@ -89,6 +89,39 @@ def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
         Training.resumed(tmp_path / "b.pt", None, "cpu")
 
 
+def test_a_training_goes_on_only_with_what_it_is_made_of(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other pictures, labels or beginnings are refused; where a checkpoint does not say what they were, it goes on."""
+    for name, seed in (("a", 3), ("b", 4)):
+        begun(seed=seed).save(tmp_path / f"{name}.pt")
+    begins = ["--weights", str(tmp_path / "a.pt")]
+    words = [
+        "train",
+        str(tmp_path / "fire"),
+        "--out",
+        str(tmp_path / "c.pt"),
+        "--side-px",
+        "64",
+        "--last-side-px",
+        "64",
+    ]
+    words += ["--batch", "4", "--epochs", "1"]
+    assert main([*words, *begins]) == 0
+    assert main([*words, *begins]) == main(words) == 0
+    assert main([*words, "--weights", str(tmp_path / "b.pt")]) == 2
+    assert "c.pt: began from other weights than --weights" in capsys.readouterr().err
+    label = tmp_path / "fire" / "labels" / "a1.txt"
+    label.write_text("1 0.39 0.39 0.47 0.47\n")
+    assert main([*words, *begins]) == 2
+    assert "c.pt: was trained with other pictures, labels" in capsys.readouterr().err
+    before = checkpoint.load(tmp_path / "c.pt")
+    checkpoint.save(tmp_path / "c.pt", {name: value for name, value in before.items() if name != "made_of"})
+    assert main([*words, "--weights", str(tmp_path / "gone.pt")]) == 0
+    label.write_text("")
+    assert main([*words]) == 2, "from then on it says"
+
+
 def test_a_training_can_be_made_longer_while_its_rate_is_constant(tmp_path: Path, pictures: Pictures) -> None:
     """Up to there both lengths give the same weights; from there on a longer one is refused."""
     from training.loop import Training
