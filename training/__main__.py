@@ -98,6 +98,10 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         help="weights trained without fold 0, 1, … (see folds): the pictures are measured with these",
     )  # fmt: skip
     command.add_argument(
+        "--trained", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="what the weights were trained with: clips that show the same as a picture of it are named",
+    )  # fmt: skip
+    command.add_argument(
         "--other-form", type=Path, metavar="JSON",
         help="what evaluate wrote of the same weights in int8: thresholds are chosen that are admissible for both",
     )  # fmt: skip
@@ -185,7 +189,12 @@ def _assemble(command: argparse.ArgumentParser) -> None:
         "--sources", type=Path, default=Path(__file__).parent / "sources.toml", metavar="TOML", help="(default: ours)"
     )
     command.add_argument(
-        "--apart", type=Path, nargs="+", default=[], metavar="FOLDER", help="labelled folders that are measured with"
+        "--apart",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="what is measured with: labelled folders, and one with clips.csv",
     )
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
 

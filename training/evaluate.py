@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,8 @@ from daemon.detect.tiling import in_picture, merged, tiles_of
 from daemon.detect.verifier import Verify
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.card import FOLDS
+from training.alike import clips_like
+from training.card import FOLDS, clips_said
 from training.clips import Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
@@ -35,6 +36,7 @@ from training.thresholds import LIMITS, Chosen, choose, chosen_of, for_both
 from training.verifier_table import verifier_table
 
 T = TypeVar("T")
+COUNTED = 500
 Look = Callable[[Sequence[Sample], Callable[[int], None]], list[Seen]]
 """Looks at each picture, and tells how many are done."""
 
@@ -75,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         check_out(options.out)
     if options.page is not None:
         check_section(options.page, "evaluate")
+    trained = [each for folder in options.trained for each in read_folder(folder, folder.parent)]
     other = chosen_of(options.other_form) if options.other_form is not None else None
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
@@ -101,8 +104,23 @@ def run(options: argparse.Namespace) -> int:
         tables.append(_small_table(options, parts or [detector], folds, points))
     if options.clips:
         tables += _clip_tables(options.data, detector, detect, points)
-    _write(options, detector, parts, tables, chosen)
+    known = _known_clips(trained, options.data) if options.clips else None
+    _write(options, detector, parts, tables, chosen, known)
     return 0
+
+
+def _known_clips(trained: Sequence[Sample], data: Path) -> dict[str, str] | None:
+    """None where nobody says what the weights were trained with."""
+    if not trained:
+        return None
+
+    def counted() -> Iterator[Sample]:
+        for number, each in enumerate(trained, 1):
+            if number % COUNTED == 0 or number == len(trained):
+                _told("pictures trained with", len(trained), number)
+            yield each
+
+    return clips_like(counted(), read_clips(data))
 
 
 def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify | None) -> FireDetector:
@@ -221,6 +239,7 @@ def _write(
     parts: Sequence[FireDetector],
     tables: Sequence[Table],
     chosen: Chosen | None,
+    known_clips: dict[str, str] | None,
 ) -> None:
     text = "\n".join(table.markdown() for table in tables)
     print(text)
@@ -232,6 +251,7 @@ def _write(
             "input_px": options.input_px,
             "floor": FLOOR,
             "chosen": chosen.as_dict() if chosen is not None else None,
+            "known_clips": known_clips,
             "tables": [table.as_dict() for table in tables],
         }
         options.out.write_text(json.dumps(found, indent=1) + "\n")
@@ -241,6 +261,8 @@ def _write(
         about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px."
         if parts:
             about += f" {FOLDS.format(count=len(parts))}"
+        if any(table.title == "Clips" for table in tables):
+            about += f" {clips_said(known_clips)}"
         write_section(options.page, f"{about}\n\n{text}", "evaluate")
 
 

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from daemon.detect.detector import REFERENCE_PICTURE
+from daemon.shipped import WEIGHTS
+from tests.training.conftest import film, put
 from training.__main__ import main
+from training.card import card
 from training.evaluate import spread_over
 from training.page import marks
 
@@ -58,6 +65,28 @@ def test_thresholds_are_admissible_for_both_forms(
     other.write_text(json.dumps({"chosen": None}))
     assert main(words) == 2
     assert "could choose thresholds" in capsys.readouterr().err
+
+
+def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> None:
+    """In JSON, page and card: those that show the same as a picture they were trained with; unasked, that nobody looked."""
+    page, out = tmp_path / "page.md", tmp_path / "found.json"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    picture = np.asarray(cv2.resize(cv2.imread(str(REFERENCE_PICTURE)), (320, 192)), np.uint8)
+    film(data, "plant", picture)
+    put(tmp_path / "trained", "made_0000001_plant", picture[:, ::-1].copy())
+    weights = shutil.copy(WEIGHTS, tmp_path / "mine.onnx")
+    words = ["evaluate", "--data", str(data), "--weights", str(weights), "--input-px", "320", "--page", str(page)]
+    for trained, known, says in (
+        ([], None, "was not looked into"),
+        (["--trained", str(tmp_path / "trained")], {"plant": "made_0000001_plant.png"}, "**Known clips**: plant show"),
+        (["--trained", str(data / "val_cctv_neg")], {}, "No clip shows the same"),
+    ):
+        assert main([*words, "--out", str(out), *trained]) == 0
+        found = json.loads(out.read_text())
+        assert found["known_clips"] == known
+        assert says in page.read_text()
+        assert says in card(Path(weights), "10 steps", {}, [], [], found)
+    assert main([*words, "--trained", "nowhere"]) == 2
 
 
 @pytest.mark.parametrize(
