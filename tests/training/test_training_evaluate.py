@@ -50,6 +50,8 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     assert page.read_text().endswith(f"{END}\nafter\n")
     assert "yesterday" not in page.read_text()
     assert out.with_suffix(".md").read_text() in page.read_text()
+    assert "the figures say too much" in page.read_text()
+    assert done.stderr.count("the figures say too much") == 1
 
 
 def test_thresholds_are_admissible_for_both_forms(
