@@ -11,6 +11,12 @@ class FirewitnessError(Exception):
     """Something that a user can be told in one sentence: its text is that sentence."""
 
 
+def first_line(error: Exception) -> str:
+    """What a library says went wrong, without the C++ file names that OpenVINO puts before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if ".cpp:" not in line), type(error).__name__)
+
+
 class SettingsError(FirewitnessError):
     """The configuration cannot be used; the text names the key, its line and what is allowed."""
 
@@ -25,6 +31,10 @@ class CameraError(FirewitnessError):
 
 class DetectorError(FirewitnessError):
     """Weights that cannot be trusted or loaded, or an inference that failed."""
+
+
+class OtherNetwork(DetectorError):
+    """Weights of a network that this runtime does not know; another one may compute them."""
 
 
 class StoreError(FirewitnessError):

@@ -63,8 +63,10 @@ def find(storage: StorageSettings, name: str) -> Kept:
 
 def check_name(storage: StorageSettings, name: str) -> None:
     """Raises FirewitnessError for a name that cannot be given."""
-    if not NAME.match(name) or name == CONFIGURED:
-        raise FirewitnessError(f"{name!r} is no name for a model: letters, digits, . - and _, and not {CONFIGURED}")
+    if not NAME.match(name) or name in (CONFIGURED, _IN_USE):
+        raise FirewitnessError(
+            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {_IN_USE}"
+        )
     if (folder(storage) / name).exists():
         raise FirewitnessError(
             f"there is a model {name} already; what records name is never changed: choose another name"

@@ -330,7 +330,7 @@ class ApiSettings(Block):
 
 
 def _at_camera(inside: tuple[str, ...], sentence: str) -> PydanticCustomError:
-    """A mistake whose place pydantic does not know: `inside` is where below cameras; config_file.py joins them."""
+    """A mistake whose place pydantic does not know: `inside` is where below what it knows; config_file.py joins them."""
     return PydanticCustomError("camera", "{sentence}", {"sentence": sentence, "inside": inside})
 
 
@@ -369,6 +369,18 @@ class Settings(Block):
             if (other := seen.setdefault(camera.url, name)) != name:
                 raise _at_camera((name, "url"), f"the same url as that of {other}: each camera is named once")
         return cameras
+
+    @model_validator(mode="after")
+    def _floor_below_cameras_thresholds(self) -> Settings:
+        floor = self.detect.floor
+        for name, camera in self.cameras.items():
+            for label, threshold in camera.thresholds:
+                if threshold is not None and threshold < floor:
+                    raise _at_camera(
+                        ("cameras", name, "thresholds", label),
+                        f"{threshold:g} is below detect.floor ({floor:g}), and could never be reached",
+                    )
+        return self
 
     def sha256(self) -> str:
         """Of these settings as canonical JSON (RFC 8785), secrets out: what the ledger keeps of them."""

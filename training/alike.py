@@ -7,15 +7,22 @@ brighter than its left neighbour. Copies differ in some per cent of the bits, di
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.folders import Pixels
+from daemon.clock import NS
+from training.clips import Clip, frames
+from training.folders import Pixels, Sample
 
 SIDE = 16
+APART_BITS = 40
+"""Of 256: up to here a picture is taken for one that is measured with: rather some too many."""
+CLIP_EVERY_S = 0.5
 Hash = NDArray[np.uint64]
 """(4,): 256 bits."""
 
@@ -62,3 +69,26 @@ class Known:
             return SIDE * SIDE
         differing = np.bitwise_count(self._hashes[: self._count] ^ hashed)
         return int(differing.sum(axis=1, dtype=np.int64).min())
+
+
+def looks_of_clip(path: Path) -> Iterator[Looks]:
+    """Of its frames, two a second; raises FolderError for what is no video."""
+    due_ns = 0
+    for timed, _ in frames(path, least_s=0):
+        if timed.pts_ns >= due_ns:
+            due_ns = timed.pts_ns + round(CLIP_EVERY_S * NS)
+            yield Looks.of(np.asarray(timed.frame.to_ndarray(format="bgr24"), np.uint8))
+
+
+def clips_like(samples: Iterable[Sample], clips: Sequence[Clip]) -> dict[str, str]:
+    """Of the clips of which a frame is like one of the pictures: that picture's name by the clip's."""
+    shown = {clip.name: Known() for clip in clips}
+    for clip in clips:
+        for looks in looks_of_clip(clip.path):
+            shown[clip.name].add(looks)
+    found: dict[str, str] = {}
+    for sample in samples:
+        looks = Looks.of(sample.pixels())
+        like = (name for name, known in shown.items() if name not in found and known.has_like(looks, APART_BITS))
+        found |= dict.fromkeys(like, sample.path.name)
+    return found

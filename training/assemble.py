@@ -15,15 +15,14 @@ import cv2
 import numpy as np
 
 from daemon.domain import LABELS
-from training.alike import Known, Looks
+from training.alike import APART_BITS, Known, Looks, looks_of_clip
+from training.clips import read_clips
 from training.folders import FolderError, Sample, put, read_folder
 from training.scenes import scene_of
 from training.sources import Found, Source, pictures_of, read_sources
 
 SAME_BITS = 20
 """Of 256: up to here two pictures of the sources are taken for one. Looked at: frames of one video a second apart, and noisy copies."""
-APART_BITS = 40
-"""Up to here a picture is kept away from what is measured with: rather some too many."""
 _ROBOFLOW = re.compile(r"(_(jpg|jpeg|png))?\.rf\.[0-9a-f]+(?=\.)")
 
 
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise FolderError(f"{options.out} is there already; name another folder")
     sources = read_sources(options.sources)
-    apart = Apart(_measured(options.apart))
+    apart = _measured(options.apart)
     known = Known()
     for source in sources:
         taken = Taken()
@@ -58,20 +57,35 @@ class Taken:
 class Apart:
     """The pictures and scenes that are measured with."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
+    def __init__(self) -> None:
         self._known, self._scenes = Known(), set[str]()
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        """These pictures, and all of their scenes."""
         for each in samples:
             self._known.add(Looks.of(each.pixels()))
             self._scenes.add(scene_of(each.path.stem))
+
+    def add_clip(self, path: Path) -> None:
+        """What its frames show; raises FolderError for what is no video."""
+        for looks in looks_of_clip(path):
+            self._known.add(looks)
 
     def has(self, looks: Looks, stem: str) -> bool:
         """Whether it is one of them, like one of them, or of their scenes."""
         return scene_of(stem) in self._scenes or self._known.has_like(looks, APART_BITS)
 
 
-def _measured(folders: Iterable[Path]) -> Iterable[Sample]:
+def _measured(folders: Iterable[Path]) -> Apart:
+    """What lies in these folders: labelled pictures, or clips with their list."""
+    apart = Apart()
     for folder in folders:
-        yield from read_folder(folder, folder.parent)
+        clips = read_clips(folder)
+        for clip in clips:
+            apart.add_clip(clip.path)
+        if not clips:
+            apart.add(read_folder(folder, folder.parent))
+    return apart
 
 
 def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken, out: Path) -> None:

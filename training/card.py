@@ -13,8 +13,23 @@ from training.sources import Source
 FOLDS = (
     "**Measured in folds**: all figures of pictures are of {count} weights that were trained with a part of their scenes "
     "each, and asked only about the others (`python -m training folds`); these weights were trained with all of them. "
-    "Clips are of these weights, which know none of them."
+    "Clips are of these weights."
 )
+
+
+def clips_said(like: Mapping[str, str] | None) -> str:
+    """Whether the weights know clips that they are measured with: those that are like a picture they were trained with.
+
+    None: nobody has looked (`evaluate --trained`).
+    """
+    if like is None:
+        return "Whether they were trained with pictures that show the same as a clip was not looked into."
+    if not like:
+        return "No clip shows the same as a picture that they were trained with."
+    return (
+        f"**Known clips**: {', '.join(sorted(like))} show the same as pictures that they were trained with, and say less "
+        "than the others."
+    )
 
 
 def card(
@@ -45,6 +60,8 @@ def card(
         return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
     if evaluated.get("folds"):
         lines += [FOLDS.format(count=len(evaluated["folds"])), ""]
+    if any(each["title"] == "Clips" for each in evaluated["tables"]):
+        lines += [clips_said(evaluated.get("known_clips")), ""]
     chosen = evaluated["chosen"]
     thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]

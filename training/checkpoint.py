@@ -37,10 +37,15 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def found(path: Path) -> dict[str, Any] | None:
-    """None for what is none of ours, read without executing anything; raises FolderError for one of another version."""
+    """None for what is none of ours, read without executing anything.
+
+    Raises FolderError for a file that cannot be read, and for one of another version.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read ({error.strerror})") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
         return None
     if not isinstance(content, dict) or "format" not in content:
         return None

@@ -6,6 +6,7 @@ So a resumed training sees what an unbroken one would have seen, and the number 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from daemon.domain import LABELS
 from training.augment import burning, light, weather
 from training.augment.view import View, mirrored, mosaic, placed
-from training.folders import FolderError, Sample, read_folder
+from training.folders import FolderError, Sample, read_folder, written
 from training.pasting import Cutout, cut_outs
 
 FLAMES = 2500
@@ -68,12 +69,21 @@ class Pictures:
             self._samples += samples
             weights += [each.weight] * len(samples)
         self._coded = [sample.path.read_bytes() for sample in self._samples]
+        self._weights = weights
         known = np.array([sample.smoke_known for sample in self._samples])
         self._chances = {wanted: _share(np.array(weights) * fit) for wanted, fit in _kinds(known)}
         self.flames: list[Cutout] = cut_outs(self._samples, np.random.default_rng(seed), FLAMES)
 
     def __len__(self) -> int:
         return len(self._samples)
+
+    def sha256(self) -> str:
+        """Of all that decides what is drawn: the pictures in their order, their labels, how often each is drawn."""
+        found = hashlib.sha256()
+        for sample, coded, weight in zip(self._samples, self._coded, self._weights, strict=True):
+            found.update(f"{weight} {len(coded)} {sample.smoke_known}\n{written(sample.boxes)}".encode())
+            found.update(coded)
+        return found.hexdigest()
 
     def pick(self, rng: np.random.Generator, smoke_known: bool | None = None) -> View:
         """One of them, or of those in which smoke is (not) labelled."""

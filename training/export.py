@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from daemon.detect.exporting import write_onnx
 from training.card import card
-from training.folders import FolderError
+from training.folders import FolderError, check_out
 from training.loop import Training
 from training.network import Source, mean
 from training.sources import read_sources
@@ -17,6 +19,9 @@ from training.sources import read_sources
 
 def run(options: argparse.Namespace) -> int:
     """0 when both are written."""
+    check_out(options.out)
+    found = _evaluated(options.evaluated) if options.evaluated is not None else None
+    sources = read_sources(options.sources) if options.sources is not None else []
     trainings = [Training.resumed(each, None, "cpu") for each in options.checkpoints]
     training = trainings[0]
     if any((each.settings, each.step) != (training.settings, training.step) for each in trainings):
@@ -24,8 +29,6 @@ def run(options: argparse.Namespace) -> int:
     model = training.average.float()
     model.load_state_dict(mean([Source(each.plan, each.average.state_dict()) for each in trainings]).tensors)
     write_onnx(model.eval().fuse(), options.out)
-    found = json.loads(options.evaluated.read_text()) if options.evaluated is not None else None
-    sources = read_sources(options.sources) if options.sources is not None else []
     steps = (
         f"{training.step} steps"
         if len(trainings) == 1
@@ -35,3 +38,12 @@ def run(options: argparse.Namespace) -> int:
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")
     return 0
+
+
+def _evaluated(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = found["weights"]["sha256"], found["chosen"], found["tables"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{path}: not what evaluate wrote of weights") from error
+    return found

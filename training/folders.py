@@ -8,6 +8,7 @@ file is a mistake, one with an empty file shows neither.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,14 @@ def put(out: Path, name: str, coded: bytes, labels: str) -> None:
         (out / kind).mkdir(parents=True, exist_ok=True)
     (out / "images" / name).write_bytes(coded)
     (out / "labels" / f"{Path(name).stem}.txt").write_text(labels)
+
+
+def check_out(path: Path) -> None:
+    """Raises FolderError where a file cannot be written: said before the work whose result it is to take."""
+    if not path.parent.is_dir():
+        raise FolderError(f"{path}: there is no folder {path.parent} to write it to")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise FolderError(f"{path}: a file of that name cannot be written there")
 
 
 def read_labels(path: Path) -> tuple[Labelled, ...]:

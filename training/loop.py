@@ -116,6 +116,8 @@ class Training:
 
     def __init__(self, model: torch.nn.Module, plan: dict[str, Any], settings: Settings, device: str) -> None:
         self.plan, self.settings, self.step, self._device = plan, settings, 0, device
+        self.made_of = dict[str, str]()
+        """SHA-256 of the pictures and of the weights that it began from, as far as they are known."""
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         for parameter in self.average.parameters():
@@ -143,12 +145,12 @@ class Training:
         made.model.load_state_dict(content["model"])
         made.average.load_state_dict(content["average"])
         made._optimizer.load_state_dict(content["optimizer"])
-        made.step = content["step"]
+        made.step, made.made_of = content["step"], content.get("made_of", {})
         return made
 
     def save(self, path: Path) -> None:
         """As a checkpoint."""
-        content = {"plan": self.plan, "settings": asdict(self.settings), "step": self.step}
+        content = {"plan": self.plan, "settings": asdict(self.settings), "step": self.step, "made_of": self.made_of}
         states = {"model": self.model, "average": self.average, "optimizer": self._optimizer}
         checkpoint.save(path, content | {name: each.state_dict() for name, each in states.items()})
 

@@ -18,7 +18,7 @@ from daemon.storage.disk import marker_of
 from daemon.storage.durable import RealDisk
 from daemon.storage.queries import Index
 from training.folders import SUFFIXES, FolderError, Sample, put
-from training.seen import Looker, Seen, look
+from training.seen import AT_ONCE, Looker, Seen, look
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,12 +62,21 @@ def false_alarms(stores: Sequence[Path]) -> list[Sample]:
 
 
 def hardest(samples: Sequence[Sample], detector: Looker, from_confidence: float, most: int) -> list[Seen]:
-    """Those in which something is seen with that confidence, the strongest first, each content once."""
+    """Those in which something is seen with that confidence, the strongest first, each content once.
+
+    A file that is no picture is left out, and told: one of a site's many must not cost the looks at all the others.
+    """
     found: dict[bytes, Seen] = {}
-    told = lambda done: print(f"{done} of {len(samples)}", file=sys.stderr, flush=True)  # noqa: E731
-    for each in look(detector, samples, told):
+    for number, sample in enumerate(samples, 1):
+        try:
+            (each,) = look(detector, [sample])
+        except FolderError as error:
+            print(f"{error}: left out", file=sys.stderr, flush=True)
+            continue
         if _strongest(each) >= from_confidence:
-            found.setdefault(hashlib.sha256(each.sample.path.read_bytes()).digest(), each)
+            found.setdefault(hashlib.sha256(sample.path.read_bytes()).digest(), each)
+        if number % AT_ONCE == 0 or number == len(samples):
+            print(f"{number} of {len(samples)}", file=sys.stderr, flush=True)
     return sorted(found.values(), key=lambda each: -_strongest(each))[:most]
 
 

@@ -22,7 +22,7 @@ from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.folders import SUFFIXES, FolderError, Pixels, read_folder, split_folders
+from training.folders import SUFFIXES, FolderError, Pixels, check_out, read_folder, split_folders
 from training.in_turns import in_turns
 from training.measures import Estimate
 from training.seen import Seen, Thresholds, ap, flames_found, look
@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     weights = read_weights(options.weights)
     if weights.format != "onnx" or weights.quantised or options.out.suffix != ".xml":
         raise FolderError("what is quantised is an .onnx in full precision, and what is written an .xml with its .bin")
+    check_out(options.out)
     pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
     write(options.weights, pictures, options.out)
     made = read_weights(options.out)

@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,7 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
     answer = _answer(options.weights, weights.sha256)
     int8 = _int8(options.int8, answer)
-    for old in (shipped.WEIGHTS, shipped.CARD, *_both(shipped.INT8)):
-        old.unlink(missing_ok=True)
-    for each in (options.weights, card, *_both(options.int8)):
-        shutil.copyfile(each, shipped.MODELS / each.name)
+    _exchange((options.weights, card, *_both(options.int8)))
     _write(REFERENCE_ANSWER, answer)
     _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, **int8, "thresholds": chosen})
     _into_config(chosen)
@@ -87,6 +85,17 @@ def _int8(path: Path | None, answer: dict[str, Any]) -> dict[str, Any]:
             f"{path}: not the quantised form of these weights: it sees {found} in {REFERENCE_PICTURE.name}"
         )
     return {"int8": {"weights": path.name, "sha256": weights.sha256}}
+
+
+def _exchange(files: Sequence[Path]) -> None:
+    """Puts these in the place of what is shipped; copied first, since what is shipped may be among them."""
+    parts = {shipped.MODELS / each.name: shipped.MODELS / f".{each.name}.part" for each in files}
+    for file, part in zip(files, parts.values(), strict=True):
+        shutil.copyfile(file, part)
+    for old in {shipped.WEIGHTS, shipped.CARD, *_both(shipped.INT8)} - parts.keys():
+        old.unlink(missing_ok=True)
+    for place, part in parts.items():
+        part.replace(place)
 
 
 def _both(xml: Path | None) -> tuple[Path, ...]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Flames too small for the labelled pictures to have them: a seeded set, pasted into empty scenes of real cameras.
 
-Scenes are those of val_cctv_neg, flames those of val: neither is trained with. Each picture is enlarged to 1920×1080, as a camera
+Scenes are those of val_cctv_neg, flames those of val; both of a picture are of the same fold (`folds`, two of them), so that
+weights which do not know the scene do not know the flame either. Each picture is enlarged to 1920×1080, as a camera
 would send it (square ones are wide ones that were squeezed), and the flame is as large there as it has to be to have
 its longer side at the detector's input. Where it would not stand out from what is behind it, another place is taken:
 an invisible flame is no miss.
@@ -10,7 +11,7 @@ an invisible flame is no miss.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,10 +19,13 @@ import numpy as np
 
 from daemon.domain import Box
 from training.folders import FolderError, Labelled, Pixels, Sample, put, read_split, written
+from training.folds import dealt
 from training.pasting import Cutout, cut_outs, set_alight, stands_out
+from training.scenes import scene_of
 
 COUNT = 500
 SEED = 10
+FOLDS = 2
 SIZE = (1920, 1080)
 INPUT_PX = 640
 KINDS = {"flames_8_16": (8.0, 16.0), "flames_under_8": (4.0, 8.0)}
@@ -40,25 +44,32 @@ def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
     flames = cut_outs(burning, np.random.default_rng(seed), most=COUNT)
     if not flames:
         raise FolderError(f"{data}/val: no flame in it can be cut out")
+    folds = dealt(data, FOLDS)
+    of_fold = [[each for each in flames if folds[each.scene.rpartition("/")[2]] == fold] for fold in range(FOLDS)]
+    own = {scene.path: of_fold[folds[scene_of(scene.path.stem)]] or flames for scene in scenes}
     for place, (name, sides) in enumerate(KINDS.items()):
         if (out / name).exists():
             raise FolderError(f"{out / name} is there already; name another folder")
-        for number, (stem, picture, box) in enumerate(_drawn(scenes, flames, sides, (seed, place), count)):
+        for number, (stem, picture, box) in enumerate(_drawn(scenes, own, sides, (seed, place), count)):
             named = f"{stem}+{number:03d}"
             coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
             put(out / name, f"{named}.jpg", coded, written((Labelled("fire", box),)))
 
 
 def _drawn(
-    scenes: Sequence[Sample], flames: Sequence[Cutout], sides: tuple[float, float], seed: tuple[int, int], count: int
+    scenes: Sequence[Sample],
+    flames: Mapping[Path, Sequence[Cutout]],
+    sides: tuple[float, float],
+    seed: tuple[int, int],
+    count: int,
 ) -> Iterator[tuple[str, Pixels, Box]]:
     rng = np.random.default_rng(seed)
     order = [int(at) for _ in range(-(-count // len(scenes))) for at in rng.permutation(len(scenes))]
     for at in order[:count]:
-        scene = scenes[at]
+        scene, own = scenes[at], flames[scenes[at].path]
         empty: Pixels = np.asarray(cv2.resize(scene.pixels(), SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
         for _ in range(_TRIES):
-            flame = flames[int(rng.integers(len(flames)))]
+            flame = own[int(rng.integers(len(own)))]
             if (made := with_flame(empty, flame, sides, rng)) is not None:
                 picture, (x1, y1, x2, y2) = made
                 yield scene.path.stem, picture, (x1 / SIZE[0], y1 / SIZE[1], x2 / SIZE[0], y2 / SIZE[1])

@@ -29,7 +29,7 @@ from training.clips import read_clips
 from training.folders import FolderError, Pixels, Sample, read_split
 from training.matching import found_near
 from training.measures import Estimate, share
-from training.page import write_section
+from training.page import check_section, write_section
 from training.seen import Looker, Seen, flames_found, hit_rate
 from training.small_flames import KINDS
 from training.small_flames import SIZE as CAMERA_PX
@@ -95,6 +95,8 @@ class Result:
 
 def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
+    if options.page is not None:
+        check_section(options.page, "tiling")
     detector = FireDetector(
         options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
     )

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ import torch
 
 from training import checkpoint
 from training.data import Pictures, folder
-from training.folders import FolderError
+from training.folders import FolderError, check_out
 from training.loop import Settings, Training
 from training.network import Source, begun_from, mean, of_ultralytics
 
@@ -22,17 +24,21 @@ def run(options: argparse.Namespace) -> int:
     cv2.setNumThreads(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    out: Path = options.out
+    check_out(out)
+    source = None if out.exists() else _begins_from(options)
     pictures = Pictures([folder(each) for each in options.folders], options.seed)
     steps = max(1, round(options.epochs * len(pictures) / options.batch))
     settings = Settings(
         steps, options.batch, options.side_px, options.last_side_px, options.learning_rate, options.seed
     )
-    out: Path = options.out
-    if out.exists():
+    if source is None:
         training = Training.resumed(out, settings, device)
+        _check_same(training, options, pictures)
         print(f"going on from step {training.step} of {steps}", file=sys.stderr)
     else:
-        training = _begun(options, settings, device)
+        training = _begun(source, settings, device)
+        training.made_of = {"pictures": pictures.sha256(), "weights": _sha256(options.weights)}
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
         pictures,
@@ -44,13 +50,37 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _begun(options: argparse.Namespace, settings: Settings, device: str) -> Training:
+def _check_same(training: Training, options: argparse.Namespace, pictures: Pictures) -> None:
+    """Raises FolderError where it would not go on with what it has been made of; older checkpoints do not say what that was."""
+    before = training.made_of
+    if before.setdefault("pictures", now := pictures.sha256()) != now:
+        raise FolderError(
+            f"{options.out}: was trained with other pictures, labels or weights of folders until now; give the same, or another --out"
+        )
+    if options.weights is not None and "weights" in before and before["weights"] != _sha256(options.weights):
+        raise FolderError(
+            f"{options.out}: began from other weights than --weights; leave them out, or give another --out"
+        )
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Of the files in their order; raises FolderError."""
+    try:
+        return hashlib.sha256(b"".join(hashlib.sha256(each.read_bytes()).digest() for each in files)).hexdigest()
+    except OSError as error:
+        raise FolderError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+
+def _begins_from(options: argparse.Namespace) -> Source:
     if options.weights is None:
         raise FolderError("--weights: name the checkpoint to begin from")
-    source = mean([_source(each, options.allow_pickle) for each in options.weights])
+    return mean([_source(each, options.allow_pickle) for each in options.weights])
+
+
+def _begun(source: Source, settings: Settings, device: str) -> Training:
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
     model, plan, fitting = begun_from(source)
-    print(f"{fitting} tensors from {', '.join(map(str, options.weights))}", file=sys.stderr)
+    print(f"begins with {fitting} tensors of --weights", file=sys.stderr)
     return Training(model, plan, settings, device)
 
 

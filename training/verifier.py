@@ -25,7 +25,7 @@ from daemon.detect.detector import FireDetector
 from daemon.domain import LABELS
 from daemon.settings import DetectSettings
 from training.cutouts import CutOuts, cut_out_all
-from training.folders import FolderError, Sample, read_folder
+from training.folders import FolderError, Sample, check_out, read_folder
 from training.loop import has_bf16
 from training.seen import Seen, look
 
@@ -37,6 +37,7 @@ CLOSE = 1e-4  # of the answers of torch and ONNX Runtime
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is written."""
+    check_out(options.out)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)  # it is small: on a busy host several threads wait for each other five times as long
     torch.use_deterministic_algorithms(True, warn_only=True)

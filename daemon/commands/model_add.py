@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from daemon.clock import host_clocks, rfc3339
 from daemon.commands import settings as settings_of
 from daemon.commands.stills import reference_stills
 from daemon.detect.checking import Checked, check
+from daemon.detect.model import Picture
 from daemon.detect.weights import card_of, read_weights
 from daemon.errors import FirewitnessError
 from daemon.settings import Settings
@@ -29,10 +31,9 @@ def run(options: argparse.Namespace) -> int:
             f"`firewitness model export --to onnx {file}`"
         )
     weights = read_weights(file)
-    present = models.applied(settings).detect
-    stills = reference_stills(settings)
-    found = check(file, weights.sha256, settings.detect, [each for _, each in stills])
-    now = check(present.weights, present.weights_sha256, settings.detect, [each for _, each in stills])
+    stills = [each for _, each in reference_stills(settings)]
+    found = check(file, weights.sha256, settings.detect, stills)
+    now = _check_in_use(settings, stills)
     _tell(found, now, settings)
     if found.drawn_fire is None:
         raise FirewitnessError(
@@ -50,10 +51,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(found: Checked, now: Checked, settings: Settings) -> None:
+def _check_in_use(settings: Settings, stills: Sequence[Picture]) -> Checked | None:
+    """None, and said, where it cannot be loaded: another one is needed most then."""
+    try:
+        present = models.applied(settings).detect
+        return check(present.weights, present.weights_sha256, settings.detect, stills)
+    except FirewitnessError as error:
+        print(f"compared with   nothing, since the one in use cannot be loaded: {error}")
+        return None
+
+
+def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
     print(f"computed by     {found.runtime}")
     print(f"drawn fire      {'not seen' if found.drawn_fire is None else f'seen at {found.drawn_fire:.2f}'}")
-    print(f"a picture       {found.picture_ms:.0f} ms; the one in use takes {now.picture_ms:.0f} ms")
+    compared = f"; the one in use takes {now.picture_ms:.0f} ms" if now is not None else ""
+    print(f"a picture       {found.picture_ms:.0f} ms{compared}")
     watched = sum(camera.enabled for camera in settings.cameras.values())
     most = int(found.images_per_s * settings.detect.max_interval)
     if watched > most:
@@ -61,9 +73,10 @@ def _tell(found: Checked, now: Checked, settings: Settings) -> None:
     if not found.stills:
         print("false alarms    there are no reference stills of this site yet to look at")
         return
+    compared = f"; by the one in use {now.alarmed}" if now is not None else ""
     print(
         f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at "
-        f"detect.thresholds; by the one in use {now.alarmed}"
+        f"detect.thresholds{compared}"
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
 from daemon.detect.model import Picture, Runtime, YoloModel
-from daemon.detect.runtimes import Choice, choose, in_best_form, load, load_verifier, look
+from daemon.detect.runtimes import Choice, choose, in_best_form, in_one_sentence, load, load_here, load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
@@ -68,9 +68,10 @@ class FireDetector:
         host = look()
         if runtime is None:
             self._weights, choice = in_best_form(given, choose(host, device, given.format), host)
+            self._runtime, choice = load_here(choice, self._weights, host, device)
         else:
             self._weights, choice = given, Choice(runtime, "it was asked for")
-        self._runtime = load(choice, self._weights)
+            self._runtime = load(choice, self._weights)
         self._function: Function = DetectorAlone(YoloModel(self._runtime, batch))
         self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(
@@ -121,17 +122,19 @@ class FireDetector:
     def warm(self) -> None:
         """Computes every size once, so that no frame waits for it, and compares the answer on a shipped picture.
 
-        Raises DetectorError when the answer is not what these weights give: then nothing that it says can be believed.
+        Raises DetectorError when it cannot compute, or the answer is not what these weights give: then nothing that it says
+        can be believed.
         """
-        for side_px, (across, down) in product(self._warm_px, _WARM_ASPECTS):
-            layout = letterbox((across, down), side_px)
-            self._runtime.prepare(layout.padded)
-            blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
-            for images in (1, self._batch):
-                self.detect([blank] * images, 0.5, [side_px] * images)
-        if self._verifier is not None:
-            self._verifier.judge([(blank, (0, 0, 1, 1))])
-        _compare(self._weights, reference_answer(self._runtime))
+        with in_one_sentence(self._weights.path):
+            for side_px, (across, down) in product(self._warm_px, _WARM_ASPECTS):
+                layout = letterbox((across, down), side_px)
+                self._runtime.prepare(layout.padded)
+                blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
+                for images in (1, self._batch):
+                    self.detect([blank] * images, 0.5, [side_px] * images)
+            if self._verifier is not None:
+                self._verifier.judge([(blank, (0, 0, 1, 1))])
+            _compare(self._weights, reference_answer(self._runtime))
 
 
 def reference_picture() -> Picture:

@@ -211,8 +211,8 @@ class Inference:
         try:
             detector = self._load()
             detector.warm()
-        except DetectorError as error:
-            self.detail = str(error)
+        except Exception as error:  # a new process would load the same
+            self.detail = _said(error)
             self.state = "failed"
             self._wake()
             return None
@@ -225,9 +225,7 @@ class Inference:
             detector = load()
             detector.warm()
         except Exception as error:
-            if not isinstance(error, DetectorError):
-                _log.exception("a model could not be loaded")
-            self._results.append(Switched(request, error=str(error) or type(error).__name__))
+            self._results.append(Switched(request, error=_said(error)))
             self._choosing = False
             self._wake()
             return
@@ -316,3 +314,10 @@ class Inference:
         # A detector without its thread would look alive for ever; the supervisor starts a new one.
         _log.critical("the inference thread ended; the detector ends with it", exc_info=True)
         os._exit(1)
+
+
+def _said(error: Exception) -> str:
+    """Why a model cannot be used; one that has no sentence of its own is logged whole."""
+    if not isinstance(error, DetectorError):
+        _log.error("a model could not be loaded", exc_info=error)
+    return str(error) or type(error).__name__

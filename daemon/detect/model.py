@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from daemon.detect.letterbox import Letterbox, draw, letterbox
 from daemon.detect.postprocess import detections
 from daemon.domain import LABELS, Detection
+from daemon.errors import DetectorError
 
 Picture = NDArray[np.uint8]
 """BGR, (height, width, 3), uint8."""
@@ -36,6 +38,24 @@ class Runtime(Protocol):
 
         Raises DetectorError when the computation fails; the runtime may be used again.
         """
+
+
+def check_inputs(path: Path, inputs: Sequence[Sequence[int | str | None] | None]) -> None:
+    """Raises DetectorError unless a network takes pictures and nothing else.
+
+    `inputs`: the shape of each, a side that may have any length being no number; None: nothing is said of it.
+    """
+    if len(inputs) != 1 or not _takes_pictures(inputs[0]):
+        shapes = " and ".join("anything" if each is None else _written(each) for each in inputs) or "nothing"
+        raise DetectorError(f"{path}: a network that takes {shapes}; it must take (pictures, 3, height, width)")
+
+
+def _takes_pictures(shape: Sequence[int | str | None] | None) -> bool:
+    return shape is None or (len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int)))
+
+
+def _written(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join(str(side) if isinstance(side, int) else 'any' for side in shape)})"
 
 
 class Model(Protocol):

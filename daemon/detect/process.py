@@ -18,6 +18,7 @@ from daemon.child import descriptors, settings_in
 from daemon.detect.detector import FireDetector
 from daemon.detect.inference import Inference
 from daemon.detect.service import Service
+from daemon.detect.tiling import tile_side_px
 from daemon.detect.verifier import verify_in
 from daemon.errors import PeerGone
 from daemon.lifeline import watch
@@ -53,7 +54,8 @@ def main() -> int:
         make_inference=make_inference,
         load_other=load,
         input_px=detect.input_px,
-        most_pixels=settings.api.max_pixels,
+        # api.max_pixels is about uploads; the patrol and going back ask here too
+        most_pixels=max(settings.api.max_pixels, tile_side_px(detect.input_px) ** 2),
     )
     try:
         service.run()

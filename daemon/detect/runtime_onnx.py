@@ -8,9 +8,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from daemon.detect.class_names import class_names
-from daemon.detect.model import Picture
+from daemon.detect.model import Picture, check_inputs
 from daemon.detect.weights import Weights
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, first_line
 
 _NOT_A_MODEL = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
@@ -34,7 +34,10 @@ class OnnxRuntime:
         except _NOT_A_MODEL as error:
             raise DetectorError(f"{weights.path}: not a model that ONNX Runtime can read") from error
         self._precision = "int8 and f32" if weights.quantised else "f32"
-        self._input = self._session.get_inputs()[0].name
+        inputs = self._session.get_inputs()
+        check_inputs(weights.path, [tuple(each.shape) or None for each in inputs])
+        self._input = inputs[0].name
+        self._labels = class_names(weights.path, self._session.get_modelmeta().custom_metadata_map.get("names"))
 
     @property
     def name(self) -> str:
@@ -42,7 +45,7 @@ class OnnxRuntime:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        return class_names(self._session.get_modelmeta().custom_metadata_map.get("names"))
+        return self._labels
 
     def prepare(self, size_px: tuple[int, int]) -> None:
         """See Runtime: one size is as good as another."""
@@ -53,5 +56,5 @@ class OnnxRuntime:
         try:
             raw: NDArray[np.float32] = self._session.run(None, {self._input: tensor})[0]
         except Exception as error:  # its pybind classes share no base but Exception
-            raise DetectorError(f"inference failed in ONNX Runtime: {error}") from error
+            raise DetectorError(f"inference failed in ONNX Runtime: {first_line(error)}") from error
         return raw

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from daemon.detect.class_names import class_names
-from daemon.detect.model import Picture
+from daemon.detect.model import Picture, check_inputs
 from daemon.detect.weights import Weights
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, first_line
 
 
 class OpenVinoRuntime:
@@ -27,10 +27,11 @@ class OpenVinoRuntime:
     def __init__(self, weights: Weights) -> None:
         self._core = openvino.Core()
         model = _read(self._core, weights)
+        check_inputs(weights.path, [_shape(each.partial_shape) for each in model.inputs])
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if has_bf16 else "f32"
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
-        self._labels = _labels(model)
+        self._labels = class_names(weights.path, _names(model))
         self._model = _taking_bgr_bytes(model)
         self._any_size = self._compiled(self._model)
         self._sized: dict[tuple[int, ...], Any] = {}
@@ -56,7 +57,7 @@ class OpenVinoRuntime:
             self._sized[size_px] = self._compiled(model)
         except RuntimeError as error:
             what = f"cannot be computed at {size_px[1]}×{size_px[0]}"
-            raise DetectorError(f"the network {what}: {_first_line(error)}") from error
+            raise DetectorError(f"the network {what}: {first_line(error)}") from error
 
     def infer(self, pictures: Picture) -> NDArray[np.float32]:
         """See Runtime."""
@@ -67,7 +68,7 @@ class OpenVinoRuntime:
                 queue.start_async({0: pictures[place : place + 1]}, place, share_inputs=True)
             queue.wait_all()
         except RuntimeError as error:
-            raise DetectorError(f"inference failed in OpenVINO: {_first_line(error)}") from error
+            raise DetectorError(f"inference failed in OpenVINO: {first_line(error)}") from error
         return np.concatenate([self._raw[place] for place in range(len(pictures))])
 
     def _compiled(self, model: Any) -> Any:
@@ -77,19 +78,25 @@ class OpenVinoRuntime:
 
     def _keep(self, request: Any, place: int) -> None:
         # a copy: the request's own memory is used again by the next picture
-        self._raw[place] = request.get_output_tensor(0).data.copy()
+        self._raw[place] = np.atleast_1d(request.get_output_tensor(0).data).copy()
 
 
 def _read(core: Any, weights: Weights) -> Any:
     try:
         return core.read_model(io.BytesIO(weights.content), io.BytesIO(weights.values) if weights.values else None)
     except RuntimeError as error:
-        raise DetectorError(f"{weights.path}: not a model that OpenVINO can read: {_first_line(error)}") from error
+        raise DetectorError(f"{weights.path}: not a model that OpenVINO can read: {first_line(error)}") from error
 
 
-def _labels(model: Any) -> tuple[str, ...] | None:
+def _shape(partial: Any) -> tuple[int | None, ...] | None:
+    if partial.rank.is_dynamic:
+        return None
+    return tuple(side.get_length() if side.is_static else None for side in partial)
+
+
+def _names(model: Any) -> str | None:
     names = ["framework", "names"]  # where OpenVINO puts an ONNX file's metadata
-    return class_names(model.get_rt_info(names).astype(str)) if model.has_rt_info(names) else None
+    return model.get_rt_info(names).astype(str) if model.has_rt_info(names) else None
 
 
 def _taking_bgr_bytes(model: Any) -> Any:
@@ -102,9 +109,3 @@ def _taking_bgr_bytes(model: Any) -> Any:
     steps.input().model().set_layout(openvino.Layout("NCHW"))
     steps.input().preprocess().convert_element_type(openvino.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
     return steps.build()
-
-
-def _first_line(error: Exception) -> str:
-    """What went wrong without the C++ file names that OpenVINO puts before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if ".cpp:" not in line), type(error).__name__)

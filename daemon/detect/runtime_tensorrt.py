@@ -26,7 +26,8 @@ class TensorRtRuntime:
             engines.check(weights.content, here)
         except DetectorError as error:
             raise DetectorError(f"{weights.path}: {error}") from error
-        self._head, engine = engines.head_of(weights.content)
+        head, engine = engines.head_of(weights.content)
+        self._labels = class_names(weights.path, str(head["names"]) if "names" in head else None)
         # host code inside an engine stays forbidden, which is TensorRT's default: weights are data
         self._engine: Any = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR)).deserialize_cuda_engine(engine)
         if self._engine is None:
@@ -46,7 +47,7 @@ class TensorRtRuntime:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        return class_names(str({int(key): value for key, value in self._head.get("names", {}).items()}))
+        return self._labels
 
     def prepare(self, size_px: tuple[int, int]) -> None:
         """See Runtime: an engine is prepared already."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """PyTorch with Ultralytics' network, on CUDA or the CPU; the only module that may import them.
 
-From an ONNX no pickle is needed: its initializers bear the names of the fused network's parameters. Ultralytics'
+From an ONNX no pickle is needed: its initializers bear the names of the fused network's parameters, and one answer is
+compared with what the file's graph gives. Ultralytics'
 predictor is not used, since it needs torchvision, which a CPU torch may lack.
 """
 
@@ -17,12 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from daemon.detect.class_names import class_names
+from daemon.detect.exporting import CLOSE
 from daemon.detect.model import Picture
 from daemon.detect.weights import Weights
 from daemon.domain import LABELS
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, OtherNetwork, first_line
 
 _ARCHITECTURE = "yolo11n.yaml"
+_COMPARED_PX = 64  # takes 0.1 s; another activation moves boxes by half of it, rounding by a millionth
 
 # Ultralytics installs what a checkpoint asks for and calls home, unless it is told not to before its import.
 os.environ["YOLO_AUTOINSTALL"] = "false"
@@ -65,7 +68,10 @@ class TorchRuntime:
 
 
 def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
-    """Ultralytics' yolo11n with the file's parameters, and what the file calls its classes."""
+    """Ultralytics' yolo11n with the file's parameters, and what the file calls its classes.
+
+    Raises OtherNetwork for what that network is not.
+    """
     import onnx
     from onnx import numpy_helper
     from ultralytics.nn.tasks import DetectionModel, yaml_model_load
@@ -83,13 +89,32 @@ def from_onnx(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     wanted = {name: value for name, value in network.state_dict().items() if ".dfl." not in name}
     unfit = [name for name, value in wanted.items() if name not in given or given[name].shape != value.shape]
     if unfit:
-        raise DetectorError(
+        raise OtherNetwork(
             f"{weights.path}: not a fused YOLO11n of {len(LABELS)} classes ({', '.join(LABELS)}): "
             f"{unfit[0]} is missing or of another shape"
         )
     network.load_state_dict({name: given[name] for name in wanted}, strict=False)
+    _compare(network.eval(), model, weights.path)
     metadata = {each.key: each.value for each in model.metadata_props}
-    return network, class_names(metadata.get("names"))
+    return network, class_names(weights.path, metadata.get("names"))
+
+
+def _compare(network: Any, model: Any, path: Path) -> None:
+    """With what the file's own graph gives: parameters of the right shapes say nothing of what is done with them."""
+    from onnx.reference import ReferenceEvaluator
+
+    picture = np.random.default_rng(0).random((1, 3, _COMPARED_PX, _COMPARED_PX), np.float32)
+    try:
+        evaluator: Any = ReferenceEvaluator(model)
+        wanted = evaluator.run(None, {model.graph.input[0].name: picture})[0]
+    except Exception as error:  # what an operator raises is its own
+        raise OtherNetwork(f"{path}: not a YOLO11n that can be compared: {first_line(error)}") from error
+    with torch.no_grad():
+        found = network(torch.from_numpy(picture))[0].numpy()
+    if found.shape != wanted.shape or np.abs(found - wanted).max() > CLOSE * np.abs(wanted).max():
+        raise OtherNetwork(
+            f"{path}: a YOLO11n that computes otherwise than Ultralytics' does, such as by another activation"
+        )
 
 
 def _activation(operators: set[str]) -> str:
@@ -109,4 +134,4 @@ def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
             network, _ = load_checkpoint(str(copy), device="cpu", fuse=True)
         except Exception as error:  # a pickle can raise anything
             raise DetectorError(f"{weights.path}: not an Ultralytics checkpoint ({type(error).__name__})") from error
-    return network, tuple(network.names.values())
+    return network, class_names(weights.path, str(network.names))

@@ -6,7 +6,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from daemon.detect import engines
 from daemon.detect.model import Runtime
 from daemon.detect.weights import Weights, read_weights
 from daemon.domain import LABELS
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, OtherNetwork, first_line
 
 _CPUINFO = Path("/proc/cpuinfo")
 _SMALL_PX = 64  # enough to see the shape of an answer
@@ -143,8 +144,9 @@ def load_verifier(host: Host, weights: Weights) -> Runtime:
     """
     if weights.format != "onnx":
         raise DetectorError(f"{weights.path}: a verifier has to be ONNX, as `python -m training verifier` writes it")
-    runtime = _LOADERS[choose(replace(host, torch=False, cuda=False), "cpu").runtime](weights)
-    shape = runtime.infer(np.zeros((2, _SMALL_PX, _SMALL_PX, 3), np.uint8)).shape
+    with in_one_sentence(weights.path):
+        runtime = _LOADERS[choose(replace(host, torch=False, cuda=False), "cpu").runtime](weights)
+        shape = _answer_shape(runtime, 2, weights.path)
     if shape != (2, len(LABELS)) or (runtime.labels or LABELS) != LABELS:
         raise DetectorError(
             f"{weights.path}: not a verifier, which says of a cut-out how surely it shows {' and '.join(LABELS)}"
@@ -154,14 +156,52 @@ def load_verifier(host: Host, weights: Weights) -> Runtime:
 
 def load(choice: Choice, weights: Weights) -> Runtime:
     """Loads the weights into the chosen runtime; raises DetectorError when they are no fitting model."""
-    runtime = _LOADERS[choice.runtime](weights)
-    classes = runtime.infer(np.zeros((1, _SMALL_PX, _SMALL_PX, 3), np.uint8)).shape[1] - 4
+    with in_one_sentence(weights.path):
+        runtime = _LOADERS[choice.runtime](weights)
+        shape = _answer_shape(runtime, 1, weights.path)
+    if len(shape) != 3:
+        raise DetectorError(
+            f"{weights.path}: a network that answers {shape}; it must answer (pictures, 4 + classes, places)"
+        )
+    classes = shape[1] - 4
     named = runtime.labels or LABELS
     if classes != len(LABELS) or named != LABELS:
-        what = ", ".join(runtime.labels) if runtime.labels else f"{classes} classes without names"
+        what = ", ".join(named) if runtime.labels and len(named) == classes else f"{classes} classes without names"
         wanted = f"{', '.join(LABELS)}, in this order"
         raise DetectorError(f"{weights.path}: a model that finds {what}; it must find {wanted}")
     return runtime
+
+
+def load_here(choice: Choice, weights: Weights, host: Host, device: str) -> tuple[Runtime, Choice]:
+    """See load; a network that PyTorch does not know is taken by the runtime that is next, where the GPU is not demanded."""
+    try:
+        return load(choice, weights), choice
+    except OtherNetwork as error:
+        if choice.runtime != "torch-cuda":
+            raise
+        if device == "cuda":
+            raise DetectorError(f"{error}; detect.device is cuda: with auto another runtime computes it") from error
+        following = choose(replace(host, torch=False, cuda=False), device, weights.format)
+        return load(following, weights), replace(following, why=f"{choice.why}, but not for PyTorch: {error}")
+
+
+def _answer_shape(runtime: Runtime, pictures: int, path: Path) -> tuple[int, ...]:
+    try:
+        return runtime.infer(np.zeros((pictures, _SMALL_PX, _SMALL_PX, 3), np.uint8)).shape
+    except DetectorError as error:
+        small = f"{_SMALL_PX} × {_SMALL_PX}"
+        raise DetectorError(f"{path}: it must take pictures of any size, and cannot take {small}: {error}") from error
+
+
+@contextmanager
+def in_one_sentence(path: Path) -> Iterator[None]:
+    """Whatever a library raises about weights is a DetectorError: they are data of others, and no bug of this process."""
+    try:
+        yield
+    except DetectorError:
+        raise
+    except Exception as error:  # libraries' errors share no base but Exception
+        raise DetectorError(f"{path}: cannot be computed: {first_line(error)}") from error
 
 
 def _openvino(weights: Weights) -> Runtime:

@@ -52,12 +52,17 @@ def tiles_of(size_px: tuple[int, int], input_px: int, size: float = SIZE, overla
     `input_px`: the detector's longer side; `size`: a tile's side in such.
     """
     width, height = size_px
-    tile_px = round(size * input_px)
+    side_px = tile_side_px(input_px, size)
     return [
-        Tile(left, top, min(tile_px, width), min(tile_px, height))
-        for top in _starts(height, tile_px, overlap)
-        for left in _starts(width, tile_px, overlap)
+        Tile(left, top, min(side_px, width), min(side_px, height))
+        for top in _starts(height, side_px, overlap)
+        for left in _starts(width, side_px, overlap)
     ]
+
+
+def tile_side_px(input_px: int, size: float = SIZE) -> int:
+    """Of the largest tile."""
+    return round(size * input_px)
 
 
 def tile_around(place: Box, size_px: tuple[int, int], input_px: int) -> Tile:
@@ -106,13 +111,17 @@ def in_picture(
 def merged(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detection, ...]:
     """What the tiles of one picture showed, in its pixels, each thing once, the strongest first.
 
-    Of two that show the same thing the one that no inner border cuts is taken, then the stronger.
+    Of two that show the same thing the box of the one that no inner border cuts is taken, then of the stronger, and as sure
+    as the surest of them: a spark that is whole in its tile must not hide the flame round it, which is cut in all.
     """
     order = sorted(found, key=lambda each: (is_cut(each[0], each[1], size_px), -each[1].confidence))
     kept: list[Detection] = []
     for _, detection in order:
-        if not any(detection.label == other.label and _same(detection.box, other.box) for other in kept):
+        at = next((at for at, other in enumerate(kept) if _same(detection, other)), None)
+        if at is None:
             kept.append(detection)
+        elif _sureness(detection) > _sureness(kept[at]):
+            kept[at] = replace(kept[at], confidence=detection.confidence, verdict=detection.verdict)
     return tuple(sorted(kept, key=lambda each: -each.confidence))
 
 
@@ -135,8 +144,14 @@ def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
     return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
 
 
-def _same(one: Box, other: Box) -> bool:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    smaller = min((each[2] - each[0]) * (each[3] - each[1]) for each in (one, other))
-    return width > 0 and height > 0 and width * height >= SAME * smaller
+def _same(one: Detection, other: Detection) -> bool:
+    a, b = one.box, other.box
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((each[2] - each[0]) * (each[3] - each[1]) for each in (a, b))
+    return one.label == other.label and width > 0 and height > 0 and width * height >= SAME * smaller
+
+
+def _sureness(detection: Detection) -> tuple[bool, float]:
+    """What a verifier has rejected does not count, however sure the detector is."""
+    return not detection.rejected, detection.confidence

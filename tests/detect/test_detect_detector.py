@@ -80,6 +80,15 @@ def test_a_wrong_answer_is_found_when_warming_up(detector: FireDetector, monkeyp
         detector.warm()
 
 
+def test_what_a_library_raises_while_warming_up_is_one_sentence(
+    detector: FireDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the weights, and is an error that commands and the detector process know."""
+    monkeypatch.setattr(detector._runtime, "infer", lambda _: np.zeros((1, 1)).reshape(3))
+    with pytest.raises(DetectorError, match=r"\.(onnx|xml): cannot be computed: cannot reshape"):
+        detector.warm()
+
+
 @pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (640, 360), (800, 600), (360, 640)])
 def test_boxes_are_in_pixels_of_the_original(
     detector: FireDetector, picture: np.ndarray, size: tuple[int, int]

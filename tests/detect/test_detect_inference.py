@@ -161,6 +161,23 @@ def test_weights_that_cannot_be_loaded_are_said() -> None:
     assert (inference.state, inference.detail) == ("failed", "these are not the weights expected")
 
 
+@pytest.mark.parametrize("when", ["load", "warm"])
+def test_what_a_library_raises_is_said_too(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new process would load the same: it would be started again for ever, and nobody told why."""
+
+    def fails() -> FakeDetector:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(Inference, "_end_process", lambda _: pytest.fail("ended"))
+    detector, woken = FakeDetector(), threading.Event()
+    detector.warm = fails  # type: ignore[method-assign,assignment]
+    inference = Inference(fails if when == "load" else lambda: detector, 4, 0.1, woken.set)
+    inference.start()
+    assert woken.wait(10)
+    assert (inference.state, inference.detail) == ("failed", "no such layer")
+    inference.stop(5)
+
+
 class OtherDetector(FakeDetector):
     """Another model."""
 

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from daemon import shipped
-from daemon.detect import engines, exporting
+from daemon.detect import detector as detector_module
+from daemon.detect import engines, exporting, runtimes
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.engines import MadeFor
-from daemon.detect.runtimes import Choice, Host, choose, in_best_form, runtimes_for
-from daemon.detect.weights import read_weights
+from daemon.detect.model import Runtime
+from daemon.detect.runtimes import Choice, Host, choose, in_best_form, load, runtimes_for
+from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Detection
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, OtherNetwork
 from daemon.simulate.scene import Scene
 
 OTHERS = ["openvino", pytest.param("torch-cpu", marks=pytest.mark.torch)]
@@ -163,25 +165,76 @@ def test_runtimes_agree_on_real_pictures(runtime: str) -> None:
     assert agree >= (0.9 if "bf16" in detector.info.runtime else 1.0), detector.info.runtime
 
 
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with a GPU, whose PyTorch knows no network but YOLO11n."""
+
+    def refuse(weights: Weights) -> Runtime:
+        raise OtherNetwork(f"{weights.path}: not a fused YOLO11n")
+
+    monkeypatch.setitem(runtimes._LOADERS, "torch-cuda", refuse)
+    monkeypatch.setattr(detector_module, "look", lambda: Host(True, True, True, True))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_network_that_pytorch_does_not_know_is_computed_by_the_next_runtime(tmp_path: Path) -> None:
+    """A GPU must not be what a site's own model cannot be used with; the line that is logged says why."""
+    site = tmp_path / "site.onnx"
+    site.write_bytes(shipped.WEIGHTS.read_bytes())
+    detector = FireDetector(site, batch=1)
+    assert detector.info.runtime.startswith("OpenVINO")
+    assert f"an NVIDIA GPU is here, but not for PyTorch: {site}: not a fused YOLO11n" in detector.why
+
+
+@pytest.mark.usefixtures("gpu")
+def test_where_the_gpu_is_demanded_no_other_runtime_is_taken(tmp_path: Path) -> None:
+    """One sentence, with what to do."""
+    site = tmp_path / "site.onnx"
+    site.write_bytes(shipped.WEIGHTS.read_bytes())
+    with pytest.raises(DetectorError, match=r"not a fused YOLO11n; detect\.device is cuda: with auto another"):
+        FireDetector(site, device="cuda", batch=1)
+
+
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("activation", ["torch.nn.SiLU()", "torch.nn.Hardswish()"])
 def test_pytorch_takes_the_activation_from_the_graph(activation: str, tmp_path: Path) -> None:
     """A file's parameters fit either: untrained weights of both kinds give what ONNX Runtime gives, to rounding."""
+    weights = read_weights(untrained(tmp_path / "site.onnx", activation))
+    picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)[None, :320, :320]
+    raw = [load(Choice(name, ""), weights).infer(picture) for name in ("torch-cpu", "onnxruntime")]
+    assert np.abs(raw[0] - raw[1]).max() < 0.05
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("architecture", "activation", "says"),
+    [("yolo11n.yaml", "torch.nn.ReLU()", "computes otherwise"), ("yolo11s.yaml", "torch.nn.SiLU()", "not a fused")],
+)
+def test_what_pytorch_would_compute_otherwise_is_for_another_runtime(
+    architecture: str, activation: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters that fit are not enough: the network is built anew, and could be another one without anybody's notice."""
+    site = untrained(tmp_path / "site.onnx", activation, architecture)
+    with pytest.raises(OtherNetwork, match=says):
+        load(Choice("torch-cpu", ""), read_weights(site))
+    monkeypatch.setitem(runtimes._LOADERS, "torch-cuda", runtimes._LOADERS["torch-cpu"])
+    monkeypatch.setattr(detector_module, "look", lambda: Host(True, True, True, True))
+    assert says in FireDetector(site, batch=1).why
+
+
+def untrained(out: Path, activation: str, architecture: str = "yolo11n.yaml") -> Path:
+    """A network of that kind as our export writes it."""
     import torch
     from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     from daemon.detect.exporting import write_onnx
-    from daemon.detect.runtimes import load
 
-    network = DetectionModel({**yaml_model_load("yolo11n.yaml"), "activation": activation}, nc=2, verbose=False)
+    network = DetectionModel({**yaml_model_load(architecture), "activation": activation}, nc=2, verbose=False)
     torch.manual_seed(5)
     for name, each in network.named_parameters():
         if name.endswith("bias"):  # alike ones the exporter writes once for all
             torch.nn.init.normal_(each, 0, 0.1)
-    out = tmp_path / "site.onnx"
     write_onnx(network.eval().fuse(), out)
-    picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)[None, :320, :320]
-    weights = read_weights(out)
-    raw = [load(Choice(name, ""), weights).infer(picture) for name in ("torch-cpu", "onnxruntime")]
-    assert np.abs(raw[0] - raw[1]).max() < 0.05
+    return out

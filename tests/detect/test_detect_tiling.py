@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from daemon.detect.tiling import (
     tiles_of,
     whole_and_place,
 )
-from daemon.domain import Detection
+from daemon.domain import Detection, Verdict
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([320, 640, 1280]))
@@ -48,14 +49,36 @@ def test_a_tile_around_a_place_holds_it(x: float, y: float, size: tuple[int, int
 
 
 def test_one_flame_in_two_tiles_is_one() -> None:
-    """The tile in which it is whole is believed, though the other is surer; another label or place stays."""
+    """Its box is that of the tile in which it is whole, as sure as the surer one; another label or place stays."""
     left, right = Tile(0, 0, 640, 640), Tile(576, 0, 640, 640)
     cut = Detection("fire", 0.9, (600.0, 100.0, 640.0, 150.0))
     (whole,) = in_picture(right, [Detection("fire", 0.7, (24.0, 100.0, 94.0, 150.0))])
     smoke = Detection("smoke", 0.6, (600.0, 100.0, 640.0, 150.0))
     far = Detection("fire", 0.5, (10.0, 10.0, 20.0, 20.0))
     found = [(left, cut), (right, whole), (left, smoke), (left, far)]
-    assert merged(found, (1216, 640)) == (whole, smoke, far)
+    assert merged(found, (1216, 640)) == (replace(whole, confidence=0.9), smoke, far)
+
+
+def test_a_spark_does_not_hide_the_flame_round_it() -> None:
+    """A flame that borders cut in every tile is as sure as it was seen, whatever weak box inside it is whole."""
+    left, right = Tile(0, 0, 640, 640), Tile(576, 0, 640, 640)
+    sure = Detection("fire", 0.92, (300.0, 200.0, 640.0, 640.0))
+    less = Detection("fire", 0.60, (576.0, 210.0, 900.0, 600.0))
+    spark = Detection("fire", 0.11, (590.0, 400.0, 620.0, 430.0))
+    (found,) = merged([(left, sure), (right, less), (left, spark)], (1216, 640))
+    assert found == replace(spark, confidence=0.92)
+
+
+def test_what_a_verifier_rejected_makes_nothing_surer() -> None:
+    """The verdict comes with the confidence that it was about; one that passed is not hidden by one that did not."""
+    left, right = Tile(0, 0, 640, 640), Tile(576, 0, 640, 640)
+    whole = Detection("fire", 0.4, (600.0, 100.0, 670.0, 150.0), verdict=Verdict(0.8, True))
+    cut = Detection("fire", 0.9, (600.0, 100.0, 640.0, 150.0), verdict=Verdict(0.1, False))
+    assert merged([(left, cut), (right, whole)], (1216, 640)) == (whole,)
+    whole, cut = replace(whole, verdict=cut.verdict), replace(cut, verdict=whole.verdict)
+    assert merged([(left, cut), (right, whole)], (1216, 640)) == (
+        replace(whole, confidence=0.9, verdict=Verdict(0.8, True)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,13 +106,69 @@ def test_a_model_of_other_classes_is_refused(
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("['smoke', 'fire']", "that finds smoke, fire; it must find fire, smoke, in this order"),
+        ('{"0": "smoke", "1": "fire"}', "that finds smoke, fire"),
+        ("{1: 'fire', 0: 'smoke'}", "that finds smoke, fire"),
+        ("{0: 'smoke', 1: 'fire'", "cannot be read"),
+    ],
+)
+def test_smoke_and_fire_are_never_exchanged(tmp_path: Path, runtime: str, names: str, says: str) -> None:
+    """Names in another form than Ultralytics' are read too, and where they cannot be, the weights are not taken."""
+    with pytest.raises(DetectorError, match=says):
+        load(Choice(runtime, ""), read_weights(_model(tmp_path, names, 2)))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_model_of_our_classes_is_taken(tmp_path: Path, runtime: str) -> None:
     """The check above refuses for the classes, not for being a made-up model; names may be missing."""
     for names in ({0: "fire", 1: "smoke"}, None):
         load(Choice(runtime, ""), read_weights(_model(tmp_path, names, 2)))
 
 
-def _model(folder: Path, names: dict[int, str] | None, classes: int) -> Path:
+_PICTURES = ["n", 3, "height", "width"]
+_OTHERS: dict[str, tuple[str, dict[str, Any], list[list[Any]], list[Any]]] = {
+    "two inputs": ("Add", {}, [_PICTURES, _PICTURES], _PICTURES),
+    "rows of numbers": ("Relu", {}, [["n", 10]], ["n", 10]),
+    "grey pictures": ("Relu", {}, [["n", 1, "height", "width"]], ["n", 1, "height", "width"]),
+    "a picture for an answer": ("Relu", {}, [_PICTURES], _PICTURES),
+    "a number each for an answer": ("ReduceMean", {"axes": [1, 2, 3], "keepdims": 0}, [_PICTURES], ["n"]),
+    "a single number for an answer": ("ReduceMean", {"keepdims": 0}, [_PICTURES], []),
+    "pictures of one size": ("Relu", {}, [["n", 3, 640, 640]], ["n", 3, 640, 640]),
+}
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("kind", _OTHERS)
+def test_a_network_of_another_kind_is_one_sentence(tmp_path: Path, runtime: str, kind: str) -> None:
+    """Whatever it takes and answers, it is refused with its path: the process that loads it must not end by it."""
+    path = other_network(tmp_path, kind)
+    with pytest.raises(DetectorError, match=r"it must (take|answer)") as raised:
+        load(Choice(runtime, ""), read_weights(path))
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith(f"{path}: ")
+
+
+def other_network(folder: Path, kind: str) -> Path:
+    """ONNX that computes, but is no detector."""
+    onnx = pytest.importorskip("onnx")
+    operator, attributes, inputs, answer = _OTHERS[kind]
+    shaped = onnx.helper.make_tensor_value_info
+    names = ["first", "second"][: len(inputs)]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(operator, names, ["answer"], **attributes)],
+        "other",
+        [shaped(name, onnx.TensorProto.FLOAT, shape) for name, shape in zip(names, inputs, strict=True)],
+        [shaped("answer", onnx.TensorProto.FLOAT, answer)],
+    )
+    path = folder / "other.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def _model(folder: Path, names: dict[int, str] | str | None, classes: int) -> Path:
     """A model whose answer has the shape of a detector of so many classes."""
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
@@ -175,7 +232,33 @@ def test_what_cannot_be_is_one_sentence(host: Host, device: str, format: str, sa
         choose(host, device, format)
 
 
-@pytest.mark.parametrize("text", [None, "", "['fire']", "{1: 'fire'}", "__import__('os')", "{0: " * 5000])
-def test_class_names_that_are_none(text: str | None) -> None:
-    """Metadata is read, never evaluated; what is not a mapping from 0 on gives no names."""
-    assert class_names(text) is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{0: 'smoke', 1: 'fire'}",
+        "{1: 'fire', 0: 'smoke'}",
+        '{"0": "smoke", "1": "fire"}',
+        "['smoke', 'fire']",
+        "('smoke', 'fire')",
+    ],
+)
+def test_class_names_in_their_order(text: str) -> None:
+    """However a tool writes them down."""
+    assert class_names(Path("site.onnx"), text) == ("smoke", "fire")
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_class_names_that_are_not_given(text: str | None) -> None:
+    """Then the number of classes decides."""
+    assert class_names(Path("site.onnx"), text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fire", "{1: 'fire'}", "{0: 'fire', '0': 'smoke'}", "{None: 'fire'}", "__import__('os')", "{0: " * 5000],
+)
+def test_class_names_that_cannot_be_read_are_one_sentence(text: str) -> None:
+    """Metadata is read, never evaluated; weights whose order nobody knows are not taken."""
+    with pytest.raises(DetectorError, match=r"^site\.onnx: its classes' names .* cannot be read") as raised:
+        class_names(Path("site.onnx"), text)
+    assert "\n" not in str(raised.value)

@@ -20,6 +20,7 @@ import pytest
 
 from daemon import wire
 from daemon.detect.detector import FireDetector
+from daemon.detect.tiling import tile_side_px
 from daemon.detect.work import WorkClient
 from daemon.ids import new_id
 from daemon.memory import sealed, shared
@@ -148,6 +149,21 @@ def test_pictures_that_cannot_be_trusted_are_refused(lasting: Any, picture: np.n
     _ask(channel, picture)
     assert channel.receive()[0].outcome == "analysed"
     channel.close()
+
+
+def test_tiles_are_looked_at_whatever_may_be_uploaded(supervisor: Any) -> None:
+    """`api.max_pixels` is about POST; a small one must not refuse the patrol, and still refuses what is larger than a tile."""
+    supervisor.settings["api"] = {"max_pixels": 1024}
+    supervisor.start()
+    supervisor.wait_until("ready")
+    client = WorkClient(supervisor.work_path)
+    side_px = tile_side_px(supervisor.settings["detect"]["input_px"])
+    answers = [
+        client.detect(np.zeros((side_px, width, 3), np.uint8), kind="patrol", deadline_s=20, floor=0.1)
+        for width in (side_px, side_px + 1)
+    ]
+    client.close()
+    assert [each.outcome for each in answers] == ["analysed", "failed"]
 
 
 def test_descriptors_do_not_leak(lasting: Any, client: WorkClient, picture: np.ndarray) -> None:

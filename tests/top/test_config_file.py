@@ -120,6 +120,10 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             HALL + "  yard:\n    url: rtsp://10.0.0.21/stream1\n",
             "FILE, line 5: cameras.yard.url: the same url as that of hall: each camera is named once",
         ),
+        (
+            HALL + "    thresholds: {smoke: 0.5, fire: 0.05}\n",
+            "FILE, line 4: cameras.hall.thresholds.fire: 0.05 is below detect.floor (0.1), and could never be reached",
+        ),
         (HALL + "  hall:\n    url: rtsp://b/\n", "FILE, line 4: cameras.hall: given twice; each name may stand once"),
         (
             "cameras:\n  ../x:\n    url: rtsp://b/\n",

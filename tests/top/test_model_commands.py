@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,23 @@ def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, caps
     assert "the weights cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("broken", ["weights", "choice"])
+def test_a_model_is_added_where_the_one_in_use_cannot_be_loaded(
+    broken: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is when it is needed: it is compared with nothing, and why is said."""
+    storage = load(config).storage
+    kept = models.keep(storage, "old", {".onnx": b"1"}, {"file": "old.onnx", "sha256": "0" * 64, "added_at": ""})
+    models.use(storage, "old")
+    gone = kept.weights if broken == "weights" else models.folder(storage) / "in_use.json"
+    gone.unlink() if broken == "weights" else gone.write_text("{")
+    shutil.copyfile(shipped.WEIGHTS, tmp_path / "next.onnx")
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "next.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert f"since the one in use cannot be loaded: {gone}" in said
+    assert "next is kept as" in said
+
+
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Records name it by name and hash: another one needs another name."""
     storage = load(config).storage
@@ -105,6 +123,7 @@ def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixt
         (["add", "site.pt"], "firewitness model export --to onnx site.pt"),
         (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
         (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
+        (["add", "site.onnx", "--name", "in_use.json"], "is no name for a model"),
         (["add", "missing.onnx"], "the weights cannot be read"),
         (["use", "site"], "no daemon is running here"),
         (["export", "--to", "onnx", "site.onnx"], "onnx is made of a .pt"),
@@ -120,6 +139,24 @@ def test_what_cannot_be_is_one_sentence(
     assert says in error
     assert len(error.splitlines()) == 1
     assert models.kept(load(config).storage) == []
+
+
+def test_a_network_of_another_kind_is_one_sentence(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`model add` and `bench` say what it takes, and what it must."""
+    onnx = pytest.importorskip("onnx")
+    shaped = onnx.helper.make_tensor_value_info
+    rows = [shaped(name, onnx.TensorProto.FLOAT, ["n", 10]) for name in ("rows", "more", "sum")]
+    node = onnx.helper.make_node("Add", ["rows", "more"], ["sum"])
+    graph = onnx.helper.make_graph([node], "sum", rows[:2], rows[2:])
+    path = tmp_path / "sum.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(path))
+    assert main(["model", "--config", str(config), "add", str(path)]) == 2
+    says = f"{path}: a network that takes (any, 10) and (any, 10); it must take (pictures, 3, height, width)"
+    assert capsys.readouterr().err.splitlines() == [f"firewitness model: {says}"]
+    assert main(["bench", "--config", str(config), "--weights", str(path), "--seconds", "0.1"]) == 2
+    assert says in capsys.readouterr().out
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -26,6 +27,18 @@ def seen(*detections: tuple[str, float], sample: Sample | None = None) -> Seen:
     """A picture of 100 × 100 in which these labels were seen with these confidences."""
     found = tuple(Detection(label, confidence, (10.0, 10.0, 20.0, 20.0)) for label, confidence in detections)
     return Seen(sample or Sample(Path("x.png"), "val", "made", "scene", ()), (100, 100), found)
+
+
+def film(folder: Path, name: str, picture: Pixels) -> None:
+    """A clip of that picture in which nothing burns, two seconds long, in its folder's list."""
+    (folder / "clips").mkdir(parents=True)
+    (folder / "clips.csv").write_text(f"name,kind,onset_s,box_at_onset\n{name},none,,\n")
+    with av.open(str(folder / "clips" / f"{name}.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
 
 
 def flame(side: int = 60) -> Pixels:

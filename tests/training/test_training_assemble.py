@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.training.conftest import put
+from tests.training.conftest import film, put
 from training.__main__ import main
 from training.alike import Known, Looks
 from training.card import card
@@ -91,6 +91,20 @@ def test_each_scenery_is_taken_once_and_what_is_measured_with_is_not(
     told = capsys.readouterr().err
     for fate in ("3 taken", "2 like another", "1 like what is measured with", "1 enough of their scene"):
         assert fate in told
+
+
+def test_what_a_clip_shows_is_kept_apart_too(repositories: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Clips are measured with as pictures are; they lie in a folder with their list."""
+    film(repositories.parent / "data", "house", scenery(11))
+    assert (
+        main([*words(repositories), "--apart", str(repositories.parent / "val"), str(repositories.parent / "data")])
+        == 0
+    )
+    made = read_folder(repositories.parent / "out" / "made", repositories.parent)
+    assert {each.path.stem.split("_")[2] for each in made if "House" in each.path.stem} == {
+        "BurningHouse0", "BurningHouse2",
+    }  # fmt: skip
+    assert "2 like what is measured with" in capsys.readouterr().err
 
 
 def test_labels_come_over_in_our_classes(repositories: Path) -> None:

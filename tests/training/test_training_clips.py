@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,8 +15,11 @@ import pytest
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from tests.training.conftest import flame, put
+from training import small_flames
 from training.clips import Clip, play, read_clips
 from training.folders import FolderError, Pixels, read_folder
+from training.folds import dealt
+from training.pasting import Cutout
 from training.seen import input_side_px
 from training.small_flames import INPUT_PX, KINDS, SIZE, make
 
@@ -123,3 +127,22 @@ def test_small_flames_are_as_small_as_said_stand_out_and_can_be_made_again(tmp_p
             assert again.read_bytes() == sample.path.read_bytes()
     with pytest.raises(FolderError, match="is there already"):
         make(data, tmp_path / "one", count=1, seed=4)
+
+
+def test_a_pasted_flame_is_of_the_fold_of_its_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that do not know the one do not know the other either."""
+    data, levels = tmp_path / "data", {60 + 5 * number: f"made:yard{number}" for number in range(4)}
+    for number, level in enumerate(levels):
+        put(data / "val_cctv_neg", f"made_000000{number}_yard{number}", np.full((120, 160, 3), level, np.uint8))
+        put(data / "val", f"made_000001{number}_fire{number}", flame(), "0 0.5 0.5 0.98 0.98\n")
+    paste, pairs = small_flames.with_flame, set[tuple[str, str]]()
+
+    def noted(empty: Pixels, cut: Cutout, sides: tuple[float, float], rng: np.random.Generator) -> Any:
+        pairs.add((levels[int(empty[0, 0, 0])], cut.scene.removeprefix("val/")))
+        return paste(empty, cut, sides, rng)
+
+    monkeypatch.setattr(small_flames, "with_flame", noted)
+    make(data, tmp_path / "out", count=20, seed=4)
+    folds = dealt(data, 2)
+    assert all(folds[scene] == folds[of_flame] for scene, of_flame in pairs)
+    assert {folds[scene] for scene, _ in pairs} == {0, 1}

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from daemon.detect.detector import REFERENCE_PICTURE
+from daemon.shipped import WEIGHTS
+from tests.training.conftest import film, put
 from training.__main__ import main
+from training.card import card
 from training.evaluate import spread_over
 from training.page import marks
 
@@ -43,6 +50,8 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     assert page.read_text().endswith(f"{END}\nafter\n")
     assert "yesterday" not in page.read_text()
     assert out.with_suffix(".md").read_text() in page.read_text()
+    assert "the figures say too much" in page.read_text()
+    assert done.stderr.count("the figures say too much") == 1
 
 
 def test_thresholds_are_admissible_for_both_forms(
@@ -60,12 +69,37 @@ def test_thresholds_are_admissible_for_both_forms(
     assert "could choose thresholds" in capsys.readouterr().err
 
 
+def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> None:
+    """In JSON, page and card: those that show the same as a picture they were trained with; unasked, that nobody looked."""
+    page, out = tmp_path / "page.md", tmp_path / "found.json"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    picture = np.asarray(cv2.resize(cv2.imread(str(REFERENCE_PICTURE)), (320, 192)), np.uint8)
+    film(data, "plant", picture)
+    put(tmp_path / "trained", "made_0000001_plant", picture[:, ::-1].copy())
+    weights = shutil.copy(WEIGHTS, tmp_path / "mine.onnx")
+    words = ["evaluate", "--data", str(data), "--weights", str(weights), "--input-px", "320", "--page", str(page)]
+    for trained, known, says in (
+        ([], None, "was not looked into"),
+        (["--trained", str(tmp_path / "trained")], {"plant": "made_0000001_plant.png"}, "**Known clips**: plant show"),
+        (["--trained", str(data / "val_cctv_neg")], {}, "No clip shows the same"),
+    ):
+        assert main([*words, "--out", str(out), *trained]) == 0
+        found = json.loads(out.read_text())
+        assert found["known_clips"] == known
+        assert says in page.read_text()
+        assert says in card(Path(weights), "10 steps", {}, [], [], found)
+    assert main([*words, "--trained", "nowhere"]) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
         (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
+        (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
+        (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
+        (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
@@ -77,6 +111,7 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     """Status 2 and one line, no traceback."""
     monkeypatch.chdir(tmp_path)
+    Path("empty.md").touch()
     assert main(["evaluate", "--input-px", "128", *arguments]) == 2
     error = capsys.readouterr().err
     assert sentence in error
@@ -87,3 +122,23 @@ def test_some_of_many_are_spread_over_all() -> None:
     """Pictures are sorted by source: the first ones would be of one."""
     assert spread_over(list(range(10)), 3) == [0, 3, 6]
     assert spread_over([1, 2], 3) == spread_over([1, 2], None) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),
+        (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
+        (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
+        (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),
+        (["evaluate", "--data", "data", "--input-px", "64"], "argument --input-px: 64 is not from 128 to 1920"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_the_words(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read or imported."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]

@@ -102,6 +102,7 @@ def test_the_tables_are_the_folds_and_the_card_says_so(data: Path, tmp_path: Pat
     alone, folded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "apart"))
     assert folded["tables"] == alone["tables"]
     assert [each["sha256"] for each in folded["folds"]] == [folded["weights"]["sha256"]] * 2
+    assert "say too much" not in page.read_text()
     assert (alone["folds"], "of 2 weights that were" in page.read_text()) == ([], True)
     assert "of 2 weights that were" in card(Path(weights), "10 steps", {}, [], [], folded)
     text = card(Path(weights), "10 steps", {}, [], [], folded, "red cars")

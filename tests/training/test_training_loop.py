@@ -21,7 +21,7 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     import onnx
     import torch
 
-    from training import checkpoint
+    from training import checkpoint, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 PLAN: dict[str, Any] = {
@@ -87,6 +87,39 @@ def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "b.pt").write_bytes(b"none")
     with pytest.raises(FolderError, match="not a checkpoint"):
         Training.resumed(tmp_path / "b.pt", None, "cpu")
+
+
+def test_a_training_goes_on_only_with_what_it_is_made_of(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other pictures, labels or beginnings are refused; where a checkpoint does not say what they were, it goes on."""
+    for name, seed in (("a", 3), ("b", 4)):
+        begun(seed=seed).save(tmp_path / f"{name}.pt")
+    begins = ["--weights", str(tmp_path / "a.pt")]
+    words = [
+        "train",
+        str(tmp_path / "fire"),
+        "--out",
+        str(tmp_path / "c.pt"),
+        "--side-px",
+        "64",
+        "--last-side-px",
+        "64",
+    ]
+    words += ["--batch", "4", "--epochs", "1"]
+    assert main([*words, *begins]) == 0
+    assert main([*words, *begins]) == main(words) == 0
+    assert main([*words, "--weights", str(tmp_path / "b.pt")]) == 2
+    assert "c.pt: began from other weights than --weights" in capsys.readouterr().err
+    label = tmp_path / "fire" / "labels" / "a1.txt"
+    label.write_text("1 0.39 0.39 0.47 0.47\n")
+    assert main([*words, *begins]) == 2
+    assert "c.pt: was trained with other pictures, labels" in capsys.readouterr().err
+    before = checkpoint.load(tmp_path / "c.pt")
+    checkpoint.save(tmp_path / "c.pt", {name: value for name, value in before.items() if name != "made_of"})
+    assert main([*words, "--weights", str(tmp_path / "gone.pt")]) == 0
+    label.write_text("")
+    assert main([*words]) == 2, "from then on it says"
 
 
 def test_a_training_can_be_made_longer_while_its_rate_is_constant(tmp_path: Path, pictures: Pictures) -> None:
@@ -194,9 +227,30 @@ def test_a_training_begins_from_the_mean_of_several(
 
 def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle is not loaded unasked, and what is no checkpoint is named."""
+    words = ["train", str(tmp_path / "fire"), "--out", str(tmp_path / "out.pt")]
+    assert main([*words, "--weights", str(tmp_path / "a.pt")]) == 2
+    assert f"{tmp_path / 'a.pt'}: cannot be read (No such file or directory)\n" in capsys.readouterr().err
     (tmp_path / "a.pt").write_bytes(b"none")
     words = ["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "out.pt")]
     assert main(words) == 2
     assert "can execute code" in capsys.readouterr().err
     assert main([*words, "--allow-pickle"]) == 2
     assert "not an Ultralytics checkpoint" in capsys.readouterr().err
+
+
+def test_what_cannot_end_well_does_not_begin(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained that could not be written, and nothing exported whose measurement is missing."""
+    begun().save(tmp_path / "a.pt")
+    begin = ["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.pt")]
+    monkeypatch.setattr(train, "Pictures", lambda *_: pytest.fail("the pictures were read"))
+    assert main([*begin, "--out", str(tmp_path / "none" / "b.pt")]) == 2
+    assert f"there is no folder {tmp_path / 'none'} to write it to" in capsys.readouterr().err
+    for content in (None, "{}"):
+        if content is not None:
+            (tmp_path / "found.json").write_text(content)
+        words = ["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]
+        assert main([*words, "--evaluated", str(tmp_path / "found.json")]) == 2
+        assert "found.json: not what evaluate wrote of weights" in capsys.readouterr().err
+    assert not (tmp_path / "a.onnx").exists()

@@ -63,6 +63,18 @@ def test_what_people_called_a_false_alarm_is_mined_from_the_store(
     assert capsys.readouterr().err == f"training mine: {tmp_path} holds no store\n"
 
 
+def test_a_broken_picture_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of many does not cost the looks at all the others."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "broken.jpg").write_bytes(b"\xff\xd8x")
+    (tmp_path / "kept" / "lamp.jpg").write_bytes(REFERENCE_PICTURE.read_bytes())
+    words = ["mine", str(tmp_path / "kept"), "--out", str(tmp_path / "mined"), "--input-px", "320"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'kept' / 'broken.jpg'}: not a picture that can be read: left out\n" in said.err
+    assert "1 of 2 pictures" in said.out
+
+
 def test_a_folder_that_is_none_gets_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the detector is loaded."""
     assert main(["mine", str(tmp_path / "nowhere"), "--out", str(tmp_path / "mined")]) == 2

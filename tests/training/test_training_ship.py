@@ -65,6 +65,21 @@ def test_file_card_hash_thresholds_and_answer_follow(models: Path, tmp_path: Pat
     assert after["detections"][0]["box"] == pytest.approx(before["detections"][0]["box"], abs=0.5)
 
 
+def test_what_is_shipped_can_be_shipped_again(models: Path, tmp_path: Path) -> None:
+    """For new thresholds, from where it lies: its own files are the ones that come into their place."""
+    kept = {each: each.read_bytes() for each in (shipped.WEIGHTS, shipped.CARD, *ship._both(shipped.INT8))}
+    (tmp_path / "found.json").write_text(
+        json.dumps({"weights": {"sha256": shipped.SHA256}, "chosen": {"fire": 0.41, "smoke": 0.5}})
+    )
+    words = ["ship", str(shipped.WEIGHTS), "--evaluated", str(tmp_path / "found.json")]
+    assert main([*words, *(["--int8", str(shipped.INT8)] if shipped.INT8 else [])]) == 0
+    assert {each: each.read_bytes() for each in kept} == kept
+    assert json.loads((models / "shipped.json").read_text())["thresholds"] == {"fire": 0.41, "smoke": 0.5}
+    assert {each.name for each in models.iterdir()} == {
+        *(each.name for each in kept), "reference.jpg", "reference.json", "shipped.json",
+    }  # fmt: skip
+
+
 def quantised(out: Path, lowest: float, highest: float) -> Path:
     """The shipped network with its picture in 256 steps from one value to the other, as OpenVINO writes it."""
     model = openvino.convert_model(str(shipped.WEIGHTS))
