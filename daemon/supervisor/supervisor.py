@@ -290,6 +290,7 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         self._forks.tick(now_s)
+        self._schedule.tick(now_s)
         self._look_after_incidents()
         for service in self._services:
             service.tick(now_s)

@@ -11,16 +11,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 
 from daemon import wire
 from daemon.control import Control
 from daemon.errors import FirewitnessError, NotRunning
 from daemon.messages import Answer, Command, DetectorBeat, RecorderBeat
-from daemon.supervisor import status
+from daemon.supervisor import schedule, status
 from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
 from daemon.supervisor.control_server import ControlServer
 from daemon.supervisor.loop import Loop
@@ -197,6 +199,49 @@ def test_nobody_waits_for_a_dead_recorder(loop: Loop, folder: Path) -> None:
         server.fail_waiting("it was restarted")
         turn_until(loop, future.done)
         assert str(future.exception()) == "it was restarted"
+    server.close()
+
+
+class SteppingClock(datetime):
+    """The wall clock, and by how much somebody has set it."""
+
+    step = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + cls.step
+
+
+def test_what_is_due_hourly_goes_on_after_the_clock_was_set_back(
+    loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a day: it happens soon, and not again while the clock goes on."""
+    done: list[str] = []
+    ended: list[JobExecutionEvent] = []
+
+    def take(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda _: done.append(name) or {}
+
+    for module in ("apscheduler.schedulers.base", "daemon.supervisor.schedule"):
+        monkeypatch.setattr(f"{module}.datetime", SteppingClock)
+    monkeypatch.setattr(SteppingClock, "step", timedelta())
+    monkeypatch.setattr(schedule, "FIRST_AFTER_S", 0)
+    server = ControlServer(
+        wire.listen(folder / "c.sock"), loop, LOG, here={each: take(each) for each in ("purge", "head")}, elsewhere={}
+    )
+    hourly = schedule.Schedule(folder / "c.sock", LOG)
+    hourly._scheduler.add_listener(ended.append, EVENT_JOB_EXECUTED)
+    hourly.start()
+    turn_until(loop, lambda: len(ended) == 2)
+    hourly.tick(1000)
+    monkeypatch.setattr(SteppingClock, "step", timedelta(days=-1))
+    hourly.tick(1000 + schedule.LOOK_EVERY_S)
+    turn_until(loop, lambda: len(ended) == 4)
+    assert sorted(done) == ["head", "head", "purge", "purge"]
+    hourly.tick(1000 + 2 * schedule.LOOK_EVERY_S)
+    planned = [job.next_run_time - SteppingClock.now(job.next_run_time.tzinfo) for job in hourly._scheduler.get_jobs()]
+    assert all(timedelta(minutes=59) < each <= timedelta(hours=1) for each in planned)
+    hourly.stop()
     server.close()
 
 
