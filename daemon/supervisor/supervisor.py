@@ -161,10 +161,10 @@ class Supervisor:
         options = {"lifeline": self._lifeline, "settings": self._settings_fd, "listen": self._http.fileno()}
         return start_module("web", "daemon.api.server", options), None
 
-    def _look_after_incidents(self) -> None:
+    def _look_after_incidents(self, now_s: float) -> None:
         """When all is ready, and when a worker went away from a fire: what was confirmed and nobody went back for."""
-        beat = self.recorder_beat
-        if beat is None or not status.is_ready(self.detector_beat, beat):
+        detector, beat = self._beats(now_s)
+        if beat is None or not status.is_ready(detector, beat):
             return
         if self._analyst is None:
             self._analyst = Service("analyst", self._loop, self._log, self._start_analyst, once=True)
@@ -291,7 +291,7 @@ class Supervisor:
     def _tick(self, now_s: float) -> None:
         self._forks.tick(now_s)
         self._schedule.tick(now_s)
-        self._look_after_incidents()
+        self._look_after_incidents(now_s)
         for service in self._services:
             service.tick(now_s)
         if self._drill.is_over(now_s):
@@ -304,7 +304,7 @@ class Supervisor:
             now_s,
             ready=self.recorder_beat is not None,
             going_on=self._is_storing(now_s),
-            status=status.in_a_line(self._cameras.conditions(), self.detector_beat, self.recorder_beat),
+            status=status.in_a_line(self._cameras.conditions(), *self._beats(now_s)),
         )
 
     def _is_storing(self, now_s: float) -> bool:
@@ -356,15 +356,23 @@ class Supervisor:
         if (answer := self._model_change.detector_died()) is not None:
             self._control.answered(answer)
 
+    def _beats(self, now_s: float) -> tuple[DetectorBeat | None, RecorderBeat | None]:
+        """What detector and recorder say now."""
+        return (
+            status.detector_now(self.detector_beat, self._detector, now_s),
+            status.recorder_now(self.recorder_beat, self._recorder, now_s),
+        )
+
     def status(self) -> dict[str, Any]:
         """The answer to the command of that name (docs/seams.md)."""
+        detector, recorder = self._beats(time.monotonic())
         configured = {name: camera.enabled for name, camera in self.settings.cameras.items()}
         return {
-            **status.head(ready=status.is_ready(self.detector_beat, self.recorder_beat)),
+            **status.head(ready=status.is_ready(detector, recorder)),
             "cameras": self._cameras.status(configured),
             "sites": {name: camera.site for name, camera in self.settings.cameras.items()},
-            "detector": status.of_detector(self.detector_beat, self._detector),
-            "recorder": status.of_recorder(self.recorder_beat, self._recorder, self.settings.storage.retention),
+            "detector": status.of_detector(detector, self._detector),
+            "recorder": status.of_recorder(recorder, self._recorder, self.settings.storage.retention),
             "web": status.of_service(self._web),
             "forkserver": {"pid": self._forks.pid},
         }

@@ -28,6 +28,7 @@ from daemon.supervisor.control_server import ControlServer
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
 from daemon.supervisor.service import Service
+from daemon.supervisor.supervisor import OLD_S
 
 LOG = logging.getLogger("test")
 
@@ -114,6 +115,47 @@ def test_a_silent_service_is_killed(loop: Loop) -> None:
     turn_until(loop, lambda: service.process is None)
     for end in ends:
         end.close()
+
+
+def test_one_that_cannot_be_killed_is_told_as_silent(loop: Loop) -> None:
+    """Waiting for a disk that hangs (state D): what it said last does not hold, and the watchdog is starved in the end."""
+
+    class Hanging(Process):
+        def kill(self, number: int = signal.SIGKILL) -> None:
+            kills.append(number)
+
+    kills: list[int] = []
+    ours, theirs = wire.pair()
+    process = sleeper()[0]
+    hanging = Hanging(process.name, process.pid, process.pidfd, process.started_mono_s, process.popen)
+    service = Service("recorder", loop, LOG, lambda: (hanging, wire.Channel(ours, RecorderBeat)), silent_s=30.0)
+    beat = RecorderBeat(disk="ok")
+    service.tick(began_s := time.monotonic())
+    assert status.recorder_now(beat, service, began_s + 4) is beat
+    told = status.recorder_now(beat, service, began_s + 6.1)
+    assert told is not None
+    assert (told.disk, told.detail) == ("silent", "the recorder has said nothing for 6 s")
+    assert not status.is_ready(DetectorBeat(state="ready"), told)
+    for seconds in range(91):
+        service.tick(began_s + seconds)
+    assert len(kills) == 2
+    assert service.silent_for_s(began_s + 90) > OLD_S
+    process.kill()
+    turn_until(loop, lambda: service.process is None)
+    theirs.close()
+
+
+def test_what_a_killed_one_said_does_not_hold(loop: Loop) -> None:
+    """From the moment on that it is killed, however lately it spoke."""
+    service = Service("detector", loop, LOG, sleeper)
+    service.tick(time.monotonic())
+    beat = DetectorBeat(state="ready")
+    assert status.detector_now(beat, service, time.monotonic()) is beat
+    service.end_now()
+    told = status.detector_now(beat, service, time.monotonic())
+    assert told is not None
+    assert told.state == "silent"
+    turn_until(loop, lambda: service.process is None)
 
 
 def test_a_child_inherits_only_what_it_is_given(tmp_path: Path) -> None:
