@@ -25,6 +25,7 @@ from daemon.messages import Answer, Command, DetectorBeat, RecorderBeat
 from daemon.supervisor import schedule, status
 from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
 from daemon.supervisor.control_server import ControlServer
+from daemon.supervisor.forks import Forks
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
 from daemon.supervisor.service import Service
@@ -47,6 +48,10 @@ def turn_until(loop: Loop, condition: Callable[[], Any], service: Service | None
         if service is not None:
             service.tick(time.monotonic())
         loop.turn(0.05)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
 def sleeper() -> tuple[Process, None]:
@@ -156,6 +161,29 @@ def test_what_a_killed_one_said_does_not_hold(loop: Loop) -> None:
     assert told is not None
     assert told.state == "silent"
     turn_until(loop, lambda: service.process is None)
+
+
+def test_a_forkserver_that_cannot_be_started_is_tried_again(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For want of processes or descriptors, however often: with pauses, said once, and with nothing left behind."""
+    lifeline = os.pipe()
+    forks = Forks(lifeline[0], loop, LOG, died=lambda: None)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for where in ("subprocess.Popen", "os.pidfd_open"):
+        with monkeypatch.context() as short:
+            short.setattr(f"daemon.ingest.forkserver.{where}", refuse)
+            forks.tick(1000)
+            forks.tick(1000 + FIRST_PAUSE_S / 2)
+            forks.tick(1000 + FIRST_PAUSE_S)
+        assert forks.pid is None
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert caplog.text.count("the forkserver cannot be started") == 1
+    forks.tick(1000 + LONGEST_PAUSE_S)
+    assert forks.pid is not None
+    forks.close()
+    for end in lifeline:
+        os.close(end)
 
 
 def test_a_child_inherits_only_what_it_is_given(tmp_path: Path) -> None:
