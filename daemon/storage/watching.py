@@ -87,9 +87,10 @@ class Watching:
     def _await_workers(self, beat: Heartbeat | None, now: Now) -> None:
         """Interrupts what was running when the recorder ended, but for incidents whose worker may live on."""
         self._awaited_until_ns = now.mono_ns + round(RETURN_S * NS)
-        for camera, watch in self._watches.items():
+        for camera in self._incidents.cameras_with_open():
             lives_on = beat is not None and beat.boot == self._clocks.boot_id() and self._enabled.get(camera)
-            if lives_on and watch.last.worker is not None and self._incidents.has_open(camera):
+            watch = self._watches.get(camera)  # a drill's camera has none, and nobody waits for it
+            if lives_on and watch is not None and watch.last.worker is not None:
                 self._awaited[camera] = watch.last.worker
             else:
                 self._interrupt(camera)
@@ -179,8 +180,9 @@ class Watching:
     def stop(self) -> None:
         """The daemon ends in order."""
         now = self._now()
-        for camera, watch in self._watches.items():
+        for watch in self._watches.values():
             self._take(watch.stop(now))
+        for camera in self._incidents.cameras_with_open():
             self._interrupt(camera)
         self._owe_hours(self._coverage.all())
 

@@ -464,6 +464,18 @@ def test_after_a_reboot_no_worker_is_awaited(make_host: Callable[..., Host], tmp
     wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
 
 
+def test_a_drill_is_not_awaited(host: Host) -> None:
+    """Its camera is in no configuration: what a kill left open of it is interrupted at the next start, so that it can be purged."""
+    drill = Worker(host, "drill")
+    drill.connect()
+    drill.incident("confirmed", first_confirmed_at_ns=time.time_ns(), drill=True)
+    drill.settle()
+    host.kill()
+    drill.close()
+    host.start()
+    wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
+
+
 def test_transitions_sent_again_are_no_lines(host: Host, worker: Worker) -> None:
     """What a worker sends again because its acknowledgement was lost is acknowledged again, and told once."""
     incident = worker.incident("suspect")
