@@ -136,6 +136,23 @@ def test_damage_before_the_mark_is_never_cut(tmp_path: Path, damage: str) -> Non
     assert verify(settings.root).exit_status == 1
 
 
+def test_a_copy_beside_the_ledger_is_not_touched(tmp_path: Path) -> None:
+    """Somebody's copy of a month is no part of the chain; verify names it, and finds nothing wrong."""
+    settings = settings_of(tmp_path)
+    with opened(settings, FakeClocks()) as store:
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS)))
+        store.close("stop")
+    copy = settings.root / "ledger/2026-11 before the audit.jsonl"
+    shutil.copy(settings.root / "ledger/2026-11.jsonl", copy)
+    before = copy.read_bytes()
+    with opened(settings, FakeClocks()) as store:
+        assert store.recovered == Recovery()
+        store.close("stop")
+    assert copy.read_bytes() == before
+    found = verify(settings.root)
+    assert (found.exit_status, found.notes) == (0, (f"ledger/{copy.name} is no file of the ledger",))
+
+
 def test_a_lost_index_is_made_again(tmp_path: Path) -> None:
     """All rows come back from ledger and stills, without those of purged stills; also with a torn last line."""
     settings, clocks = settings_of(tmp_path), FakeClocks()
