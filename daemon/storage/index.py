@@ -241,13 +241,11 @@ def writing_engine(root: Path) -> Engine:
         f"sqlite+pysqlite:///{path_of(root)}", module=sqlite, poolclass=NullPool, json_serializer=_json
     )
     event.listen(engine, "connect", _set_up_writer)
-    with engine.begin() as connection:
-        version = migrations.version_of(connection)
-        if version == 0:
-            Row.metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {migrations.SCHEMA}")
-    if version not in (0, migrations.SCHEMA):
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if migrations.version_of(connection) == 0:
+            with migrations.to_version(connection, migrations.SCHEMA):
+                Row.metadata.create_all(connection)
+        else:
             migrations.migrate(connection, path_of(root))
     return engine
 
