@@ -37,7 +37,8 @@ class MetaRow(Row):
 
     The mark is the last ledger line whose row is committed: 'seq', 'hash', 'file', 'offset', and 'size:<file>' of
     every ledger file then. 'folder:<path>' names each day folder that may have stills without line; 'noted:<seq>' is
-    the trusted time at which that line was the last one.
+    the trusted time at which that line was the last one; 'gone:<camera>' and 'gone:<camera>:reference' are the newest
+    line of evidence that was purged.
     """
 
     __tablename__ = "meta"
