@@ -26,6 +26,13 @@ OLDEST_SQLITE = (3, 51, 3)  # older: a checkpoint that resets the WAL can corrup
 _STATES = {"is full": "full", "readonly": "read_only", "unable to open": "gone"}  # what SQLite says → DiskState
 
 
+_MALFORMED, _PRIMARY = (sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB), 0xFF  # sqlite.org/rescode.html
+
+
+class MalformedIndex(StoreError):
+    """SQLite itself calls the index malformed, or no database: neither a disk that fails nor a newer schema."""
+
+
 class Row(DeclarativeBase):
     """What all tables have in common."""
 
@@ -286,7 +293,10 @@ def reading(root: Path) -> Iterator[Session]:
 
 def store_error(error: SQLAlchemyError, root: Path) -> StoreError:
     """SQLite's error as the disk's state and one sentence."""
-    text = str(getattr(error, "orig", None) or error)
+    cause = getattr(error, "orig", None)
+    text = str(cause or error)
+    if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _MALFORMED:
+        return MalformedIndex("damaged", f"{path_of(root)}: {text}")
     for words, state in _STATES.items():
         if words in text:
             return StoreError(state, f"{path_of(root)}: {text}")

@@ -20,7 +20,7 @@ from daemon.storage.coverage import Coverage, hour_of
 from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
-from daemon.storage.queries import Index, Known
+from daemon.storage.queries import Known, last_known
 from daemon.storage.store import Entry, Store
 
 RETURN_S = 15.0  # a worker that lived on while the recorder was dead comes back within a second or two
@@ -56,7 +56,7 @@ class Watching:
         if self._begun:
             return
         now = self._now()  # recovery can have taken long, and it was what first saw a new camera
-        beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
+        beat, known = heartbeat.read(store.root), store.read(last_known)
         gaps, since_ns = store.read(left_open.gaps), now.at_ns - CONTINUED_WITHIN_NS
         incidents, by_still = store.read(lambda session: left_open.incidents(session, known, since_ns))
         self._begun = True
