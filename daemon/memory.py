@@ -20,19 +20,27 @@ _ALL_SEALS = _SIZE_SEALS | fcntl.F_SEAL_WRITE
 def sealed(name: str, content: bytes | memoryview) -> int:
     """A descriptor of anonymous memory that holds `content` and can never change."""
     descriptor = _create(name)
-    view = memoryview(content).cast("B")
-    written = 0
-    while written < len(view):
-        written += os.write(descriptor, view[written:])
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS | fcntl.F_SEAL_SEAL)
+    try:
+        view = memoryview(content).cast("B")
+        written = 0
+        while written < len(view):
+            written += os.write(descriptor, view[written:])
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS | fcntl.F_SEAL_SEAL)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
 def shared(name: str, size_bytes: int) -> int:
     """A descriptor of writable anonymous memory of a fixed size."""
     descriptor = _create(name)
-    os.ftruncate(descriptor, size_bytes)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SIZE_SEALS | fcntl.F_SEAL_SEAL)
+    try:
+        os.ftruncate(descriptor, size_bytes)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SIZE_SEALS | fcntl.F_SEAL_SEAL)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

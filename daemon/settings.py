@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,12 +49,17 @@ def _scaled(value: object, units: Mapping[str, float], example: str) -> object:
 
 
 def _whole(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a size must be a finite number of bytes")
     return round(value) if isinstance(value, float) else value
 
 
 Seconds = Annotated[float, BeforeValidator(lambda value: _scaled(value, _DURATION_UNITS_S, "2 s"))]
 """A duration: a number of seconds, or text such as "500 ms", "2 s", "10 min", "30 d"."""
-Bytes = Annotated[int, BeforeValidator(lambda value: _whole(_scaled(value, _SIZE_UNITS_BYTES, "64 MB")))]
+LARGEST = 2**53 - 1  # of a whole number in canonical JSON, in which the ledger keeps the settings' hash
+Bytes = Annotated[
+    int, BeforeValidator(lambda value: _whole(_scaled(value, _SIZE_UNITS_BYTES, "64 MB"))), Field(le=LARGEST)
+]
 """A size: a number of bytes, or text such as "64 MB", "10 GB"."""
 LONGEST_S = 100 * 365 * 86400  # beyond any use, and far below where times overflow
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -322,7 +328,7 @@ class ApiSettings(Block):
     """Requests under way at once, most of which wait: who is refused has to be heard first."""
     image_roots: tuple[Path, ...] = ()
     max_upload: Annotated[Bytes, Field(ge=1000)] = 20_000_000
-    max_pixels: Annotated[int, Field(ge=1024)] = 50_000_000
+    max_pixels: Annotated[int, Field(ge=1024, le=LARGEST)] = 50_000_000
     max_decoding: Annotated[int, Field(ge=1, le=256)] = 32
     """Pictures that are decoded or looked at at the same time: of the largest eight, of smaller ones so many."""
     deadline: Annotated[Seconds, Field(gt=0, le=300)] = 10

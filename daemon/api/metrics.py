@@ -103,7 +103,7 @@ def _incidents(status: Status) -> Iterator[Sample]:
 def _disk(status: Status) -> Iterator[Sample]:
     if status:
         state = _part(status, "recorder").get("disk")
-        yield from (((each,), int(state == each)) for each in ("starting", *get_args(DiskState)))
+        yield from (((each,), int(state == each)) for each in ("starting", "silent", *get_args(DiskState)))
 
 
 def _images(status: Status) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ It knows nothing of models or rules. The handshake, and why either side may be k
 
 from __future__ import annotations
 
+import os
 import socket
 
 import numpy as np
@@ -30,8 +31,13 @@ def make_live_channel(input_px: int) -> tuple[socket.socket, socket.socket, int]
 
     All three are the caller's to keep and to close; they outlive restarts of both sides.
     """
-    worker_end, detector_end = pair()
-    return worker_end, detector_end, shared("live", BUFFERS * buffer_bytes(input_px))
+    memory = shared("live", BUFFERS * buffer_bytes(input_px))
+    try:
+        worker_end, detector_end = pair()
+    except OSError:
+        os.close(memory)
+        raise
+    return worker_end, detector_end, memory
 
 
 class LiveChannel:

@@ -27,6 +27,16 @@ ENVIRONMENT = {
 }
 
 
+def pidfd_of(process: subprocess.Popen[bytes]) -> int:
+    """Readable when it has ended. Where there can be none nobody would hear of its end: it is killed, and OSError raised."""
+    try:
+        return os.pidfd_open(process.pid)
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
+
+
 class Worker(NamedTuple):
     """A new worker; the pidfd is the caller's to close, and outlives the forkserver."""
 
@@ -55,11 +65,14 @@ class Forkserver:
                 pass_fds=(self._lifeline, theirs.fileno()),
                 start_new_session=True,
             )
+            self.pidfd = pidfd_of(self._process)
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         self._channel: Channel[Forked] = Channel(ours, Forked)
         self._patience_s = FIRST_PATIENCE_S
-        self.pidfd = os.pidfd_open(self._process.pid)
 
     @property
     def pid(self) -> int:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, inspect, select, update
+from sqlalchemy import delete, func, inspect, not_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
 from daemon.domain import SIBLING, Evidence
-from daemon.storage import index, record
+from daemon.storage import index, mark, record
 from daemon.storage.ledger import Line
+from daemon.storage.purge import REFERENCE
 
 UNCOUNTED = ("clip", SIBLING)
 """Kinds of an incident's evidence that are not its own camera's pictures."""
@@ -189,11 +190,19 @@ def _purged(session: Session, line: Line, evidence: Evidence | None) -> None:
     incidents: set[str | None] = set()
     for some in batches(ids):
         incidents.update(session.scalars(select(row.incident).where(row.id.in_(some)).distinct()))
+        mark.write_gone(session, _newest(session, some))
         session.execute(delete(index.SightingRow).where(index.SightingRow.evidence.in_(some)))
         forget_clips(session, some)
         session.execute(delete(row).where(row.id.in_(some)).execution_options(synchronize_session=False))
         drop_incidents(session, some)
     _follow_stills(session, incidents, 0.0)
+
+
+def _newest(session: Session, ids: list[str]) -> dict[tuple[str, bool], int]:
+    """The newest line of these, of each camera's reference stills and of all else that is no drill's."""
+    row, reference = index.EvidenceRow, index.EvidenceRow.kind == REFERENCE
+    newest = select(row.camera, reference, func.max(row.ledger_seq)).where(row.id.in_(ids), not_(row.drill))
+    return {(camera, bool(own)): seq for camera, own, seq in session.execute(newest.group_by(row.camera, reference))}
 
 
 def drop_incidents(session: Session, ids: list[str]) -> None:

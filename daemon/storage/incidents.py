@@ -52,8 +52,9 @@ class Incidents:
         """The last states of these may not have become durable: they are to be stored when they come again."""
         self._unsure.update(ids)
 
-    def has_open(self, camera: str) -> bool:
-        return any(each.state in OPEN_STATES for each in self._of.get(camera, {}).values())
+    def cameras_with_open(self) -> list[str]:
+        """Configured or not: a drill's camera too."""
+        return [name for name, of in self._of.items() if any(each.state in OPEN_STATES for each in of.values())]
 
     def interrupt(self, camera: str, at_ns: int) -> list[Incident]:
         """The camera's worker is gone; `at_ns` is until when the camera was watched."""

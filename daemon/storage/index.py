@@ -26,6 +26,13 @@ OLDEST_SQLITE = (3, 51, 3)  # older: a checkpoint that resets the WAL can corrup
 _STATES = {"is full": "full", "readonly": "read_only", "unable to open": "gone"}  # what SQLite says → DiskState
 
 
+_MALFORMED, _PRIMARY = (sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB), 0xFF  # sqlite.org/rescode.html
+
+
+class MalformedIndex(StoreError):
+    """SQLite itself calls the index malformed, or no database: neither a disk that fails nor a newer schema."""
+
+
 class Row(DeclarativeBase):
     """What all tables have in common."""
 
@@ -37,7 +44,8 @@ class MetaRow(Row):
 
     The mark is the last ledger line whose row is committed: 'seq', 'hash', 'file', 'offset', and 'size:<file>' of
     every ledger file then. 'folder:<path>' names each day folder that may have stills without line; 'noted:<seq>' is
-    the trusted time at which that line was the last one.
+    the trusted time at which that line was the last one; 'gone:<camera>' and 'gone:<camera>:reference' are the newest
+    line of evidence that was purged.
     """
 
     __tablename__ = "meta"
@@ -256,13 +264,11 @@ def writing_engine(root: Path) -> Engine:
         f"sqlite+pysqlite:///{path_of(root)}", module=sqlite, poolclass=NullPool, json_serializer=_json
     )
     event.listen(engine, "connect", _set_up_writer)
-    with engine.begin() as connection:
-        version = migrations.version_of(connection)
-        if version == 0:
-            Row.metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {migrations.SCHEMA}")
-    if version not in (0, migrations.SCHEMA):
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if migrations.version_of(connection) == 0:
+            with migrations.to_version(connection, migrations.SCHEMA):
+                Row.metadata.create_all(connection)
+        else:
             migrations.migrate(connection, path_of(root))
     return engine
 
@@ -302,7 +308,10 @@ def reading(root: Path) -> Iterator[Session]:
 
 def store_error(error: SQLAlchemyError, root: Path) -> StoreError:
     """SQLite's error as the disk's state and one sentence."""
-    text = str(getattr(error, "orig", None) or error)
+    cause = getattr(error, "orig", None)
+    text = str(cause or error)
+    if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _MALFORMED:
+        return MalformedIndex("damaged", f"{path_of(root)}: {text}")
     for words, state in _STATES.items():
         if words in text:
             return StoreError(state, f"{path_of(root)}: {text}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from daemon.storage.record import canonical
 
 ZERO_HASH = "0" * 64
 LONGEST_LINE_BYTES = 1_000_000  # a `purged` line of 1,000 ids has 40 kB; a reader must not swallow a file of rubbish
+_FILE = re.compile(r"\d{4}-\d\d\.jsonl")
 _KEYS = {"seq", "at", "kind", "body", "prev"}
 
 
@@ -107,12 +109,14 @@ class Ledger:
 
 
 def files(disk: Disk, folder: Path) -> dict[str, int]:
-    """Name → size of the ledger's files."""
-    sizes = {}
-    for name in disk.names(folder) or []:
-        if name.endswith(".jsonl"):
-            sizes[name] = disk.size_bytes(folder / name) or 0
-    return sizes
+    """Name → size of the ledger's files; recovery cuts what it finds in one behind the mark, and a copy beside them is not ours."""
+    names = [name for name in disk.names(folder) or [] if _FILE.fullmatch(name)]
+    return {name: disk.size_bytes(folder / name) or 0 for name in names}
+
+
+def foreign(disk: Disk, folder: Path) -> list[str]:
+    """What else lies there."""
+    return [name for name in disk.names(folder) or [] if not _FILE.fullmatch(name)]
 
 
 @dataclass(slots=True)

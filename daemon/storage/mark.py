@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select
@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from daemon.storage.index import MetaRow
 from daemon.storage.ledger import Head, Line
 
-_SIZE, _FOLDER, _NOTED, _REBUILDING = "size:", "folder:", "noted:", "rebuilding"
+_SIZE, _FOLDER, _NOTED, _GONE, _REBUILDING = "size:", "folder:", "noted:", "gone:", "rebuilding"
+
+_REFERENCES = ":reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,21 @@ def write_notes(session: Session, notes: dict[int, int], gone: Collection[int]) 
         session.execute(delete(MetaRow).where(MetaRow.key.in_([f"{_NOTED}{seq}" for seq in gone])))
     if notes:
         _put(session, {f"{_NOTED}{seq}": str(at_ns) for seq, at_ns in notes.items()})
+
+
+def read_gone(session: Session) -> dict[tuple[str, bool], int]:
+    """(camera, whether reference stills) → the newest line whose evidence a purge has removed (daemon/storage/rates.py)."""
+    rows = session.scalars(select(MetaRow).where(MetaRow.key.startswith(_GONE, autoescape=True)))
+    parts = {row.key.removeprefix(_GONE): int(row.value) for row in rows}
+    return {(name.removesuffix(_REFERENCES), name.endswith(_REFERENCES)): seq for name, seq in parts.items()}
+
+
+def write_gone(session: Session, gone: Mapping[tuple[str, bool], int]) -> None:
+    """Evidence of these lines was removed."""
+    known = read_gone(session)
+    newer = {key: seq for key, seq in gone.items() if seq > known.get(key, 0)}
+    if newer:
+        _put(session, {f"{_GONE}{camera}{_REFERENCES * own}": str(seq) for (camera, own), seq in newer.items()})
 
 
 def _put(session: Session, values: dict[str, str]) -> None:

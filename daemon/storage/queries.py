@@ -269,11 +269,6 @@ class Index:
             rows = session.scalars(select(CameraRow).order_by(CameraRow.name))
             return [{"name": row.name, "first_seen_at": rfc3339(row.first_seen_at_ns)} for row in rows]
 
-    def last_known(self) -> dict[str, Known]:
-        """For the recorder's start: the last of each camera."""
-        with self._session() as session:
-            return {row.name: _last_known(session, row) for row in session.scalars(select(CameraRow))}
-
     def has_of(self, camera: str) -> bool:
         """Whether any evidence or incident names this camera, configured ever or not: recordings from elsewhere name theirs."""
         with self._session() as session:
@@ -513,6 +508,11 @@ def _frames(session: Session, camera: str, span: shares.Span, seen: CameraBeat |
     if seen is not None and hour_of(span[0]) <= int(seen.hour_at_ns) < span[1]:  # its line comes when the hour is over
         counts[int(seen.hour_at_ns)] = max(seen.frames, counts.get(int(seen.hour_at_ns), 0))
     return counts
+
+
+def last_known(session: Session) -> dict[str, Known]:
+    """For the recorder's start: the last of each camera."""
+    return {row.name: _last_known(session, row) for row in session.scalars(select(CameraRow))}
 
 
 def _last_known(session: Session, row: CameraRow) -> Known:

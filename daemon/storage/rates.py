@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
@@ -18,7 +18,7 @@ from daemon.settings import LONGEST_S, StorageSettings
 from daemon.storage import mark
 from daemon.storage.index import EvidenceRow
 from daemon.storage.purge import REFERENCE
-from daemon.storage.storing_times import LONG_AGO
+from daemon.storage.storing_times import LONG_AGO, Note
 
 LOOKED_BACK_NS = 7 * 86_400 * NS
 LEAST_NS = 3600 * NS  # less tells nothing of a day
@@ -37,7 +37,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was stored in a stretch of `span_s` and is there still."""
+    """What was stored in a stretch of `span_s`, or in as much of it as lies behind the last that was purged."""
 
     span_s: float
     cameras: dict[str, Rate]
@@ -53,14 +53,32 @@ def seen(session: Session) -> Seen | None:
     from_ns, from_seq = before[-1] if before else notes[0]
     if until_ns - from_ns < LEAST_NS:
         return None
-    row, days = EvidenceRow, (until_ns - from_ns) / (86_400 * NS)
-    stored = select(row.camera, row.kind == REFERENCE, func.count(), func.sum(row.bytes)).where(
-        row.ledger_seq > from_seq, row.camera != DRILL_CAMERA
-    )
     found: dict[str, dict[bool, tuple[float, float]]] = {}
-    for camera, reference, count, size in session.execute(stored.group_by(row.camera, row.kind == REFERENCE)):
-        found.setdefault(camera, {})[bool(reference)] = (size / days, count / days)
+    gone = mark.read_gone(session)
+    row, reference = EvidenceRow, EvidenceRow.kind == REFERENCE
+    stored = select(row.camera, reference).where(row.ledger_seq > from_seq, row.camera != DRILL_CAMERA).distinct()
+    for camera, own in session.execute(stored).all():
+        begin = _behind(gone.get((camera, bool(own)), 0), notes, from_ns)
+        found.setdefault(camera, {})[bool(own)] = _a_day(
+            session, begin, until_ns, row.camera == camera, reference == own
+        )
     return Seen((until_ns - from_ns) / NS, {camera: _rate(of) for camera, of in found.items()})
+
+
+def _behind(gone_seq: int, notes: list[Note], from_ns: int) -> Note:
+    """From when on all is there still; an hour ago at the latest, which may be too early for what is evicted sooner."""
+    possible = [note for note in notes if from_ns <= note[0] <= notes[-1][0] - LEAST_NS]
+    return next((note for note in possible if note[1] >= gone_seq), possible[-1])
+
+
+def _a_day(session: Session, begin: Note, until_ns: int, *of: ColumnElement[bool]) -> tuple[float, float]:
+    """Bytes and stills of what was stored since."""
+    row, (begin_ns, begin_seq) = EvidenceRow, begin
+    count, size = session.execute(
+        select(func.count(), func.coalesce(func.sum(row.bytes), 0)).where(row.ledger_seq > begin_seq, *of)
+    ).one()
+    days = (until_ns - begin_ns) / (86_400 * NS)
+    return size / days, count / days
 
 
 def _rate(of: Mapping[bool, tuple[float, float]]) -> Rate:

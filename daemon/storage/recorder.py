@@ -62,7 +62,9 @@ class Recorder:
         self._clocks, self._listening = clocks, listening
         enabled = {name: camera.enabled for name, camera in settings.cameras.items()}
         self._cameras = frozenset({*enabled, DRILL_CAMERA})
-        self._storing = Storing(settings.storage, clocks, __version__, tuple(enabled), self._may_go_on)
+        self._storing = Storing(
+            settings.storage, clocks, __version__, tuple(enabled), self._may_go_on, self._forget_clips
+        )
         self._watching = Watching(clocks, 2 * settings.detect.max_interval, enabled)
         self._retention = Retention(settings.storage, clocks)
         self._supervisor = SupervisorEnd(control, self._storing, self._watching, self._retention, self._cameras_changed)
@@ -218,7 +220,6 @@ class Recorder:
             self._unsaid, self._left = [], []
             self._watching.settled(owed)
         else:
-            self._forget_clips()
             self._watching.failed(group.told())
         for connection, ids in group.by_connection():
             if durable:
@@ -227,11 +228,10 @@ class Recorder:
 
     def _forget_clips(self) -> None:
         """A store that failed has let go of the clips that it wrote: their workers have to begin others."""
-        if self._storing.store is None:
-            self._left = []
-            for connection in self._connections:
-                connection.owing |= bool(connection.clips)
-                connection.clips.clear()
+        self._left = []
+        for connection in self._connections:
+            connection.owing |= bool(connection.clips)
+            connection.clips.clear()
 
     # ---- connections
 

@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Makes the whole index anew from ledger and stills: by the recovery of a lost index, which a kill can only interrupt.
 
-The old one is set aside first, as `index-before-reindex.sqlite`. What is in no file and no line is taken over from it:
-when, by trusted time, the ledger had grown how far (daemon/storage/storing_times.py).
+The old one is set aside first, as `index-before-reindex.sqlite` (daemon/storage/anew.py).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
-from sqlalchemy.orm import Session
 
 from daemon.clock import Clocks
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
+from daemon.storage import anew, index
 from daemon.storage import disk as disks
-from daemon.storage import index, mark
 from daemon.storage.durable import RealDisk
 from daemon.storage.recovery import GoingOn, Recovery
 from daemon.storage.store import Store
@@ -68,13 +65,7 @@ def _begin(root: Path) -> int | None:
         path, kept = index.path_of(root), root / KEPT
         if _is_rebuilding(path):
             return _count(kept)
-        notes = _set_aside(path, kept)
-        engine = index.writing_engine(root)
-        with Session(engine) as session, session.begin():
-            mark.begin_rebuilding(session)
-            mark.write_notes(session, notes, gone=())
-        engine.dispose()
-        disk.sync_folder(root)
+        anew.begin(disk, root, kept)
         return _count(kept)
     finally:
         lock.release()
@@ -89,25 +80,6 @@ def _is_rebuilding(path: Path) -> bool:
             return bool(connection.execute("SELECT count(*) FROM meta WHERE key = 'rebuilding'").fetchone()[0])
     except sqlite.Error:
         return False
-
-
-def _set_aside(path: Path, kept: Path) -> dict[int, int]:
-    """Moves the index with its WAL, whatever state it is in; what only it knows."""
-    notes: dict[int, int] = {}
-    for ending in ("-wal", "-shm", ""):  # an old copy's WAL must not meet the new one
-        Path(f"{kept}{ending}").unlink(missing_ok=True)
-    if path.exists():
-        try:
-            with closing(sqlite.connect(str(path))) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                rows = connection.execute("SELECT key, value FROM meta WHERE key LIKE 'noted:%'").fetchall()
-            notes = {int(key.partition(":")[2]): int(value) for key, value in rows}
-        except (sqlite.Error, ValueError):
-            notes = {}  # it is damaged, or of another program: that may be why it is made anew
-    for ending in ("-wal", "-shm", ""):
-        if Path(f"{path}{ending}").exists():
-            os.replace(f"{path}{ending}", f"{kept}{ending}")
-    return notes
 
 
 def _count(path: Path) -> int | None:

@@ -8,6 +8,7 @@ threads: its owner, the recorder, has one for it.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from daemon.clock import NS, Clocks, rfc3339
 from daemon.domain import Evidence, PurgeReason
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
+from daemon.storage import anew, index, mark, room, still
 from daemon.storage import disk as disks
-from daemon.storage import index, mark, room, still
 from daemon.storage import purge as purging
 from daemon.storage.apply import KINDS, apply, batches
 from daemon.storage.clips import OpenClips, Step
@@ -38,6 +39,8 @@ from daemon.storage.storing_times import StoringTimes
 from daemon.storage.trusted_clock import TOLERANCE_NS, TrustedClock
 
 Answer = TypeVar("Answer")
+MALFORMED = "index-malformed.sqlite"
+_log = logging.getLogger("firewitness.index")
 FOLDERS_IN_USE = 64  # day folders that recovery may have to list; beyond it only the last group's stay
 
 
@@ -96,19 +99,27 @@ class Store:
         lock = disk.lock(root)
         if lock is None:
             raise StoreError("wrong", f"another Firewitness is writing to {root}: only one can")
-        store = None
         try:
             id_ = disks.identify(disk, root, state_dir, clocks, new_store=new_store)
-            with _sqlite_mapped(root):
-                store = cls(settings, clocks, disk, lock)
-                store._begin(id_, version, cameras, going_on)
+
+            def recovered() -> Store:
+                with _sqlite_mapped(root):
+                    store = cls(settings, clocks, disk, lock)
+                    try:
+                        store._begin(id_, version, cameras, going_on)
+                    except BaseException:
+                        store._disconnect()
+                        raise
+                return store
+
+            try:
+                return recovered()
+            except index.MalformedIndex as error:
+                _begin_anew(disk, root, error)
+                return recovered()
         except BaseException:
-            if store is not None:
-                store._release()
-            else:
-                lock.release()
+            lock.release()
             raise
-        return store
 
     def _begin(self, id_: str, version: str, cameras: Sequence[str], going_on: GoingOn) -> None:
         self.id = id_
@@ -420,10 +431,17 @@ class Store:
             self._release()
 
     def _release(self) -> None:
-        self._failure = self._failure or StoreError("gone", "the store is closed")
+        failure, self._failure = self._failure, self._failure or StoreError("gone", "the store is closed")
+        self._disconnect()
+        try:
+            if isinstance(failure, index.MalformedIndex) and self._lock.is_current():
+                _begin_anew(self.disk, self.root, failure)
+        finally:
+            self._lock.release()
+
+    def _disconnect(self) -> None:
         self._connection.close()
         self._engine.dispose()
-        self._lock.release()
 
     # ------------------------------------------------------------------ refusing
 
@@ -460,8 +478,21 @@ class Store:
         if self.disk_state() == "full":
             raise StoreError("full", self._in_reserve(self.space()))
 
-    def _session(self) -> Session:
-        return Session(self._connection)
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        try:
+            with _sqlite_mapped(self.root), Session(self._connection) as session:
+                yield session
+        except index.MalformedIndex as error:
+            self._failure = error
+            raise
+
+
+def _begin_anew(disk: Disk, root: Path, why: index.MalformedIndex) -> None:
+    """The index is a cache: one that is malformed is made anew, and must not keep anything from being recorded."""
+    _log.warning("%s; it is kept as %s, and made anew from ledger and evidence", why, MALFORMED)
+    with _sqlite_mapped(root):
+        anew.begin(disk, root, root / MALFORMED)
 
 
 @contextmanager

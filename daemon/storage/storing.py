@@ -28,13 +28,14 @@ class Storing:
         version: str,
         cameras: Sequence[str],
         going_on: GoingOn = lambda lines: True,
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:
-        """`going_on` can break off the opening of a store that has much to recover."""
+        """`going_on` can break off the opening of a store that has much to recover; `let_go` follows each end of one that failed."""
         self.store: Store | None = None
         self.state, self.detail = "gone", "not opened yet"
         self._settings, self._clocks, self._version, self._cameras = settings, clocks, version, cameras
         self._next_try_mono_ns = 0
-        self._going_on = going_on
+        self._going_on, self._let_go = going_on, let_go
         self._purged: Counter[PurgeReason] = Counter()
 
     @property
@@ -107,6 +108,7 @@ class Storing:
                 _log.debug("while closing: %s", second)  # says the same again
             self._purged += self.store.purged
             self.store = None
+            self._let_go()
         self._next_try_mono_ns = self._clocks.monotonic_ns() + round(RETRY_S * NS)
         self._say(error.state, str(error))
 

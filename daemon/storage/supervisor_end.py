@@ -163,7 +163,8 @@ class SupervisorEnd:
         if command.name not in ("purge", *_STEPS):
             return Answer(id=command.id, error=f"the recorder knows no command {command.name!r}")
         store = self._storing.store
-        if store is None or (command.name != "purge" and self._storing.usable is None):
+        # on a full disk a purge is what makes room, and it may wait for nothing but the clock
+        if store is None or (command.name in ("head", "assess") and self._storing.usable is None):
             return Answer(id=command.id, error=f"the disk is {self._storing.state}: {self._storing.detail}")
         wanted = {name: command.arguments.get(name) is True for name in ("dry_run", "all_due")}
         _log.info("asked %s", _in_words(command.name, wanted))

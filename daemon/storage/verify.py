@@ -25,7 +25,7 @@ from daemon.storage import disk as disks
 from daemon.storage.apply import KINDS
 from daemon.storage.clips import OPEN
 from daemon.storage.durable import Disk, RealDisk, read
-from daemon.storage.ledger import ChainBreak, Head, files, follow
+from daemon.storage.ledger import ChainBreak, Head, files, follow, foreign
 from daemon.storage.mark import Mark
 from daemon.storage.paths import EVIDENCE, LEDGER, is_evidence
 from daemon.storage.rows import compare, read_only_index
@@ -148,6 +148,9 @@ class _Verifier:
     def _check_ledger(self) -> None:
         self._mark = self._read_mark()
         sizes = files(self._disk, self._root / LEDGER)
+        self._notes += [
+            f"{LEDGER}/{name} is no file of the ledger" for name in foreign(self._disk, self._root / LEDGER)
+        ]
         if self._mark is not None and self._writer_runs:
             sizes = {name: size for name, size in self._mark.sizes.items() if name in sizes}
         self._follow(sizes)

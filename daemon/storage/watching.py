@@ -20,7 +20,7 @@ from daemon.storage.coverage import Coverage, hour_of
 from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
-from daemon.storage.queries import Index, Known
+from daemon.storage.queries import Known, last_known
 from daemon.storage.store import Entry, Store
 
 RETURN_S = 15.0  # a worker that lived on while the recorder was dead comes back within a second or two
@@ -56,7 +56,7 @@ class Watching:
         if self._begun:
             return
         now = self._now()  # recovery can have taken long, and it was what first saw a new camera
-        beat, known = heartbeat.read(store.root), Index(store.root, self._clocks).last_known()
+        beat, known = heartbeat.read(store.root), store.read(last_known)
         gaps, since_ns = store.read(left_open.gaps), now.at_ns - CONTINUED_WITHIN_NS
         incidents, by_still = store.read(lambda session: left_open.incidents(session, known, since_ns))
         self._begun = True
@@ -87,9 +87,10 @@ class Watching:
     def _await_workers(self, beat: Heartbeat | None, now: Now) -> None:
         """Interrupts what was running when the recorder ended, but for incidents whose worker may live on."""
         self._awaited_until_ns = now.mono_ns + round(RETURN_S * NS)
-        for camera, watch in self._watches.items():
+        for camera in self._incidents.cameras_with_open():
             lives_on = beat is not None and beat.boot == self._clocks.boot_id() and self._enabled.get(camera)
-            if lives_on and watch.last.worker is not None and self._incidents.has_open(camera):
+            watch = self._watches.get(camera)  # a drill's camera has none, and nobody waits for it
+            if lives_on and watch is not None and watch.last.worker is not None:
                 self._awaited[camera] = watch.last.worker
             else:
                 self._interrupt(camera)
@@ -179,8 +180,9 @@ class Watching:
     def stop(self) -> None:
         """The daemon ends in order."""
         now = self._now()
-        for camera, watch in self._watches.items():
+        for watch in self._watches.values():
             self._take(watch.stop(now))
+        for camera in self._incidents.cameras_with_open():
             self._interrupt(camera)
         self._owe_hours(self._coverage.all())
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from daemon.errors import FirewitnessError
@@ -29,8 +30,8 @@ class Cameras:
         self._watches: dict[str, CameraWatch] = {}
         self._siblings = Siblings()
         self._leaving: list[CameraWatch] = []
-        self._waiting: dict[str, WorkerPlan] = {}
-        """Plans of cameras whose name is still borne by one that is leaving."""
+        self._waiting: dict[str, CameraWatch] = {}
+        """Cameras whose name is still borne by one that is leaving."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._watches or name in self._waiting
@@ -49,27 +50,37 @@ class Cameras:
 
     def plans(self) -> dict[str, WorkerPlan]:
         """What each is watched with."""
-        return {**{name: camera.plan for name, camera in self._watches.items()}, **self._waiting}
+        return {name: camera.plan for name, camera in (self._watches | self._waiting).items()}
 
-    def join(self, plan: WorkerPlan) -> None:
+    @contextmanager
+    def made(self, plans: Iterable[WorkerPlan]) -> Iterator[list[CameraWatch]]:
+        """Cameras that can join; none is left where one cannot be made, or what is done here fails. Raises OSError."""
+        with ExitStack() as undone:
+            made = []
+            for plan in plans:
+                camera = CameraWatch(plan, self._loop, self._log, self._fork)
+                undone.callback(camera.close)
+                made.append(camera)
+            yield made
+            undone.pop_all()
+
+    def join(self, camera: CameraWatch) -> None:
         """A camera that is to be watched from now on."""
-        if self._is_leaving(plan.camera):
-            self._waiting[plan.camera] = plan
+        name = camera.plan.camera
+        if self._is_leaving(name):
+            self._waiting[name] = camera
             return
-        camera = CameraWatch(plan, self._loop, self._log, self._fork)
-        self._watches[plan.camera] = camera
+        self._watches[name] = camera
         self._tell_detector(*self._attachment(camera))
 
     def change(self, plan: WorkerPlan) -> None:
         """A camera that is to be watched otherwise."""
-        if plan.camera in self._waiting:
-            self._waiting[plan.camera] = plan
-        else:
-            self._watches[plan.camera].change(plan)
+        (self._waiting.get(plan.camera) or self._watches[plan.camera]).change(plan)
 
     def leave(self, name: str) -> None:
         """A camera that is not to be watched any more."""
-        if self._waiting.pop(name, None) is not None:
+        if (waiting := self._waiting.pop(name, None)) is not None:
+            waiting.close()
             return
         camera = self._watches.pop(name)
         camera.worker.stop()
@@ -126,6 +137,8 @@ class Cameras:
 
     def stop(self) -> None:
         """Asks all workers to end."""
+        for camera in self._waiting.values():
+            camera.close()
         self._waiting.clear()
         for camera in self._watches.values():
             camera.worker.stop()

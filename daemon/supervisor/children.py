@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from daemon.ingest.forkserver import pidfd_of
+
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 60.0  # a process that lived this long starts again without a pause
@@ -87,4 +89,4 @@ def start_module(
         start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
         env={**os.environ, **(environment or {})},
     )
-    return Process(name, popen.pid, os.pidfd_open(popen.pid), time.monotonic(), popen)
+    return Process(name, popen.pid, pidfd_of(popen), time.monotonic(), popen)

@@ -22,6 +22,7 @@ class Forks:
         self._forkserver: Forkserver | None = None
         self._pauses = Pauses()
         self._start_at = self._began_at = 0.0
+        self._told_error = ""
 
     @property
     def pid(self) -> int | None:
@@ -31,9 +32,7 @@ class Forks:
         """Starts it when that is due."""
         if self._forkserver is None and now_s >= self._start_at:
             self._began_at = now_s
-            self._forkserver = Forkserver(self._lifeline)
-            self._forkserver.start()
-            self._loop.watch(self._forkserver.pidfd, self._ended)
+            self._begin(now_s)
 
     def fork(self, plan: WorkerPlan, descriptors: list[int]) -> Process:
         """A worker with that plan; `descriptors` are its ends of control and live channel, and the channel's memory."""
@@ -51,6 +50,20 @@ class Forks:
             self._loop.forget(self._forkserver.pidfd)
             self._forkserver.close()
             self._forkserver = None
+
+    def _begin(self, now_s: float) -> None:
+        forkserver = Forkserver(self._lifeline)
+        try:
+            forkserver.start()
+        except OSError as error:  # no memory, no processes, no descriptors
+            self._start_at = now_s + self._pauses.after_death(0)
+            if str(error) != self._told_error:
+                self._told_error = str(error)
+                self._log.error("the forkserver cannot be started (%s); it is tried again", error)
+            return
+        self._told_error = ""
+        self._forkserver = forkserver
+        self._loop.watch(forkserver.pidfd, self._ended)
 
     def _ended(self) -> None:
         self.close()

@@ -17,6 +17,7 @@ FIRST_AFTER_S = 60
 PURGE_EVERY_S = 3600
 HEAD_EVERY_S = 3600
 PURGE_TIMEOUT_S = 600
+LOOK_EVERY_S = 60
 
 
 class Schedule:
@@ -33,9 +34,20 @@ class Schedule:
         first = datetime.now(UTC) + timedelta(seconds=FIRST_AFTER_S)
         self._scheduler.add_job(self._purge, "interval", seconds=PURGE_EVERY_S, next_run_time=first)
         self._scheduler.add_job(self._head, "interval", seconds=HEAD_EVERY_S, next_run_time=first)
+        self._look_at_s = 0.0
 
     def start(self) -> None:
         self._scheduler.start()
+
+    def tick(self, now_s: float) -> None:
+        """APScheduler goes by the wall clock: one that was set back must not put off by as much what is due hourly."""
+        if now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + LOOK_EVERY_S
+        now = datetime.now(UTC)
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time - now > job.trigger.interval + timedelta(seconds=LOOK_EVERY_S):
+                job.modify(next_run_time=now)
 
     def stop(self) -> None:
         self._scheduler.shutdown(wait=False)

@@ -15,6 +15,7 @@ from daemon.supervisor.children import Pauses, Process
 from daemon.supervisor.loop import Loop
 
 Started = tuple[Process, wire.Channel[Any] | None]
+SPEAKS_WITHIN_S = 5.0  # beats come once a second, between two groups that a slow disk may hold up
 LONGEST_GOODBYE_S = 3.0  # one that was asked to end so that another takes its place is killed after this
 
 
@@ -46,6 +47,8 @@ class Service:
         self._start_at = 0.0
         self._heard_at = 0.0
         self._kill_at: float | None = None
+        self._killed_at: float | None = None
+        """A process that waits for a disk that hangs cannot be killed, and lives on."""
         self._told_error = ""
         self.restarts = 0
         """Starts after an end that nobody asked for."""
@@ -60,11 +63,14 @@ class Service:
                 self._begin(now_s)
         elif self._kill_at is not None:
             if now_s >= self._kill_at:
-                self.process.kill()
+                self._kill(now_s)
         elif not self.stopping and (why := self._why_stuck(now_s)):
             self._log.warning("%s %s: it is killed and started again", self.name, why)
-            self._heard_at = now_s
-            self.process.kill()
+            self._kill(now_s)
+
+    def speaks(self, now_s: float) -> bool:
+        """Whether what it said last still holds: it was said of late, and nobody has killed it since."""
+        return self._killed_at is None and self.silent_for_s(now_s) <= SPEAKS_WITHIN_S
 
     def silent_for_s(self, now_s: float) -> float:
         """How long it has run without a word; 0 while it does not run."""
@@ -105,7 +111,12 @@ class Service:
     def end_now(self) -> None:
         """Kills it; unless it was stopped, another takes its place."""
         if self.process is not None:
-            self.process.kill()
+            self._kill(time.monotonic())
+
+    def _kill(self, now_s: float) -> None:
+        assert self.process is not None
+        self._killed_at = now_s
+        self.process.kill()
 
     def _ask_to_end(self, signal_number: int | None) -> None:
         assert self.process is not None
@@ -115,7 +126,7 @@ class Service:
             self.process.kill()
 
     def _why_stuck(self, now_s: float) -> str:
-        if self._silent_s is not None and now_s - self._heard_at > self._silent_s:
+        if self._silent_s is not None and now_s - max(self._heard_at, self._killed_at or 0.0) > self._silent_s:
             return f"said nothing for {self._silent_s:.0f} s"
         return self._stuck(now_s)
 
@@ -130,7 +141,7 @@ class Service:
                 self._log.error("%s cannot be started (%s); it is tried again", self.name, error)
             return
         self._told_error = ""
-        self._kill_at = None
+        self._kill_at = self._killed_at = None
         self._heard_at = time.monotonic()  # not now_s: starting may have taken its time
         self._loop.watch(self.process.pidfd, self._ended)
         if self.channel is not None:

@@ -6,11 +6,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from daemon import __version__
 from daemon.messages import DetectorBeat, RecorderBeat
 from daemon.supervisor.service import Service
 
 MOST_NAMED = 8  # a camera's name has up to 63 letters, and a status line is one line
+
+
+def detector_now(beat: DetectorBeat | None, service: Service, now_s: float) -> DetectorBeat | None:
+    """What it said last; a state that no longer holds is `silent`."""
+    if beat is None or service.speaks(now_s):
+        return beat
+    return replace(beat, state="silent", detail=_silence(service, now_s))
+
+
+def recorder_now(beat: RecorderBeat | None, service: Service, now_s: float) -> RecorderBeat | None:
+    """The same; its state is the disk's."""
+    if beat is None or service.speaks(now_s):
+        return beat
+    return replace(beat, disk="silent", detail=_silence(service, now_s))
 
 
 def is_ready(detector: DetectorBeat | None, recorder: RecorderBeat | None) -> bool:
@@ -78,6 +94,10 @@ def in_a_line(conditions: Mapping[str, str], detector: DetectorBeat | None, reco
 
 def head(*, ready: bool) -> dict[str, Any]:
     return {"version": __version__, "ready": ready}
+
+
+def _silence(service: Service, now_s: float) -> str:
+    return f"the {service.name} has said nothing for {service.silent_for_s(now_s):.0f} s"
 
 
 def _of_process(service: Service) -> dict[str, Any]:

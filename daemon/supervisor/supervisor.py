@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from daemon import models, sockets, wire
@@ -85,7 +85,7 @@ class Supervisor:
         self._make_services()
         self._forks = Forks(self._lifeline, self._loop, log, died=lambda: self._cameras.end_workers_now())
         self._cameras = Cameras(self._loop, log, self._forks.fork, self._tell_detector)
-        self._model_change = ModelChange(self._detector.send, reread)
+        self._model_change = ModelChange(self._detector.send, self._file)
         self._control = ControlServer(
             wire.listen(sockets.control(self._run_dir)),
             self._loop,
@@ -161,10 +161,10 @@ class Supervisor:
         options = {"lifeline": self._lifeline, "settings": self._settings_fd, "listen": self._http.fileno()}
         return start_module("web", "daemon.api.server", options), None
 
-    def _look_after_incidents(self) -> None:
+    def _look_after_incidents(self, now_s: float) -> None:
         """When all is ready, and when a worker went away from a fire: what was confirmed and nobody went back for."""
-        beat = self.recorder_beat
-        if beat is None or not status.is_ready(self.detector_beat, beat):
+        detector, beat = self._beats(now_s)
+        if beat is None or not status.is_ready(detector, beat):
             return
         if self._analyst is None:
             self._analyst = Service("analyst", self._loop, self._log, self._start_analyst, once=True)
@@ -210,18 +210,22 @@ class Supervisor:
 
     def reload(self) -> dict[str, Any]:
         """Takes over the cameras of the file as it is now; raises FirewitnessError, and then all stays as it was."""
-        file = models.applied(self._reread())
-        settings = self.settings.model_copy(update={"cameras": file.cameras})
-        plans = self._plans(settings)
-        waiting = need_restart(self.settings, file)
-        done = change(self._cameras.plans(), plans)
-        self._take_over(settings)
+        try:
+            file = models.applied(self._file())
+            settings = self.settings.model_copy(update={"cameras": file.cameras})
+            plans = self._plans(settings)
+            waiting = need_restart(self.settings, file)
+            done = change(self._cameras.plans(), plans)
+            with self._cameras.made(plans[name] for name in done.added) as joining:
+                self._take_over(settings)
+        except (OSError, ValueError) as error:  # no descriptors, no memory; a path that is none
+            raise FirewitnessError(f"the settings cannot be taken over ({error})") from error
         for name in done.removed:
             self._cameras.leave(name)
         for name in done.changed:
             self._cameras.change(plans[name])
-        for name in done.added:
-            self._cameras.join(plans[name])
+        for camera in joining:
+            self._cameras.join(camera)
         self._log.info("reload: %s%s", done, f"; only after a restart: {', '.join(waiting)}" if waiting else "")
         return {
             "added": list(done.added),
@@ -230,13 +234,28 @@ class Supervisor:
             "needs_restart": waiting,
         }
 
+    def _join(self, plans: Iterable[WorkerPlan]) -> None:
+        with self._cameras.made(plans) as joining:
+            for camera in joining:
+                self._cameras.join(camera)
+
+    def _file(self) -> Settings:
+        """The settings as the file has them now; raises FirewitnessError, whatever is wrong with it."""
+        try:
+            return self._reread()
+        except (OSError, ValueError) as error:
+            raise FirewitnessError(f"the settings cannot be read ({error})") from error
+
     def _take_over(self, settings: Settings) -> None:
-        """Before any worker: what a new camera sends must not find a recorder that does not know it."""
+        """Before any worker: what a new camera sends must not find a recorder that does not know it.
+
+        Raises OSError, and then nothing has changed.
+        """
         if settings == self.settings:
             return
+        before, self._settings_fd = self._settings_fd, sealed("settings", settings.for_children().encode())
+        os.close(before)
         self.settings = settings
-        os.close(self._settings_fd)
-        self._settings_fd = sealed("settings", settings.for_children().encode())
         enabled = {name: camera.enabled for name, camera in settings.cameras.items()}
         told = CamerasChanged(enabled=enabled, sha256=settings.sha256())
         if self._recorder.process is not None and not self._recorder.send(told):
@@ -258,7 +277,11 @@ class Supervisor:
 
     def _begin_drill(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._drill.begin(arguments, time.monotonic())
-        self._cameras.join(self._drill_plan(self.settings, self._where()))
+        try:
+            self._join([self._drill_plan(self.settings, self._where())])
+        except OSError as error:
+            self._drill.end()
+            raise FirewitnessError(f"no camera for the drill can be made ({error})") from error
         self._log.info("drill: began")
         return {"camera": DRILL_CAMERA}
 
@@ -278,8 +301,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # the byte in the pipe is what counts
         self._loop.watch(wake_read, lambda: self._signalled(wake_read))
-        for plan in self._plans(self.settings).values():
-            self._cameras.join(plan)
+        self._join(self._plans(self.settings).values())
         self._schedule.start()
         while not self._ending:
             self._tick(time.monotonic())
@@ -290,7 +312,8 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         self._forks.tick(now_s)
-        self._look_after_incidents()
+        self._schedule.tick(now_s)
+        self._look_after_incidents(now_s)
         for service in self._services:
             service.tick(now_s)
         if self._drill.is_over(now_s):
@@ -303,7 +326,7 @@ class Supervisor:
             now_s,
             ready=self.recorder_beat is not None,
             going_on=self._is_storing(now_s),
-            status=status.in_a_line(self._cameras.conditions(), self.detector_beat, self.recorder_beat),
+            status=status.in_a_line(self._cameras.conditions(), *self._beats(now_s)),
         )
 
     def _is_storing(self, now_s: float) -> bool:
@@ -337,8 +360,12 @@ class Supervisor:
     def _from_detector(self, message: DetectorBeat | Answer) -> None:
         if isinstance(message, Answer):
             answer, settings = self._model_change.answered(message, self.settings)
+            try:
+                self._take_over(settings)
+            except OSError as error:
+                told = f"it is in use, but only until the detector is started again ({error})"
+                answer = Answer(id=answer.id, error=told)
             self._log.info("model: %s", answer.error or f"{answer.result['name']} is in use")
-            self._take_over(settings)
             self._control.answered(answer)
             return
         before = self.detector_beat
@@ -355,15 +382,23 @@ class Supervisor:
         if (answer := self._model_change.detector_died()) is not None:
             self._control.answered(answer)
 
+    def _beats(self, now_s: float) -> tuple[DetectorBeat | None, RecorderBeat | None]:
+        """What detector and recorder say now."""
+        return (
+            status.detector_now(self.detector_beat, self._detector, now_s),
+            status.recorder_now(self.recorder_beat, self._recorder, now_s),
+        )
+
     def status(self) -> dict[str, Any]:
         """The answer to the command of that name (docs/seams.md)."""
+        detector, recorder = self._beats(time.monotonic())
         configured = {name: camera.enabled for name, camera in self.settings.cameras.items()}
         return {
-            **status.head(ready=status.is_ready(self.detector_beat, self.recorder_beat)),
+            **status.head(ready=status.is_ready(detector, recorder)),
             "cameras": self._cameras.status(configured),
             "sites": {name: camera.site for name, camera in self.settings.cameras.items()},
-            "detector": status.of_detector(self.detector_beat, self._detector),
-            "recorder": status.of_recorder(self.recorder_beat, self._recorder, self.settings.storage.retention),
+            "detector": status.of_detector(detector, self._detector),
+            "recorder": status.of_recorder(recorder, self._recorder, self.settings.storage.retention),
             "web": status.of_service(self._web),
             "forkserver": {"pid": self._forks.pid},
         }

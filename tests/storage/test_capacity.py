@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import and_
 
 from daemon import sizing
 from daemon.settings import Settings, StorageSettings
 from daemon.sizing import Basis
 from daemon.storage import rates
 from daemon.storage.capacity import CameraRate, expected, rates_of
+from daemon.storage.index import EvidenceRow
+from daemon.storage.purge import Rule
 from daemon.storage.rates import Rate
+from daemon.storage.reindex import reindex
 from daemon.storage.room import Space
 from tests.storage.store_kit import (
     BEGIN_NS,
@@ -50,6 +54,32 @@ def test_a_day_as_it_was_stored(tmp_path: Path) -> None:
         assert (rate.stills_a_day, rate.references_a_day) == pytest.approx((2 * 13, 2 * 24))
         stored = sum(path.stat().st_size for path in (store.root / "evidence/hall").rglob("*.jpg"))
         assert rate.bytes_a_day + rate.references_bytes_a_day == pytest.approx(2 * stored)
+
+
+@pytest.mark.parametrize("lost_index", [False, True])
+def test_a_day_of_what_is_partly_gone(tmp_path: Path, lost_index: bool) -> None:
+    """Only what is younger than the newest that a purge removed counts, for as long as that is; also after a reindex."""
+    clocks, number = FakeClocks(), iter(range(1, 1000))
+    settings = settings_of(tmp_path, reference_retention=86_400)
+    row = EvidenceRow
+    with opened(settings, clocks) as store:
+        for _ in range(7 * 12):
+            both = [evidence_of(next(number), clocks.wall, kind=kind) for kind in ("hit", "reference")]
+            store.commit(still_entries(store, *both))
+            clocks.run_for(2 * HOUR_NS)
+            store.purge(dry_run=False, all_due=True)
+            old = and_(row.kind == "hit", row.captured_at_ns < clocks.wall - 2 * DAY_NS)
+            store._purge_portion(Rule("retention", "space", old), 1000)
+        store.commit(still_entries(store, evidence_of(next(number), clocks.wall, camera="yard")))
+    if lost_index:
+        reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])
+    with opened(settings, clocks) as store:
+        seen = store.read(rates.seen)
+    assert seen is not None
+    assert seen.span_s == pytest.approx(7 * 86_400)
+    hall, yard = seen.cameras["hall"], seen.cameras["yard"]
+    assert (hall.stills_a_day, hall.references_a_day) == pytest.approx((12, 12), rel=0.1)
+    assert yard.stills_a_day == pytest.approx(1 / 7), "nothing of it is gone: it is told from the whole week"
 
 
 def of(bytes_a_day: float, references: float = 0.0) -> list[CameraRate]:

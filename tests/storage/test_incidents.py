@@ -141,9 +141,9 @@ def test_an_interrupted_one_runs_again() -> None:
     incidents = Incidents()
     incidents.changed(CONFIRMED, 1.0)
     incidents.interrupt("hall", T0 + 60 * NS)
-    assert not incidents.has_open("hall")
+    assert incidents.cameras_with_open() == []
     assert incidents.changed(CONFIRMED, 1.0) == CONFIRMED
-    assert incidents.has_open("hall")
+    assert incidents.cameras_with_open() == ["hall"]
 
 
 def test_old_ones_are_forgotten() -> None:

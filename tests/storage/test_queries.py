@@ -257,7 +257,7 @@ def test_reference_stills_are_listed_when_asked_for(store: Store, index: Index) 
     [first, second] = index.evidence_page()["items"]
     assert (first["analysed"], first["reduced_from"]) == (True, None)
     assert (second["analysed"], second["kind"]) == (False, "manual")
-    known = index.last_known()["hall"]
+    known = store.read(queries.last_known)["hall"]
     assert known.captured_at_ns == hit.time.captured_at_ns, "what was kept unseen does not tell that it was watched"
 
 

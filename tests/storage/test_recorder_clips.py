@@ -25,6 +25,16 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made.close()
 
 
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Host]:
+    """One camera, whose frames may be far apart: a disk that is away for some seconds begins no gap."""
+    made = Host(tmp_path, cameras={"hall": {}}, detect={"max_interval": 10})
+    made.start()
+    made.beat(lambda beat: beat.disk == "ok", "an open store")
+    yield made
+    made.close()
+
+
 def begun(host: Host, *, sibling: bool = False) -> tuple[Worker, ClipWriter]:
     """A worker with a clip of which three seconds are acknowledged."""
     worker = Worker(host)
@@ -80,6 +90,29 @@ def test_recovery_closes_it_after_a_kill_of_the_recorder(host: Host, kind: str) 
     assert path.read_bytes() == writer.content
     host.stop()
     assert verify(host.root).findings == ()
+
+
+def test_a_clip_ends_with_the_store_that_wrote_it(watched: Host) -> None:
+    """Also where nothing was to be written while the disk was away: what goes on with it is refused, and another clip begins."""
+    worker, writer = begun(watched)
+    with worker.watching():
+        watched.beat(lambda beat: not beat.open_gaps, "the camera to be watched")
+        away = watched.root.with_name("away")
+        watched.root.rename(away)
+        watched.beat(lambda beat: beat.disk == "gone", "a beat that says so")
+        away.rename(watched.root)
+        watched.beat(lambda beat: beat.disk == "ok", "the store again")
+    assert closed(watched) == ["recovery"]
+    content = writer.content
+    worker.film(writer, 1)
+    worker.pump()
+    watched.beat(lambda beat: True, "a beat after it")
+    worker.close()
+    worker.unacknowledged.clear()
+    other = ClipWriter(clip_of(6, run=worker.run), time.time_ns(), (new_id(),))
+    worker.film(other, 2, "ended")
+    worker.settle()
+    assert [path.read_bytes() for path in clips(watched)] == [content, other.content]
 
 
 def test_the_recorder_s_stop_closes_it(host: Host) -> None:

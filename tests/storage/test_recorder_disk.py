@@ -166,7 +166,10 @@ def test_gap_of_a_full_disk(host: Host, disk: Tmpfs) -> None:
 
 
 def test_reserve(tmp_path: Path, disk: Tmpfs) -> None:
-    """Below the reserve nothing is written, and the store itself is left in order; commands are refused in a sentence."""
+    """Below the reserve nothing is written, and the store itself is left in order.
+
+    A command that writes is refused in a sentence; a purge, and trust in the clock, for which it may be waiting, are not.
+    """
     host = _host(tmp_path, disk.folder, reserve=SIZE // 2)
     try:
         host.beat(lambda beat: beat.disk == "ok", "an open store")
@@ -178,6 +181,7 @@ def test_reserve(tmp_path: Path, disk: Tmpfs) -> None:
         worker.pump()
         assert "full" in host.ask("head").error
         assert host.ask("purge", dry_run=True).error == ""
+        assert host.ask("clock_accept").error == ""
         host.beat(lambda beat: True, "a beat")
         assert len(host.lines()) == lines
         filler.unlink()

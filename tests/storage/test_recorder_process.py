@@ -10,10 +10,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from daemon import wire
@@ -460,6 +462,40 @@ def test_after_a_reboot_no_worker_is_awaited(make_host: Callable[..., Host], tmp
     host.kill()
     clock.write_text(json.dumps({"boot_id": "two"}))
     worker.close()
+    host.start()
+    wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
+
+
+def test_a_malformed_index_stops_nobody(host: Host, worker: Worker) -> None:
+    """Spoilt between two starts, where only storing meets it: it is made anew, and what the worker has is stored and acknowledged."""
+    worker.began()
+    for _ in range(5):
+        worker.take()
+    worker.settle()
+    host.stop()
+    with closing(sqlite.connect(str(host.root / "index.sqlite"))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_sightings_1'")
+    with (host.root / "index.sqlite").open("r+b") as file:
+        file.seek(4096 * (page - 1))
+        file.write(b"\xff" * 4096)
+    host.start()
+    worker.take()
+    worker.settle()
+    host.check_stored(worker.acknowledged)
+    assert (host.root / "index-malformed.sqlite").exists()
+    host.stop()
+    assert verify(host.root).findings == ()
+
+
+def test_a_drill_is_not_awaited(host: Host) -> None:
+    """Its camera is in no configuration: what a kill left open of it is interrupted at the next start, so that it can be purged."""
+    drill = Worker(host, "drill")
+    drill.connect()
+    drill.incident("confirmed", first_confirmed_at_ns=time.time_ns(), drill=True)
+    drill.settle()
+    host.kill()
+    drill.close()
     host.start()
     wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
 

@@ -61,6 +61,33 @@ def test_a_migrated_index_is_shaped_like_a_new_one(root: Path, tmp_path_factory:
     assert shape(index.path_of(root))["version"] == migrations.SCHEMA
 
 
+@pytest.mark.parametrize("at", [1, 6, 12, 20])
+def test_a_new_index_is_whole_or_none(tmp_path: Path, at: int) -> None:
+    """Killed between two of the statements that make its tables and indices: the next start makes all of them."""
+    script = """
+import os, sys
+from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from daemon.storage import index
+made = 0
+@event.listens_for(Engine, "after_cursor_execute")
+def count(connection, cursor, statement, *rest):
+    global made
+    made += statement.lstrip().startswith("CREATE")
+    if made == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+index.writing_engine(Path(sys.argv[1]))
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(at)], check=False)
+    assert killed.returncode == -9
+    index.writing_engine(tmp_path).dispose()
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    index.writing_engine(whole).dispose()
+    assert shape(index.path_of(tmp_path)) == shape(index.path_of(whole))
+
+
 def test_rows_are_kept_and_so_is_a_copy(root: Path) -> None:
     """Each row of version 1 is there afterwards; the copy beside it is the index as it was."""
     before = {table: rows(index.path_of(root), table) for table in ("evidence", "runs", "gaps", "meta", "sightings")}

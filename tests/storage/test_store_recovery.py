@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
+import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlalchemy import insert, select
 
 from daemon.errors import StoreError
-from daemon.storage import index
+from daemon.storage import index, left_open
 from daemon.storage.durable import RealDisk
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.recovery import Recovery
+from daemon.storage.store import Store
 from daemon.storage.verify import verify
 from tests.storage.store_kit import (
     BEGIN_NS,
@@ -26,6 +30,7 @@ from tests.storage.store_kit import (
     jpeg_of,
     numbered,
     opened,
+    run_entry,
     settings_of,
     still_entries,
 )
@@ -136,6 +141,23 @@ def test_damage_before_the_mark_is_never_cut(tmp_path: Path, damage: str) -> Non
     assert verify(settings.root).exit_status == 1
 
 
+def test_a_copy_beside_the_ledger_is_not_touched(tmp_path: Path) -> None:
+    """Somebody's copy of a month is no part of the chain; verify names it, and finds nothing wrong."""
+    settings = settings_of(tmp_path)
+    with opened(settings, FakeClocks()) as store:
+        store.commit(still_entries(store, evidence_of(1, BEGIN_NS)))
+        store.close("stop")
+    copy = settings.root / "ledger/2026-11 before the audit.jsonl"
+    shutil.copy(settings.root / "ledger/2026-11.jsonl", copy)
+    before = copy.read_bytes()
+    with opened(settings, FakeClocks()) as store:
+        assert store.recovered == Recovery()
+        store.close("stop")
+    assert copy.read_bytes() == before
+    found = verify(settings.root)
+    assert (found.exit_status, found.notes) == (0, (f"ledger/{copy.name} is no file of the ledger",))
+
+
 def test_a_lost_index_is_made_again(tmp_path: Path) -> None:
     """All rows come back from ledger and stills, without those of purged stills; also with a torn last line."""
     settings, clocks = settings_of(tmp_path), FakeClocks()
@@ -152,6 +174,89 @@ def test_a_lost_index_is_made_again(tmp_path: Path) -> None:
     with opened(settings, clocks) as store:
         assert store.knows([numbered(1), numbered(2)]) == {numbered(2)}
     assert verify(settings.root).findings == ()
+
+
+def rows_of(path: Path, table: str) -> list[tuple[object, ...]]:
+    with closing(sqlite.connect(str(path))) as connection:
+        return sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
+
+
+def spoil(path: Path, *pages: str) -> None:
+    """Fills the root pages of these tables and indices, or where none is named the whole file, with what is none."""
+    with closing(sqlite.connect(str(path))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    with path.open("r+b") as file:
+        for name in pages:
+            file.seek(size * (roots[name] - 1))
+            file.write(b"\xff" * size)
+        if not pages:
+            file.write(b"no database at all" * 500)
+
+
+@pytest.mark.parametrize("pages", [(), ("meta",), ("cameras", "runs")])
+def test_a_malformed_index_is_set_aside_and_made_again(
+    tmp_path: Path, pages: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a cache: the store opens, all rows are there, the old one is kept, and nothing was lost but what only it knew."""
+    settings = settings_of(tmp_path)
+    with opened(settings, FakeClocks()) as store:
+        store.commit([run_entry(1), *still_entries(store, *(evidence_of(number, BEGIN_NS) for number in range(9)))])
+        store.close("stop")
+    path = index.path_of(settings.root)
+    before = rows_of(path, "evidence")
+    spoil(path, *pages)
+    with opened(settings, FakeClocks()) as store:
+        store.commit(still_entries(store, evidence_of(10, BEGIN_NS)))
+        store.close("stop")
+    assert [row for row in rows_of(path, "evidence") if row in before] == before
+    assert (b"\xff" * 4096 if pages else b"no database at all" * 500) in (
+        settings.root / "index-malformed.sqlite"
+    ).read_bytes()
+    assert caplog.text.count("it is kept as index-malformed.sqlite, and made anew") == 1
+    assert verify(settings.root).findings == ()
+
+
+@pytest.mark.parametrize("ask", [lambda store: store.knows([numbered(1)]), lambda store: store.read(left_open.gaps)])
+def test_an_index_that_proves_malformed_is_made_again_at_the_next_opening(
+    tmp_path: Path, ask: Callable[[Store], object]
+) -> None:
+    """Also where opening itself met nothing of it: whatever asked is told in a StoreError, and the store refuses the rest."""
+    settings = settings_of(tmp_path)
+    with opened(settings, FakeClocks()) as store:
+        store.commit(still_entries(store, *(evidence_of(number, BEGIN_NS) for number in range(9))))
+        store.close("stop")
+    spoil(index.path_of(settings.root), "sqlite_autoindex_runs_1", "gaps")
+    with opened(settings, FakeClocks()) as store:
+        with pytest.raises(index.MalformedIndex):
+            ask(store)
+        with pytest.raises(StoreError, match="until the store is opened again"):
+            store.commit([coverage_entry(BEGIN_NS, 1)])
+        store.close("fault")
+    with opened(settings, FakeClocks()) as store:
+        assert store.knows([numbered(1), numbered(20)]) == {numbered(1)}
+        store.close("stop")
+    assert verify(settings.root).findings == ()
+
+
+def test_an_index_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    """A disk that fails, or another schema, says nothing of what is in the index."""
+    settings = settings_of(tmp_path)
+    with opened(settings, FakeClocks()) as store:
+        store.close("stop")
+    path = index.path_of(settings.root)
+    whole = path.read_bytes()
+    for harm in (
+        lambda: path.write_bytes(whole[:60] + b"\0\0\0\x63" + whole[64:]),
+        lambda: (path.unlink(), path.mkdir()),
+    ):
+        harm()
+        with pytest.raises(StoreError) as refused, opened(settings, FakeClocks()):
+            pass
+        assert not isinstance(refused.value, index.MalformedIndex)
+        assert path.exists()
+        assert not (settings.root / "index-malformed.sqlite").exists()
 
 
 def test_a_lost_index_and_a_broken_ledger_cut_nothing(tmp_path: Path) -> None:

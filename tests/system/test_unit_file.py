@@ -52,7 +52,9 @@ def test_little_is_exposed(drop_ins: tuple[Path, ...], tmp_path: Path) -> None:
 
 
 def test_the_unit_says_what_the_daemon_relies_on() -> None:
-    """Readiness by notification, a watchdog, folders from systemd, a restart after a crash, and what the design excepts."""
+    """Readiness by notification, a watchdog, folders from systemd, a restart after a crash, none for one child that was killed for want of
+    memory, and what the design excepts.
+    """
     text = UNIT.read_text()
     for line in (
         "Type=notify",
@@ -61,6 +63,7 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
         "StateDirectory=firewitness",
         "RuntimeDirectory=firewitness",
         "Restart=on-failure",
+        "OOMPolicy=continue",
     ):
         assert f"\n{line}\n" in text
     for setting in ("ProtectClock=", "MemoryDenyWriteExecute=", "ProcSubset="):

@@ -49,6 +49,12 @@ def test_the_shipped_file_states_the_defaults(tmp_path: Path) -> None:
     assert shipped == empty
 
 
+def test_the_largest_sizes_have_a_hash(tmp_path: Path) -> None:
+    """What check-config lets pass must not end the recorder, which writes the settings' hash into the ledger."""
+    text = "".join(f"  {key}: 9007199254740991\n" for key in ("reserve", "reference_bytes", "sibling_bytes"))
+    assert len(load(write(tmp_path, f"storage:\n{text}api:\n  max_pixels: 9007199254740991\n")).sha256()) == 64
+
+
 def test_every_key_is_in_the_shipped_file() -> None:
     """No key can be set that config.yaml does not explain."""
     text = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
@@ -138,6 +144,15 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "detect:\n  confirm: {m: 6, n: 5}\n",
             "FILE, line 2: detect.confirm: m (6) of n (5) can never be seen: m must not be more than n",
         ),
+        (
+            "storage:\n  reference_bytes: 10000 TB\n",
+            "FILE, line 2: storage.reference_bytes: input should be less than or equal to 9007199254740991",
+        ),
+        (
+            "api:\n  max_pixels: 99999999999999999999\n",
+            "FILE, line 2: api.max_pixels: input should be less than or equal to 9007199254740991",
+        ),
+        ("storage:\n  reserve: .inf\n", "FILE, line 2: storage.reserve: a size must be a finite number of bytes"),
         (
             HALL + "    url2: ${NOT_SET_ANYWHERE}\n",
             "FILE, line 4: the environment variable NOT_SET_ANYWHERE is not set",

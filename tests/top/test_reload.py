@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from daemon.detect.live import make_live_channel
 from daemon.errors import FirewitnessError
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
@@ -24,8 +25,10 @@ from daemon.supervisor.children import Process, start_module
 from daemon.supervisor.drill import LONGEST_S, Drill
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.reload import change, need_restart
+from daemon.supervisor.supervisor import Supervisor
 from daemon.supervisor.systemd import Systemd
 
+LOG = logging.getLogger("test")
 SOCKETS = Sockets(Path("/r"), Path("/w"))
 
 
@@ -110,7 +113,7 @@ def test_a_capture_is_refused_camera_by_camera(site: Site) -> None:
     """In words: what is switched off, not watched yet, or captured already; the others are captured all the same."""
     site.listens = True
     for plan in plans(settings(cameras=cameras("hall"))).values():
-        site.cameras.join(plan)
+        site.join(plan)
     site.turn_until(lambda: site.started == ["hall"])
     asked = Wanted(("hall", "yard", "shed"), "panel 3", 30.0, 5.0)
     configured = {"hall": True, "yard": False, "shed": True}
@@ -146,13 +149,17 @@ class Site:
         self.started: list[str] = []
         self.listens = False
         self.ends: list[int] = []
-        self.cameras = Cameras(self.loop, logging.getLogger("test"), self._fork, lambda *told: self.told.append(told))
+        self.cameras = Cameras(self.loop, LOG, self._fork, lambda *told: self.told.append(told))
 
     def _fork(self, plan: WorkerPlan, descriptors: list[int]) -> Process:
         self.started.append(plan.camera)
         if self.listens:
             self.ends.append(os.dup(descriptors[0]))
         return start_module(plan.camera, "timeit", {"number": "1", "setup": "import time; time.sleep(60)"})
+
+    def join(self, plan: WorkerPlan) -> None:
+        with self.cameras.made([plan]) as [camera]:
+            self.cameras.join(camera)
 
     def turn_until(self, condition: Any) -> None:
         until = time.monotonic() + 10
@@ -178,10 +185,10 @@ def test_a_camera_that_comes_back_waits_for_the_one_that_leaves(site: Site) -> N
     """Two workers of one name never run at once; the detector hears of each; no descriptor is left."""
     plan = plans(settings(cameras=cameras("hall")))["hall"]
     before = len(os.listdir("/proc/self/fd"))
-    site.cameras.join(plan)
+    site.join(plan)
     site.turn_until(lambda: site.started == ["hall"])
     site.cameras.leave("hall")
-    site.cameras.join(plan)
+    site.join(plan)
     assert "hall" in site.cameras
     assert site.started == ["hall"]
     site.turn_until(lambda: len(site.started) == 2)
@@ -196,7 +203,7 @@ def test_a_camera_that_comes_back_waits_for_the_one_that_leaves(site: Site) -> N
 def test_a_changed_camera_gets_another_worker_and_keeps_its_channel(site: Site) -> None:
     """At once, without the pause that follows a death, and without a word to the detector."""
     file = settings(cameras=cameras("hall"))
-    site.cameras.join(plans(file)["hall"])
+    site.join(plans(file)["hall"])
     site.turn_until(lambda: site.started == ["hall"])
     other = plans(settings(cameras=cameras("hall", hall={"transport": "udp"})))["hall"]
     site.cameras.change(other)
@@ -204,6 +211,79 @@ def test_a_changed_camera_gets_another_worker_and_keeps_its_channel(site: Site) 
     assert site.cameras.plans() == {"hall": other}
     assert len(site.told) == 1
     assert site.cameras.status({"hall": True})["hall"]["restarts"] == 0
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    """One that watches two cameras, as far as it goes without a process."""
+    http = socket.create_server(("127.0.0.1", 0))
+    storage = {"root": tmp_path / "store", "state_dir": tmp_path, "runtime_dir": tmp_path}
+    made = Supervisor(settings(cameras=cameras("hall", "yard"), storage=storage), http, LOG, lambda: made.settings)
+    made._join(made._plans(made.settings).values())
+    made._schedule.start()
+    yield made
+    made._end()
+    for each in (made._recorder_listen, made._work_listen, made._loop, http):
+        each.close()
+    os.close(made._lifeline)
+    os.close(made._settings_fd)
+
+
+def short_of(what: OSError | ValueError, after: int = 0) -> Any:
+    """A call that ends in this, once it has worked so many times."""
+
+    def call(*arguments: Any) -> Any:
+        nonlocal after
+        if after == 0:
+            raise what
+        after -= 1
+        return make_live_channel(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "sentence"),
+    [
+        ("supervisor.sealed", short_of(OSError(24, "Too many open files")), "taken over .*Too many open files"),
+        ("camera.make_live_channel", short_of(OSError(12, "Cannot allocate memory"), 1), "taken over .*Cannot allocate"),
+        ("supervisor.password_of", short_of(ValueError("embedded null byte")), "taken over .*embedded null byte"),
+    ],
+)  # fmt: skip
+def test_a_reload_that_fails_changes_nothing(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, where: str, how: Any, sentence: str
+) -> None:
+    """Neither for want of descriptors or memory, half-way through the new cameras: it is refused, and nothing is left of it."""
+    running, watched, descriptors = supervisor.settings, supervisor._cameras.plans(), len(os.listdir("/proc/self/fd"))
+    changed = running.model_copy(update={"cameras": settings(cameras=cameras("roof", "shed", "hall")).cameras})
+    monkeypatch.setattr(supervisor, "_reread", lambda: changed)
+    with monkeypatch.context() as short:
+        short.setattr(f"daemon.supervisor.{where}", how)
+        with pytest.raises(FirewitnessError, match=sentence):
+            supervisor.reload()
+    assert (supervisor.settings, supervisor._cameras.plans()) == (running, watched)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    done = supervisor.reload()
+    assert (done["added"], done["removed"], done["changed"]) == (["roof", "shed"], ["yard"], [])
+
+
+def test_a_signal_to_reload_never_ends_the_daemon(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever reading the file ends in; the log has the sentence."""
+    monkeypatch.setattr(supervisor, "_reread", short_of(OSError(11, "Resource temporarily unavailable")))
+    supervisor._reload_or_say_why()
+    assert "reload refused, all stays as it was: the settings cannot be read ([Errno 11]" in caplog.text
+
+
+def test_a_drill_without_a_camera_is_none(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, and the next one is not."""
+    asked = {"url": "rtsp://127.0.0.1:1/drill"}
+    with monkeypatch.context() as short:
+        short.setattr("daemon.supervisor.camera.make_live_channel", short_of(OSError(24, "Too many open files")))
+        with pytest.raises(FirewitnessError, match="no camera for the drill can be made"):
+            supervisor._begin_drill(asked)
+    assert supervisor._begin_drill(asked) == {"camera": "drill"}
 
 
 def test_the_watchdog_is_fed_only_while_evidence_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

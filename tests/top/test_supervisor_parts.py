@@ -11,21 +11,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 
 from daemon import wire
 from daemon.control import Control
 from daemon.errors import FirewitnessError, NotRunning
 from daemon.messages import Answer, Command, DetectorBeat, RecorderBeat
-from daemon.supervisor import status
+from daemon.supervisor import schedule, status
 from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
 from daemon.supervisor.control_server import ControlServer
+from daemon.supervisor.forks import Forks
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
 from daemon.supervisor.service import Service
+from daemon.supervisor.supervisor import OLD_S
 
 LOG = logging.getLogger("test")
 
@@ -44,6 +48,10 @@ def turn_until(loop: Loop, condition: Callable[[], Any], service: Service | None
         if service is not None:
             service.tick(time.monotonic())
         loop.turn(0.05)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
 def sleeper() -> tuple[Process, None]:
@@ -112,6 +120,70 @@ def test_a_silent_service_is_killed(loop: Loop) -> None:
     turn_until(loop, lambda: service.process is None)
     for end in ends:
         end.close()
+
+
+def test_one_that_cannot_be_killed_is_told_as_silent(loop: Loop) -> None:
+    """Waiting for a disk that hangs (state D): what it said last does not hold, and the watchdog is starved in the end."""
+
+    class Hanging(Process):
+        def kill(self, number: int = signal.SIGKILL) -> None:
+            kills.append(number)
+
+    kills: list[int] = []
+    ours, theirs = wire.pair()
+    process = sleeper()[0]
+    hanging = Hanging(process.name, process.pid, process.pidfd, process.started_mono_s, process.popen)
+    service = Service("recorder", loop, LOG, lambda: (hanging, wire.Channel(ours, RecorderBeat)), silent_s=30.0)
+    beat = RecorderBeat(disk="ok")
+    service.tick(began_s := time.monotonic())
+    assert status.recorder_now(beat, service, began_s + 4) is beat
+    told = status.recorder_now(beat, service, began_s + 6.1)
+    assert told is not None
+    assert (told.disk, told.detail) == ("silent", "the recorder has said nothing for 6 s")
+    assert not status.is_ready(DetectorBeat(state="ready"), told)
+    for seconds in range(91):
+        service.tick(began_s + seconds)
+    assert len(kills) == 2
+    assert service.silent_for_s(began_s + 90) > OLD_S
+    process.kill()
+    turn_until(loop, lambda: service.process is None)
+    theirs.close()
+
+
+def test_what_a_killed_one_said_does_not_hold(loop: Loop) -> None:
+    """From the moment on that it is killed, however lately it spoke."""
+    service = Service("detector", loop, LOG, sleeper)
+    service.tick(time.monotonic())
+    beat = DetectorBeat(state="ready")
+    assert status.detector_now(beat, service, time.monotonic()) is beat
+    service.end_now()
+    told = status.detector_now(beat, service, time.monotonic())
+    assert told is not None
+    assert told.state == "silent"
+    turn_until(loop, lambda: service.process is None)
+
+
+def test_a_forkserver_that_cannot_be_started_is_tried_again(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For want of processes or descriptors, however often: with pauses, said once, and with nothing left behind."""
+    lifeline = os.pipe()
+    forks = Forks(lifeline[0], loop, LOG, died=lambda: None)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for where in ("subprocess.Popen", "os.pidfd_open"):
+        with monkeypatch.context() as short:
+            short.setattr(f"daemon.ingest.forkserver.{where}", refuse)
+            forks.tick(1000)
+            forks.tick(1000 + FIRST_PAUSE_S / 2)
+            forks.tick(1000 + FIRST_PAUSE_S)
+        assert forks.pid is None
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert caplog.text.count("the forkserver cannot be started") == 1
+    forks.tick(1000 + LONGEST_PAUSE_S)
+    assert forks.pid is not None
+    forks.close()
+    for end in lifeline:
+        os.close(end)
 
 
 def test_a_child_inherits_only_what_it_is_given(tmp_path: Path) -> None:
@@ -197,6 +269,49 @@ def test_nobody_waits_for_a_dead_recorder(loop: Loop, folder: Path) -> None:
         server.fail_waiting("it was restarted")
         turn_until(loop, future.done)
         assert str(future.exception()) == "it was restarted"
+    server.close()
+
+
+class SteppingClock(datetime):
+    """The wall clock, and by how much somebody has set it."""
+
+    step = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + cls.step
+
+
+def test_what_is_due_hourly_goes_on_after_the_clock_was_set_back(
+    loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a day: it happens soon, and not again while the clock goes on."""
+    done: list[str] = []
+    ended: list[JobExecutionEvent] = []
+
+    def take(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda _: done.append(name) or {}
+
+    for module in ("apscheduler.schedulers.base", "daemon.supervisor.schedule"):
+        monkeypatch.setattr(f"{module}.datetime", SteppingClock)
+    monkeypatch.setattr(SteppingClock, "step", timedelta())
+    monkeypatch.setattr(schedule, "FIRST_AFTER_S", 0)
+    server = ControlServer(
+        wire.listen(folder / "c.sock"), loop, LOG, here={each: take(each) for each in ("purge", "head")}, elsewhere={}
+    )
+    hourly = schedule.Schedule(folder / "c.sock", LOG)
+    hourly._scheduler.add_listener(ended.append, EVENT_JOB_EXECUTED)
+    hourly.start()
+    turn_until(loop, lambda: len(ended) == 2)
+    hourly.tick(1000)
+    monkeypatch.setattr(SteppingClock, "step", timedelta(days=-1))
+    hourly.tick(1000 + schedule.LOOK_EVERY_S)
+    turn_until(loop, lambda: len(ended) == 4)
+    assert sorted(done) == ["head", "head", "purge", "purge"]
+    hourly.tick(1000 + 2 * schedule.LOOK_EVERY_S)
+    planned = [job.next_run_time - SteppingClock.now(job.next_run_time.tzinfo) for job in hourly._scheduler.get_jobs()]
+    assert all(timedelta(minutes=59) < each <= timedelta(hours=1) for each in planned)
+    hourly.stop()
     server.close()
 
 

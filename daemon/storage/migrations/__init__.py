@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic.operations import Operations
@@ -43,6 +44,19 @@ def check(version: int, path: Path) -> None:
         )
 
 
+@contextmanager
+def to_version(connection: Connection, version: int) -> Iterator[None]:
+    """One transaction, begun by hand: the driver begins none before a CREATE. `connection` as that of `migrate`."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
 def migrate(connection: Connection, path: Path) -> None:
     """Step by step to SCHEMA; a kill leaves the version before or after a step, and the copy `index-v<N>.sqlite` beside it.
 
@@ -55,14 +69,8 @@ def migrate(connection: Connection, path: Path) -> None:
     _keep_copy(connection, path, version)
     while version < SCHEMA:
         version += 1
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
+        with to_version(connection, version):
             STEPS[version](Operations(MigrationContext.configure(connection)))
-            connection.exec_driver_sql(f"PRAGMA user_version = {version}")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
         _log.info("the index has schema %d now", version)
 
 
