@@ -17,7 +17,6 @@ from daemon.clips.mp4 import FRAMES_BOX, RECORD_BOX
 from daemon.domain import Clip
 
 _MOST_JSON_BYTES = 16_000_000
-_FULL_HEADER = 12  # of a full box: size, type, version and flags
 
 
 @dataclass(frozen=True, slots=True)
