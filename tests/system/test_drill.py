@@ -88,7 +88,7 @@ def test_a_drill_passes_or_names_its_step(
     said = capsys.readouterr().out
     assert steps_of(said) == STEPS[:1]
     assert said.splitlines()[-1].startswith(
-        "failed at “first frame analysed”: not within 6 s; its camera is streaming and not watched: detector"
+        "failed at “first frame analysed”: not within 6 s; the daemon is not ready: the detector is silent"
     )
     check_gone(daemon)
 
