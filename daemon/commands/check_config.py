@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`firewitness check-config`: whether `run` would start with these settings."""
+"""`firewitness check-config`: whether `run` would find all that these settings name."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from daemon import sockets, wire
@@ -16,6 +17,33 @@ from daemon.secrets import password_of
 
 def check(file: ConfigFile) -> None:
     """Raises SettingsError when one of them cannot be used; makes none."""
+    _check_own(file)
+    for sentence in lacking(file):
+        raise SettingsError(sentence)
+
+
+def lacking(file: ConfigFile) -> Iterator[str]:
+    """What is wrong with files and folders of others: without them all else can be recorded (docs/decisions/0010)."""
+    for place, folder in enumerate(file.settings.api.image_roots):
+        if not os.path.isdir(folder):  # Path.is_dir raises in a closed folder
+            where = file.place("api", "image_roots", place)
+            yield f"{where}: {folder} is no folder; name folders that are there"
+    for name, camera in file.settings.cameras.items():
+        if camera.enabled and camera.password_file is not None:
+            yield from _refusal(password_of, camera, file.place("cameras", name, "password_file"))
+        if camera.components_view is not None:
+            where = file.place("cameras", name, "components_view")
+            yield from _refusal(_check_picture, where, camera.components_view, file.settings.storage.root)
+
+
+def _refusal(attempt: Callable[..., object], *arguments: object) -> Iterator[str]:
+    try:
+        attempt(*arguments)
+    except SettingsError as error:
+        yield str(error)
+
+
+def _check_own(file: ConfigFile) -> None:
     storage = file.settings.storage
     for name, folder in (
         ("root", storage.root),
@@ -24,23 +52,14 @@ def check(file: ConfigFile) -> None:
     ):
         _check_writable(file.place("storage", name), folder)
     wire.check_path(sockets.recorder(runtime_dir(storage)))
-    for place, folder in enumerate(file.settings.api.image_roots):
-        if not os.path.isdir(folder):  # Path.is_dir raises in a closed folder
-            where = file.place("api", "image_roots", place)
-            raise SettingsError(f"{where}: {folder} is no folder; name folders that are there")
-    for name, camera in file.settings.cameras.items():
-        if camera.enabled and camera.password_file is not None:
-            password_of(camera, file.place("cameras", name, "password_file"))
-        if camera.components_view is not None:
-            _check_picture(file.place("cameras", name, "components_view"), camera.components_view)
 
 
 def prepare(file: ConfigFile) -> None:
-    """Checks, and makes state_dir and runtime_dir.
+    """Checks the daemon's own folders, and makes state_dir and runtime_dir.
 
     The root is the store's to make: a missing one may be a disk that is not mounted, which only the store can tell.
     """
-    check(file)
+    _check_own(file)
     for folder in (state_dir(file.settings.storage), runtime_dir(file.settings.storage)):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -64,8 +83,12 @@ def _check_writable(where: str, folder: Path) -> None:
         ) from error
 
 
-def _check_picture(where: str, path: Path) -> None:
+def _check_picture(where: str, path: Path, store: Path) -> None:
     """By its first bytes: decoding is the worker's, and this process loads no decoder."""
+    if store.resolve() in path.resolve().parents:
+        raise SettingsError(
+            f"{where}: {path} lies in storage.root, from where it is purged one day; name a copy elsewhere"
+        )
     try:
         with path.open("rb") as picture:
             begins = picture.read(8)

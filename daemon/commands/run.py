@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon import __version__, log
 from daemon.commands import settings as settings_of
-from daemon.commands.folders import check, prepare
+from daemon.commands.folders import check, lacking, prepare
 from daemon.config_file import runtime_dir
 from daemon.errors import FirewitnessError, SettingsError
 from daemon.loopback import is_loopback
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     _introduce(settings, http, simulated is not None)
 
     def reread() -> Settings:
-        """What a reload takes over: checked as at the start."""
+        """What a reload takes over: checked as by check-config."""
         now = settings_of.file(options.config)
         check(now)
         if now.settings.cameras:
@@ -44,7 +44,10 @@ def run(options: argparse.Namespace) -> int:
             raise SettingsError(f"{now.path}: names no camera; the simulated one is only there after a restart")
         return _with_simulated(now.settings, simulated.getsockname()[1])
 
-    status = Supervisor(settings, http, log.set_up("firewitness"), reread, simulated).run()
+    logger = log.set_up("firewitness")
+    for each in lacking(file):  # nobody may be there to mend it: the rest is recorded all the same
+        logger.warning("%s; going on without it", each)
+    status = Supervisor(settings, http, logger, reread, simulated).run()
     os.close(lock)
     return status
 

@@ -96,6 +96,9 @@ class Connection:
             self._reader.close()
 
     def _connect(self) -> None:
+        if self._plan.no_password:
+            self._failed(CameraError("refused", self._plan.no_password))
+            return
         self._enter("connecting")
         self.packet_ns = None
         self._reader = Reader(self._plan, self._wake_fd, self._plan.ring_bytes // 4, self._now_ns)

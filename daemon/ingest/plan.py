@@ -40,6 +40,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     """Without credentials."""
     credentials: Credentials | None = None
+    no_password: str = ""
+    """Why its password cannot be read: it is not asked without (docs/decisions/0010)."""
     version: str
     recorder_socket: str
     work_socket: str = ""

@@ -23,15 +23,25 @@ class Sockets(NamedTuple):
 
 
 def plan_for(
-    settings: Settings, name: str, password: str | None, sockets: Sockets, *, drill: bool = False
+    settings: Settings,
+    name: str,
+    password: str | None,
+    sockets: Sockets,
+    *,
+    drill: bool = False,
+    no_password: str = "",
 ) -> WorkerPlan:
-    """The plan of the camera called `name`; `password` is what its password or password_file says."""
+    """The plan of the camera called `name`.
+
+    `password` is what its password or password_file says, `no_password` why it cannot be read.
+    """
     camera, detect, ingest = settings.cameras[name], settings.detect, settings.ingest
     own = {label: value for label, value in camera.thresholds.model_dump().items() if value is not None}
     return WorkerPlan(
         camera=name,
         url=camera.url,
         credentials=Credentials(camera.username, password or "") if camera.username is not None else None,
+        no_password=no_password,
         version=__version__,
         recorder_socket=str(sockets.recorder),
         work_socket=str(sockets.work),

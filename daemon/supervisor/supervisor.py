@@ -17,7 +17,7 @@ from typing import Any
 from daemon import models, sockets, wire
 from daemon.config_file import runtime_dir, state_dir
 from daemon.domain import DRILL_CAMERA
-from daemon.errors import FirewitnessError, PeerGone
+from daemon.errors import FirewitnessError, PeerGone, SettingsError
 from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.planning import Sockets, plan_for
 from daemon.memory import sealed
@@ -47,6 +47,7 @@ from daemon.supervisor.service import Service
 from daemon.supervisor.systemd import Systemd
 
 TICK_S = 0.25
+PASSWORDS_EVERY_S = 10.0
 SILENT_S = 30.0
 OLD_S = 60.0  # an item that waits so long for the disk, or a recorder so long silent: storing is stuck
 STOP_WITHIN_S = 9.0  # of the 10 s promised, the last is for what has to be killed
@@ -75,6 +76,7 @@ class Supervisor:
         self._run_dir = runtime_dir(settings.storage)
         self._loop = Loop()
         self._ending = False
+        self._passwords_at_s = 0.0
         self._lifeline, self._lifeline_held = os.pipe()
         self._settings_fd = sealed("settings", settings.for_children().encode())
         self._recorder_listen = wire.listen(sockets.recorder(self._run_dir))
@@ -191,15 +193,35 @@ class Supervisor:
 
     def _plans(self, settings: Settings) -> dict[str, WorkerPlan]:
         """Of all cameras that are to be watched; raises SettingsError where a password cannot be read."""
-        where = self._where()
-        plans = {
-            name: plan_for(settings, name, password_of(camera, f"{name}: password_file"), where)
-            for name, camera in settings.cameras.items()
-            if camera.enabled
-        }
+        plans = {name: self._plan(settings, name) for name, camera in settings.cameras.items() if camera.enabled}
         if self._drill.url:
-            plans[DRILL_CAMERA] = self._drill_plan(settings, where)
+            plans[DRILL_CAMERA] = self._drill_plan(settings, self._where())
         return plans
+
+    def _plan(self, settings: Settings, name: str) -> WorkerPlan:
+        """Raises SettingsError where its password cannot be read."""
+        password = password_of(settings.cameras[name], f"{name}: password_file")
+        return plan_for(settings, name, password, self._where())
+
+    def _first_plan(self, name: str) -> WorkerPlan:
+        """At the start: one whose password cannot be read is told as refused, and costs no other camera anything."""
+        try:
+            return self._plan(self.settings, name)
+        except SettingsError as error:
+            return plan_for(self.settings, name, None, self._where(), no_password=str(error))
+
+    def _look_for_passwords(self, now_s: float) -> None:
+        """Of cameras that could not be asked for want of one."""
+        if now_s < self._passwords_at_s:
+            return
+        self._passwords_at_s = now_s + PASSWORDS_EVERY_S
+        for name in [name for name, plan in self._cameras.plans().items() if plan.no_password]:
+            try:
+                plan = self._plan(self.settings, name)
+            except SettingsError:
+                continue
+            self._log.info("its password can be read now", extra={"camera": name})
+            self._cameras.change(plan)
 
     def _drill_plan(self, settings: Settings, where: Sockets) -> WorkerPlan:
         drilling = settings.model_copy(update={"cameras": {DRILL_CAMERA: CameraSettings(url=self._drill.url)}})
@@ -301,7 +323,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # the byte in the pipe is what counts
         self._loop.watch(wake_read, lambda: self._signalled(wake_read))
-        self._join(self._plans(self.settings).values())
+        self._join(self._first_plan(name) for name, camera in self.settings.cameras.items() if camera.enabled)
         self._schedule.start()
         while not self._ending:
             self._tick(time.monotonic())
@@ -313,6 +335,7 @@ class Supervisor:
     def _tick(self, now_s: float) -> None:
         self._forks.tick(now_s)
         self._schedule.tick(now_s)
+        self._look_for_passwords(now_s)
         self._look_after_incidents(now_s)
         for service in self._services:
             service.tick(now_s)

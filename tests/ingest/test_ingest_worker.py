@@ -210,6 +210,14 @@ def test_a_closed_connection_is_a_new_run(chart: Chart, start: Start) -> None:
         assert worker.beat.reconnects == 1
 
 
+def test_a_camera_whose_password_cannot_be_read_is_not_asked(start: Start) -> None:
+    """It is told as refused, with the reason: without its password it would refuse, and lock the account in the end."""
+    worker = start("rtsp://127.0.0.1:9/hall", no_password="hall: password_file: hall.password cannot be read")
+    worker.until(lambda: worker.beat and worker.beat.condition == "refused", "a beat that says so")
+    assert worker.beat is not None
+    assert worker.beat.detail == "hall: password_file: hall.password cannot be read"
+
+
 def test_a_new_connection_has_no_packet_yet(chart: Chart, start: Start) -> None:
     """Who watches the worker is told of this connection's packets alone: of an older one it would look stuck."""
     with FarmThread([Camera("hall", chart.path)]) as farm:

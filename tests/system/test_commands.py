@@ -294,6 +294,29 @@ def test_a_lost_password_spoils_no_drill(daemon: Daemon) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_what_is_lacking_stops_no_recording(daemon: Daemon) -> None:
+    """As after a reboot at which a share was not mounted: told once each, the camera without its password is refused until it has it."""
+    yard = {"url": "rtsp://127.0.0.1:9/yard", "username": "viewer", "password_file": "share/secret"}
+    hall = {"url": "rtsp://127.0.0.1:9/hall", "components_view": "share/hall.jpg"}
+    daemon.configure({"hall": hall, "yard": yard}, api={"image_roots": [str(daemon.folder / "share")]})
+    refused = daemon.command("check-config")
+    assert (refused.returncode, "share is no folder" in refused.stderr) == (2, True)
+    daemon.start()
+
+    def condition(name: str) -> str:
+        return str((daemon.status() or {"cameras": {}})["cameras"].get(name, {}).get("condition"))
+
+    wait_for(lambda: (condition("hall"), condition("yard")) == ("unreachable", "refused"), 45, daemon.log)
+    for what in ("api.image_roots.0", "cameras.yard.password_file", "cameras.hall.components_view"):
+        assert daemon.log.count(what) == 1, what
+    assert "secret cannot be read" in (daemon.status() or {})["cameras"]["yard"]["detail"]
+    (daemon.folder / "share").mkdir()
+    (daemon.folder / "share/secret").write_text("s3cret\n")
+    wait_for(lambda: condition("yard") == "unreachable", 30, "the camera is asked, with its password")
+    daemon.stop()
+
+
+@pytest.mark.timeout(120)
 def test_no_secret_is_told_anywhere(daemon: Daemon) -> None:
     """A camera's password is in no log, page, API answer, error, process title or stored file."""
     canary = "c4nary-p@ss:word"

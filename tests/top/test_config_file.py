@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon import shipped
-from daemon.commands.folders import check
+from daemon.commands.folders import check, lacking, prepare
 from daemon.config_file import load, read
 from daemon.errors import FirewitnessError, SettingsError
 from daemon.secrets import password_of
@@ -273,6 +273,11 @@ def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> N
             HALL + "    components_view: binary\n",
             "line 4: cameras.hall.components_view: {}/binary is neither JPEG nor PNG; name a still of this camera",
         ),
+        (
+            "storage: {root: store}\n" + HALL + "    components_view: store/evidence/hall/still.jpg\n",
+            "line 5: cameras.hall.components_view: {}/store/evidence/hall/still.jpg lies in storage.root, from where it is "
+            "purged one day; name a copy elsewhere",
+        ),
         (credentials.format("binary"), "line 5: cameras.hall.password_file: {}/binary is not UTF-8 text (byte 0)"),
         ("storage: {{runtime_dir: {}}}\n".format("x" * 120), "a socket's path may have 107 bytes"),
     ):
@@ -280,6 +285,21 @@ def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> N
             check(read(write(tmp_path, text)))
         assert sentence.format(tmp_path) in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["binary", "config.yaml", "file"]
+
+
+def test_what_is_not_the_daemon_s_own_stops_no_start(tmp_path: Path) -> None:
+    """After a reboot nobody may be there to mend it: all that is lacking is told, and run goes on; check-config refuses."""
+    text = (
+        HALL + "    username: a\n    password_file: none\n    components_view: none.jpg\napi:\n  image_roots: [here]\n"
+    )
+    file = read(write(tmp_path, text))
+    with pytest.raises(SettingsError, match="image_roots"):
+        check(file)
+    prepare(file)
+    told = [sentence.partition(": ")[2].partition(":")[0] for sentence in lacking(file)]
+    assert told == ["api.image_roots.0", "cameras.hall.password_file", "cameras.hall.components_view"]
+    with pytest.raises(SettingsError, match=r"storage\.root"):
+        prepare(read(write(tmp_path, "storage:\n  root: config.yaml/x\n")))
 
 
 def test_a_password_file_loses_its_line_end_alone(tmp_path: Path) -> None:

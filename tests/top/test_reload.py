@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from daemon.supervisor.children import Process, start_module
 from daemon.supervisor.drill import LONGEST_S, Drill
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.reload import change, need_restart
-from daemon.supervisor.supervisor import Supervisor
+from daemon.supervisor.supervisor import PASSWORDS_EVERY_S, Supervisor
 from daemon.supervisor.systemd import Systemd
 
 LOG = logging.getLogger("test")
@@ -213,13 +214,12 @@ def test_a_changed_camera_gets_another_worker_and_keeps_its_channel(site: Site) 
     assert site.cameras.status({"hall": True})["hall"]["restarts"] == 0
 
 
-@pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    """One that watches two cameras, as far as it goes without a process."""
+@contextmanager
+def running(of: Settings) -> Iterator[Supervisor]:
+    """As far as it goes without a process."""
     http = socket.create_server(("127.0.0.1", 0))
-    storage = {"root": tmp_path / "store", "state_dir": tmp_path, "runtime_dir": tmp_path}
-    made = Supervisor(settings(cameras=cameras("hall", "yard"), storage=storage), http, LOG, lambda: made.settings)
-    made._join(made._plans(made.settings).values())
+    made = Supervisor(of, http, LOG, lambda: made.settings)
+    made._join(made._first_plan(name) for name in of.cameras)
     made._schedule.start()
     yield made
     made._end()
@@ -227,6 +227,38 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
         each.close()
     os.close(made._lifeline)
     os.close(made._settings_fd)
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    """One that watches two cameras."""
+    storage = {"root": tmp_path / "store", "state_dir": tmp_path, "runtime_dir": tmp_path}
+    with running(settings(cameras=cameras("hall", "yard"), storage=storage)) as made:
+        yield made
+
+
+def test_a_camera_without_its_password_joins_once_it_can_be_read(tmp_path: Path) -> None:
+    """At the start it costs no other camera anything; a reload refuses what lacks one."""
+    secret = {"username": "viewer", "password_file": str(tmp_path / "yard.password")}
+    storage = {"root": tmp_path / "store", "state_dir": tmp_path, "runtime_dir": tmp_path}
+    with running(settings(cameras=cameras("hall", "yard", yard=secret), storage=storage)) as made:
+        hall, yard = made._cameras.plans().values()
+        assert (hall.no_password, yard.credentials and yard.credentials.password) == ("", "")
+        assert (
+            yard.no_password
+            == f"yard: password_file: {tmp_path}/yard.password cannot be read (No such file or directory)"
+        )
+        with pytest.raises(FirewitnessError, match=r"yard\.password cannot be read"):
+            made.reload()
+        made._look_for_passwords(1000)
+        (tmp_path / "yard.password").write_text("s3cret\n")
+        made._look_for_passwords(1000 + PASSWORDS_EVERY_S / 2)
+        assert made._cameras.plans()["yard"] is yard
+        made._look_for_passwords(1000 + PASSWORDS_EVERY_S)
+        found = made._cameras.plans()
+        assert (found["hall"], found["yard"].no_password) == (hall, "")
+        assert found["yard"].credentials is not None
+        assert found["yard"].credentials.password == "s3cret"
 
 
 def short_of(what: OSError | ValueError, after: int = 0) -> Any:
