@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from daemon import sockets
 from daemon.clock import NS, HostClocks
 from daemon.domain import Incident
 from daemon.ids import new_id
@@ -37,16 +37,24 @@ class Served:
         return assess(self.shelf.store, {"incident": self.incident.id, "says": says, **more})
 
 
-@pytest.fixture
-def served(tmp_path: Any) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One incident of now, and a recorder that is played."""
-    site = Site(tmp_path, cameras={"hall": {"url": "rtsp://h/1"}})
+    site = Site(tmp_path_factory.mktemp("site"), cameras={"hall": {"url": "rtsp://h/1"}})
     shelf = Shelf(site.settings)
     incident = shelf.incident(HostClocks().wall_ns() - NS)
     shelf.still(HostClocks().wall_ns(), incident=incident.id)
     yield Served(site, site.start(), shelf, incident)
     shelf.close()
     site.close()
+
+
+@pytest.fixture
+def served(started: Served) -> Served:
+    """The same, which nobody has asked for anything."""
+    supervisor = started.site.supervisor
+    supervisor.result, supervisor.error, supervisor.asked = {}, "", []
+    return started
 
 
 def test_it_is_handed_on_and_shown(served: Served) -> None:
@@ -123,8 +131,9 @@ def test_what_is_not_there_or_cannot_be_noted_now(served: Served) -> None:
         served.site.supervisor.error = error
         answer = served.web.post_to(served.path, json={"says": "fire"})
         assert (answer.status_code, answer.json()["detail"]) == (status, error.removeprefix("assess: "))
-    shutil.rmtree(served.site.run_dir)
-    served.site.run_dir.mkdir()
+    control = sockets.control(served.site.run_dir)
+    control.rename(control.with_suffix(".away"))
     silent = served.web.post_to(served.path, json={"says": "fire"})
+    control.with_suffix(".away").rename(control)
     assert silent.status_code == 503
     assert silent.json()["detail"].startswith("It is not noted: no daemon is running here")

@@ -127,7 +127,11 @@ def test_the_picture_is_the_stored_one_and_what_lies_over_it_can_be_switched(sho
     assert page.attributes("polygon", "points")[0] == "64.0,180.0 192.0,180.0 192.0,324.0 64.0,324.0"
     assert page.attributes("polygon", "class").count("named") == 1
     assert "<b>wall</b>" in page.said
-    switches = {attributes["id"]: "checked" in attributes for tag, attributes in page.tags if tag == "input"}
+    switches = {
+        attributes["id"]: "checked" in attributes
+        for tag, attributes in page.tags
+        if attributes.get("type") == "checkbox"
+    }
     assert switches == {"boxes": True, "show-components": True, "show-arrival": False, "show-clean": False}
     assert set(page.attributes("label", "for")) == set(switches)
     text = shown.web.get(f"/incidents/{fire.incident.id}").text

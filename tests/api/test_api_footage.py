@@ -135,7 +135,7 @@ def test_a_clip_that_grows_is_no_broken_player(shown: Shown) -> None:
 
 def test_without_a_clip_there_is_no_word_of_one(shown: Shown) -> None:
     """An incident that was not confirmed has none."""
-    assert not shown.page(shown.without).attributes("section", "class")
+    assert shown.page(shown.without).attributes("section", "class") == ["assessments"]
 
 
 def test_the_page_of_a_clip_is_its_incident_s(shown: Shown) -> None:
