@@ -77,7 +77,7 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
     film(data, "plant", picture)
     put(tmp_path / "trained", "made_0000001_plant", picture[:, ::-1].copy())
     weights = shutil.copy(WEIGHTS, tmp_path / "mine.onnx")
-    words = ["evaluate", "--data", str(data), "--weights", str(weights), "--input-px", "320", "--page", str(page)]
+    words = ["evaluate", "--data", str(data), "--weights", str(weights), "--input-px", "128", "--page", str(page)]
     for trained, known, says in (
         ([], None, "was not looked into"),
         (["--trained", str(tmp_path / "trained")], {"plant": "made_0000001_plant.png"}, "**Known clips**: plant show"),
