@@ -188,6 +188,7 @@ def test_sound_is_not_asked_for(probe: Probe) -> None:
     asked: list[str] = []
 
     def serve(connection: socket.socket) -> None:
+        connection.settimeout(1.0)  # it closes once nothing more is asked
         speak(connection, SOUND_AND_VIDEO, asked)
 
     for port in answering(serve):
