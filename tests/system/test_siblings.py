@@ -67,6 +67,11 @@ def check_last_frame(daemon: Daemon, fire: str, camera: str, truth: Path) -> Non
     assert abs(seconds(kept["captured_at" if item["frame"] is None else "to_at"]) - sent_s) <= 2.0
 
 
+def confirmed(daemon: Daemon) -> list[dict[str, Any]]:
+    """Those of the index: it has their lines after the clips that they begin are there."""
+    return [each for each in daemon.every("/api/v1/incidents") if each["first_confirmed_at"] is not None]
+
+
 @pytest.mark.timeout(240)
 def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path: Path) -> None:
     """As clips that serve the fire's incident, from before it was confirmed; another site keeps nothing. Losses name last frames."""
@@ -77,7 +82,7 @@ def test_the_other_cameras_of_a_site_keep_what_they_saw(daemon: Daemon, tmp_path
         daemon.start()
         daemon.wait_ready()
         wait_for(lambda: set(growing(daemon)) == {"hall", "yard"}, 60, f"clips of the site\n{daemon.log}")
-        [fire] = daemon.every("/api/v1/incidents")
+        [fire] = wait_for(lambda: confirmed(daemon), 20, daemon.log)
         assert fire["camera"] == "hall"
         still = wait_for(lambda: daemon.every("/api/v1/evidence", kind="sibling"), 20, daemon.log)[-1]
         assert (still["camera"], still["incident"], still["analysed"]) == ("yard", fire["id"], False)
@@ -109,7 +114,7 @@ def test_a_siblings_clip_outlives_a_kill_of_everything(daemon: Daemon, tmp_path:
         daemon.start()
         daemon.wait_ready()
         wait_for(lambda: "yard" in growing(daemon), 60, f"a sibling's clip\n{daemon.log}")
-        [fire] = daemon.every("/api/v1/incidents")
+        [fire] = wait_for(lambda: confirmed(daemon), 20, daemon.log)
         confirmed_s = seconds(fire["first_confirmed_at"])
         wait_for(lambda: filmed_until(growing(daemon)["yard"]) > confirmed_s + 3, 60, daemon.log)
         killed_s = time.time()
