@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whether an address is this host's alone: evidence is served, and simulated cameras are shown, only there."""
+"""Listening addresses: how a URL has one, and whether it is this host's alone: evidence and simulated cameras are shown only there."""
 
 from __future__ import annotations
 
 import ipaddress
+
+
+def in_url(host: str) -> str:
+    """A listening address as a URL has it: an IPv6 one in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:

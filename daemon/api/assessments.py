@@ -11,12 +11,12 @@ from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
+from daemon.api.asking import carried_out
 from daemon.api.evidence import NO_SUCH_INCIDENT
 from daemon.api.live import Asks
 from daemon.api.parameters import Parameters, json_body, parse, parse_body
 from daemon.api.problems import Problem
 from daemon.domain import AssessmentSays
-from daemon.errors import FirewitnessError, NotRunning
 from daemon.storage.queries import Index
 
 MOST_BODY_BYTES = 20_000
@@ -54,11 +54,4 @@ def blueprint(index: Index, control: Asks) -> Blueprint:
 def _told(index: Index, control: Asks, incident: str, told: Assessed) -> dict[str, Any]:
     if index.incident_one(incident) is None:
         raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH_INCIDENT)
-    try:
-        return control.ask("assess", {"incident": incident, **told.model_dump()})
-    except NotRunning as error:
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"It is not noted: {error}.") from error
-    except FirewitnessError as error:
-        said = str(error)
-        status = HTTPStatus.BAD_REQUEST if said.startswith("assess: ") else HTTPStatus.SERVICE_UNAVAILABLE
-        raise Problem(status, said.removeprefix("assess: ")) from error
+    return carried_out(control, "assess", {"incident": incident, **told.model_dump()}, "It is not noted")

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
 from pydantic import AfterValidator, Field, model_validator
 
+from daemon.api.asking import carried_out
 from daemon.api.live import Asks
 from daemon.api.parameters import CameraName, Parameters, json_body, parse_body
 from daemon.api.problems import Problem
-from daemon.errors import FirewitnessError, NotRunning
 
 MOST_BODY_BYTES = 100_000
 
@@ -51,7 +51,7 @@ def blueprint(control: Asks) -> Blueprint:
     @api.post("/captures")
     def capture() -> tuple[Response, int]:
         asked = parse_body(CaptureAsked, json_body(MOST_BODY_BYTES))
-        done = _asked_of(control, asked.model_dump(exclude_none=True))
+        done = carried_out(control, "capture", asked.model_dump(exclude_none=True), "Nothing is captured")
         if not done["captures"]:
             why = "; ".join(f"{each['camera']}: {each['why']}" for each in done["refused"])
             raise Problem(HTTPStatus.CONFLICT, f"Nothing is captured. {why}.", **done)
@@ -60,12 +60,3 @@ def blueprint(control: Asks) -> Blueprint:
         return answer, HTTPStatus.ACCEPTED
 
     return api
-
-
-def _asked_of(control: Asks, arguments: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return control.ask("capture", arguments)
-    except NotRunning as error:
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"Nothing is captured: {error}.") from error
-    except FirewitnessError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, str(error).removeprefix("capture: ")) from error

@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.datastructures import Headers
 
 from daemon.api.problems import Problem
-from daemon.loopback import is_loopback
+from daemon.loopback import in_url, is_loopback
 
 OPEN_PATHS = frozenset(("/fire_detector", "/healthz", "/readyz"))
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
@@ -29,7 +29,7 @@ _SECURITY_HEADERS = {
 
 def install(app: Flask, *, host: str, port: int) -> None:
     """Guards every request of `app`, which listens at `host` and `port`, and marks every answer."""
-    on_loopback, own = is_loopback(host), f"[{host}]" if ":" in host else host
+    on_loopback, own = is_loopback(host), in_url(host)
     names = _LOOPBACK_NAMES | {own} if on_loopback else _LOOPBACK_NAMES
 
     @app.before_request

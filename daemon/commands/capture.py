@@ -14,7 +14,7 @@ from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.errors import FirewitnessError, NotRunning
-from daemon.loopback import is_loopback
+from daemon.loopback import in_url, is_loopback
 from daemon.settings import ApiSettings, Seconds
 from daemon.supervisor.captures import LONGEST_S
 
@@ -22,17 +22,13 @@ from daemon.supervisor.captures import LONGEST_S
 def run(options: argparse.Namespace) -> int:
     """0 when all that was asked for is captured; 1 when a camera refused."""
     settings = settings_of.of(options.config)
+    which = {"cameras": options.cameras} if options.cameras else {"site": True if options.all else options.site}
     arguments: dict[str, Any] = {
-        "reason": os.fsencode(" ".join(options.reason)).decode(
-            errors="replace"
-        ),  # kept, whatever a panel's script sends
+        # kept, whatever a panel's script sends
+        "reason": os.fsencode(" ".join(options.reason)).decode(errors="replace"),
         "before_s": _seconds("--before", options.before),
         "after_s": _seconds("--after", options.after),
-        **(
-            {"cameras": options.cameras}
-            if options.cameras
-            else {"site": options.site if options.site is not None else True}
-        ),
+        **which,
     }
     done = _ask(Control(sockets.control(runtime_dir(settings.storage))), arguments)
     for each in done["captures"]:
@@ -70,5 +66,4 @@ def _seconds(option: str, text: str) -> float:
 def _where(api: ApiSettings, incident: str) -> str:
     if not is_loopback(api.host):
         return f"; incident {incident}"
-    host = f"[{api.host}]" if ":" in api.host else api.host
-    return f"; http://{host}:{api.port}/incidents/{incident}"
+    return f"; http://{in_url(api.host)}:{api.port}/incidents/{incident}"

@@ -24,7 +24,7 @@ from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.domain import DRILL_CAMERA
 from daemon.errors import FirewitnessError, NotRunning, StoreError
-from daemon.loopback import is_loopback
+from daemon.loopback import in_url, is_loopback
 from daemon.settings import Settings
 from daemon.storage.queries import Index
 
@@ -100,7 +100,7 @@ class Drill:
 
     def _get(self, path: str) -> bytes:
         host = self._settings.api.host
-        address = f"http://{f'[{host}]' if ':' in host else host}:{self._settings.api.port}{path}"
+        address = f"http://{in_url(host)}:{self._settings.api.port}{path}"
         with urllib.request.urlopen(address, timeout=10) as answer:
             return bytes(answer.read())
 

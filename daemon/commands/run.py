@@ -14,7 +14,7 @@ from daemon.commands import settings as settings_of
 from daemon.commands.folders import check, lacking, prepare
 from daemon.config_file import runtime_dir
 from daemon.errors import FirewitnessError, SettingsError
-from daemon.loopback import is_loopback
+from daemon.loopback import in_url, is_loopback
 from daemon.settings import CameraSettings, Settings
 from daemon.supervisor.supervisor import Supervisor
 
@@ -90,7 +90,7 @@ def _introduce(settings: Settings, http: socket.socket, simulated: bool) -> None
         print("            a drawn room in which a fire breaks out: config.yaml names no camera yet")
     print(f"  evidence  {settings.storage.root}")
     if is_loopback(host):
-        print(f"  page      http://{f'[{host}]' if ':' in host else host}:{port}/")
+        print(f"  page      http://{in_url(host)}:{port}/")
     else:
         print(
             f"  serves    /fire_detector and health on {host}:{port}; evidence only with api.host 127.0.0.1 (see README.md)"

@@ -20,9 +20,7 @@ from daemon.ingest.reader import Crashed, Ended, Opened, Reader, Wake
 
 LASTING_S = 10.0  # a stream that lasted as long was a success; one that flaps keeps its backoff
 STUCK_S = 10.0  # beyond twice the time-outs, FFmpeg does not come back by itself
-RESOLVING_S = (
-    60.0  # besides, while connecting: nothing ends the look-up of a name in a network that is gone (resolv.conf(5))
-)
+RESOLVING_S = 60.0  # besides, while connecting: nothing ends the look-up of a name in a network that is gone
 
 log = logging.getLogger("firewitness.connection")
 

@@ -61,7 +61,7 @@ class FrameNum:
         return last is not None and not sps.may_skip and number not in (last, (last + 1) % (1 << sps.bits))
 
     def _first_slice(self, data: bytes) -> bytes | None:
-        for unit in _with_length(data, self._length_bytes) if self._length_bytes else _heads(data):
+        for unit in _with_length(data, self._length_bytes) if self._length_bytes else units(data):
             kind = unit[0] & 0x1F
             if kind in _SLICES:
                 return unit
@@ -80,7 +80,7 @@ class FrameNum:
 
 def is_idr(data: bytes) -> bool:
     """Whether an Annex B picture can be decoded without any other: only then is a key frame one for sure."""
-    return any(unit[0] & 0x1F == _IDR for unit in _heads(data))
+    return any(unit[0] & 0x1F == _IDR for unit in units(data))
 
 
 def _number_of(slice_: bytes, sps: _Sps) -> int:
@@ -139,27 +139,14 @@ def _pass_scaling_list(bits: Bits, size: int) -> None:
         last = following or last
 
 
-def _heads(data: bytes) -> Iterator[bytes]:
-    """The NAL units of an Annex B picture: of slices their beginning alone, which is all that is read."""
-    at = data.find(b"\x00\x00\x01")
-    while at >= 0 and at + 3 < len(data):
-        begin = at + 3
-        if data[begin] & 0x1F in _SLICES:
-            yield data[begin : begin + _HEADER_BYTES]
-            return
-        at = data.find(b"\x00\x00\x01", begin)
-        if unit := data[begin : at if at >= 0 else None].rstrip(b"\x00"):
-            yield unit
-
-
 def _with_length(data: bytes, length_bytes: int) -> Iterator[bytes]:
-    """The same of a picture as an MP4 holds it: each unit after its length."""
+    """The NAL units of a picture as an MP4 holds it: each after its length."""
     at = 0
     while at + length_bytes < len(data):
         begin = at + length_bytes
         at = begin + int.from_bytes(data[at:begin], "big")
         if begin < at:
-            yield data[begin : min(at, begin + _HEADER_BYTES) if data[begin] & 0x1F in _SLICES else at]
+            yield data[begin:at]
 
 
 def _sets_in(avcc: bytes) -> Iterator[bytes]:

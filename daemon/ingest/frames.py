@@ -167,9 +167,8 @@ class Frames:
             self._failed_keys = 0
             self.eyes.analysing(found.packet.pts_ns)
             return found
-        if self._codec == "h264" and not is_idr(
-            packet.data
-        ):  # an IDR picture is damaged then; another is not there to be decoded alone
+        # an IDR picture is damaged then; another is not there to be decoded alone
+        if self._codec == "h264" and not is_idr(packet.data):
             self._failed_keys += 1
         if self._failed_keys >= UNDECODABLE_KEYS:
             self.eyes.keys_mislead()

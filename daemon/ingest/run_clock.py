@@ -34,7 +34,6 @@ class RunClock:
         self._begin_ns = self._last_arrival_ns = arrival_ns
         self._last_pts_ns = pts_ns
         self._offset_ns = float(arrival_ns - pts_ns)
-        self._off_target_ns = 0.0
         self._away_since_ns: int | None = None
         self._samples: deque[tuple[int, int]] = deque([(arrival_ns, arrival_ns - pts_ns)])
         self._lowest: deque[tuple[int, int]] = deque(self._samples)  # rising: its first is the window's minimum
@@ -53,7 +52,6 @@ class RunClock:
         else:
             most_ns = max(since_ns, 0) * SLEW
             self._offset_ns += max(-most_ns, min(most_ns, target_ns - self._offset_ns))
-        self._off_target_ns = abs(target_ns - self._offset_ns)
         self._last_pts_ns, self._last_arrival_ns = pts_ns, arrival_ns
         return "drift" if self._drifted(target_ns, arrival_ns) else None
 
@@ -71,7 +69,8 @@ class RunClock:
 
     def time_of(self, pts_ns: int, kernel: Synchronisation, camera_clock_ns: int | None = None) -> FrameTime:
         """The time of a frame with its two uncertainties."""
-        relative_s = (self._spread(self._last_arrival_ns) + self._off_target_ns + self.interval_ns() / 2) / NS
+        lacking_ns = abs(self._lowest[0][1] - self._offset_ns)
+        relative_s = (self._spread(self._last_arrival_ns) + lacking_ns + self.interval_ns() / 2) / NS
         return FrameTime(
             captured_at_ns=self.at_utc_ns(pts_ns),
             uncertainty_s=relative_s + kernel.max_error_s,

@@ -173,7 +173,7 @@ class Index:
             told = [
                 {key: getattr(each, key) for key in ("id", "at", "says", "by", "note")} for each in session.scalars(its)
             ]
-            return _incidents(session, [row])[0] | {"assessments": told}
+            return _incident(row, told[0]["says"] if told else None) | {"assessments": told}
 
     def pictures_assessed(self, says: AssessmentSays) -> list[Path]:
         """The detector's stills of the incidents of which the newest assessment says that, where their files are."""
@@ -439,10 +439,10 @@ def _incidents(session: Session, rows: Sequence[IncidentRow]) -> list[Item]:
     for some in batches([row.id for row in rows]):
         told = select(AssessmentRow.incident, AssessmentRow.says).where(AssessmentRow.incident.in_(some))
         says.update((incident, said) for incident, said in session.execute(told.order_by(AssessmentRow.ledger_seq)))
-    return [_incident(row) | {"assessed": says.get(row.id)} for row in rows]
+    return [_incident(row, says.get(row.id)) for row in rows]
 
 
-def _incident(row: IncidentRow) -> Item:
+def _incident(row: IncidentRow, assessed: str | None) -> Item:
     return {
         "id": row.id,
         "camera": row.camera,
@@ -459,6 +459,7 @@ def _incident(row: IncidentRow) -> Item:
         "place": row.place,
         "ignored_zones": row.ignored_zones,
         "reason": row.reason,
+        "assessed": assessed,
     }
 
 
