@@ -15,6 +15,8 @@ _H264_SPS, _H264_PPS = 7, 8
 _H265_SETS = (32, 33, 34)
 _H264_WITHOUT_CHROMA = (66, 77, 88)  # baseline, main, extended: always 4:2:0 with 8 bits
 _LENGTH_SIZE = 4
+_H264_LAST_SLICE, _H265_LAST_SLICE = 5, 31
+SLICE_HEAD_BYTES = 24  # more than what comes up to frame_num
 
 
 class _Depth(NamedTuple):
@@ -32,6 +34,30 @@ def units(data: bytes) -> Iterator[bytes]:
         unit = data[begin : at if at >= 0 else None].rstrip(b"\x00")
         if unit:
             yield unit
+
+
+def until_slice(codec: str, data: bytes) -> Iterator[bytes]:
+    """The NAL units of an Annex B picture up to its first slice, of that its beginning alone: what follows is not looked through."""
+    at = data.find(_START)
+    while 0 <= at < len(data) - len(_START):
+        begin = at + len(_START)
+        if is_slice(codec, data[begin]):
+            yield data[begin : begin + SLICE_HEAD_BYTES]
+            return
+        at = data.find(_START, begin)
+        if unit := data[begin : at if at >= 0 else None].rstrip(b"\x00"):
+            yield unit
+
+
+def kind_of(codec: str, first: int) -> int:
+    """A NAL unit's type, by its first byte (ITU-T H.264, 7.3.1; H.265, 7.3.1.2)."""
+    return first >> 1 & 0x3F if codec == "hevc" else first & 0x1F
+
+
+def is_slice(codec: str, first: int) -> bool:
+    """H.264 table 7-1: slices from 1 to 5; H.265 table 7-1: below 32."""
+    kind = kind_of(codec, first)
+    return kind <= _H265_LAST_SLICE if codec == "hevc" else 1 <= kind <= _H264_LAST_SLICE
 
 
 def with_lengths(data: bytes) -> bytes:

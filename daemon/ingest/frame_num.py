@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from daemon.clips.nal import Bits, units, without_escapes
+from daemon.clips.nal import SLICE_HEAD_BYTES, Bits, units, until_slice, without_escapes
 
 _SLICE, _SLICE_A, _IDR, _SPS = 1, 2, 5, 7
 _SLICES = (_SLICE, _SLICE_A, _IDR)
-_HEADER_BYTES = 24  # of a slice: more than what comes up to frame_num
 # Profiles whose SPS says more of chroma, depth and scaling (7.3.2.1.1)
 _HIGH = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
@@ -61,7 +60,7 @@ class FrameNum:
         return last is not None and not sps.may_skip and number not in (last, (last + 1) % (1 << sps.bits))
 
     def _first_slice(self, data: bytes) -> bytes | None:
-        for unit in _with_length(data, self._length_bytes) if self._length_bytes else units(data):
+        for unit in _with_length(data, self._length_bytes) if self._length_bytes else until_slice("h264", data):
             kind = unit[0] & 0x1F
             if kind in _SLICES:
                 return unit
@@ -80,12 +79,12 @@ class FrameNum:
 
 def is_idr(data: bytes) -> bool:
     """Whether an Annex B picture can be decoded without any other: only then is a key frame one for sure."""
-    return any(unit[0] & 0x1F == _IDR for unit in units(data))
+    return any(unit[0] & 0x1F == _IDR for unit in until_slice("h264", data))
 
 
 def _number_of(slice_: bytes, sps: _Sps) -> int:
     """7.3.3: first_mb_in_slice, slice_type, pic_parameter_set_id, colour_plane_id, frame_num."""
-    bits = Bits(without_escapes(slice_[:_HEADER_BYTES])[1:])
+    bits = Bits(without_escapes(slice_[:SLICE_HEAD_BYTES])[1:])
     for _ in range(3):
         bits.exp_golomb()
     if sps.colour_planes:
