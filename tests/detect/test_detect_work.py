@@ -25,6 +25,7 @@ from daemon.detect.work import WorkClient
 from daemon.ids import new_id
 from daemon.memory import sealed, shared
 from daemon.messages import WorkAnswer, WorkRequest
+from tests.detect.conftest import wait_for
 
 
 def varied(picture: np.ndarray, count: int) -> list[np.ndarray]:
@@ -228,9 +229,12 @@ def test_the_detectors_death_answers_what_was_pending(running: Any, picture: np.
     large = cv2.resize(picture, (1920, 1080))
     client = WorkClient(running.work_path)
     client.detect(picture, floor=0.1)
+    connection = client._connection
+    assert connection is not None
+    running.process.send_signal(signal.SIGSTOP)  # until all are pending: what is asked later is the next detector's
     with ThreadPoolExecutor(40) as pool:
         pending = [pool.submit(client.detect, large, floor=0.1, deadline_s=50.0) for _ in range(40)]
-        time.sleep(0.1)
+        wait_for(lambda: len(connection._waiting) == 40, "requests of all threads")
         running.kill()
         killed_s = time.monotonic()
         outcomes = {each.result(10).outcome for each in pending}
