@@ -27,6 +27,7 @@ Change = Callable[[View, np.random.Generator], View]
 CHANGES: tuple[tuple[float, Change], ...] = (
     (0.08, light.bloomed),
     (0.05, light.glared),
+    (0.12, light.streaked),
     (0.05, weather.rained),
     (0.10, weather.blurred),
     (0.15, weather.noisy),

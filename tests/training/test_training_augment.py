@@ -72,6 +72,7 @@ def test_what_a_camera_does_moves_no_box(seed: int) -> None:
         light.darkened,
         light.bloomed,
         light.glared,
+        light.streaked,
         weather.rained,
         weather.blurred,
         weather.noisy,

@@ -79,21 +79,33 @@ def glared(view: View, rng: np.random.Generator) -> View:
     return replace(view, pixels=_bgr(np.clip(view.pixels + veil[..., None] * tint, 0, 255).astype(np.uint8)))
 
 
+def streaked(view: View, rng: np.random.Generator) -> View:
+    """The low sun on a dirty dome: bundles of nearly white streaks, the lamp or the sun itself out of sight; not fire."""
+    height, width = view.pixels.shape[:2]
+    levels = np.zeros((height, width))
+    for _ in range(int(rng.integers(1, 4))):
+        x, y = rng.uniform(0, width), rng.uniform(-0.1, 0.8) * height
+        across, down = np.meshgrid(np.arange(width) - x, np.arange(height) - y)
+        levels += _beams(across, down, rng)
+    tint = np.array((rng.uniform(0.85, 1.0), rng.uniform(0.9, 1.0), 1.0))
+    return replace(view, pixels=_bgr(np.clip(view.pixels + levels[..., None] * tint, 0, 255).astype(np.uint8)))
+
+
 def _beams(across: Levels, down: Levels, rng: np.random.Generator) -> Levels:
-    """Streaks of dirt and scratches on the dome, and a lens' rays: fibrous, some through the light, some beside it."""
-    side = max(across.shape)
-    levels = np.zeros(across.shape)
+    """Streaks of dirt and scratches on the dome, and a lens' rays: fibrous, blotched, some through the light, some beside it."""
+    side, levels = max(across.shape), np.zeros(across.shape)
+    spread, slant = rng.uniform(0.02, 0.25) * side, rng.normal(np.pi / 2, 0.25)
     for _ in range(int(rng.integers(1, 5))):
-        angle, beside = rng.normal(np.pi / 2, 0.35), rng.normal(0, 0.2) * side
-        along = across * np.cos(angle) + down * np.sin(angle)
+        angle, beside = rng.normal(slant, 0.1), rng.normal(0, spread)
+        along = across * np.cos(angle) + down * np.sin(angle) - rng.uniform(-0.1, 0.4) * side
         aside = across * np.sin(angle) - down * np.cos(angle) - beside
-        wide, long, middle = (
-            rng.uniform(0.004, 0.025) * side,
-            rng.uniform(0.08, 0.5) * side,
-            rng.uniform(-0.1, 0.4) * side,
-        )
+        wide, long = rng.uniform(0.003, 0.025) * side, rng.uniform(0.08, 0.5) * side
         fibres = np.interp(aside, np.linspace(-3 * wide, 3 * wide, 24), rng.uniform(0.3, 1.0, 24))
-        levels += rng.uniform(60, 230) * fibres * np.exp(-((aside / wide) ** 2) / 2 - ((along - middle) / long) ** 2)
+        blotches = np.interp(along, np.linspace(-long, long, 16), rng.uniform(0.5, 1.0, 16))
+        fading = np.exp(
+            -((aside / wide) ** 2) / 2 - np.abs(along / long) ** rng.uniform(2, 8)
+        )  # some end at a roof or a ridge
+        levels += rng.uniform(60, 230) * fibres * blotches * fading
     return levels
 
 
