@@ -11,7 +11,8 @@ from statistics import median
 from daemon.api.day import Item, Span
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
-from daemon.storage.queries import REFERENCE, Index
+from daemon.storage.evidence_queries import REFERENCE
+from daemon.storage.queries import Index
 
 HOURS = 24
 SHOWN = 120  # of an hour; with an interval below 30 s evenly fewer than there are

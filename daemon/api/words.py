@@ -13,7 +13,7 @@ STATES = {
     "unconfirmed": "seen once, not confirmed",
 }
 ASSESSED = {
-    "fire": "it was fire or smoke",
+    "fire": "fire or smoke",
     "false_alarm": "a false alarm",
     "unclear": "not clear",
 }

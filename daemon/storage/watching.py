@@ -17,10 +17,10 @@ from daemon.ids import new_id
 from daemon.messages import StillsDropped, Watermark
 from daemon.storage import bodies, heartbeat, left_open
 from daemon.storage.coverage import Coverage, hour_of
+from daemon.storage.gap_queries import Known, last_known
 from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
-from daemon.storage.queries import Known, last_known
 from daemon.storage.store import Entry, Store
 
 RETURN_S = 15.0  # a worker that lived on while the recorder was dead comes back within a second or two

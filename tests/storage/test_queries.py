@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 from daemon.clock import NS, rfc3339
 from daemon.domain import Detection, Gap, Incident
 from daemon.errors import StoreError
-from daemon.storage import bodies, heartbeat, queries
+from daemon.storage import bodies, evidence_queries, gap_queries, heartbeat, incident_queries, paging
 from daemon.storage.clips import Appended, Ended, Span
 from daemon.storage.filmed import filmed_query
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
@@ -257,7 +257,7 @@ def test_reference_stills_are_listed_when_asked_for(store: Store, index: Index) 
     [first, second] = index.evidence_page()["items"]
     assert (first["analysed"], first["reduced_from"]) == (True, None)
     assert (second["analysed"], second["kind"]) == (False, "manual")
-    known = store.read(queries.last_known)["hall"]
+    known = store.read(gap_queries.last_known)["hall"]
     assert known.captured_at_ns == hit.time.captured_at_ns, "what was kept unseen does not tell that it was watched"
 
 
@@ -423,9 +423,9 @@ def _plan(store: Store, query: Select[Any]) -> str:
 
 def _evidence_plan(store: Store, **asked: Any) -> str:
     names = ("camera", "from_ns", "to_ns", "label", "min_confidence", "incident", "kind")
-    query = queries.evidence_query(*(asked.get(name) for name in names))
-    key = queries._evidence_key(asked.get("camera"), asked.get("label"), asked.get("incident"))
-    return _plan(store, queries._page(query, key, 50, queries._cursor(BEGIN_NS, numbered(1))))
+    query = evidence_queries.evidence_query(*(asked.get(name) for name in names))
+    key = evidence_queries.evidence_key(asked.get("camera"), asked.get("label"), asked.get("incident"))
+    return _plan(store, paging.page(query, key, 50, paging._cursor(BEGIN_NS, numbered(1))))
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_evidence_takes_its_index(store: Store, asked: dict[str, Any], taken: st
 def test_incidents_take_their_index(store: Store, asked: tuple[Any, ...], taken: str) -> None:
     """As the evidence."""
     key = (IncidentRow.first_suspect_at_ns, IncidentRow.id)
-    _check_plan(_plan(store, queries._page(queries.incidents_query(*asked), key, 50, None)), taken)
+    _check_plan(_plan(store, paging.page(incident_queries.incidents_query(*asked), key, 50, None)), taken)
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_incidents_take_their_index(store: Store, asked: tuple[Any, ...], taken:
 )
 def test_gaps_take_their_index(store: Store, asked: tuple[Any, ...], taken: str) -> None:
     """As the evidence; the gaps of one moment may be sorted among themselves."""
-    plan = _plan(store, queries._page(queries.gaps_query(*asked), (GapRow.from_at_ns, GapRow.id), 50, None))
+    plan = _plan(store, paging.page(gap_queries.gaps_query(*asked), (GapRow.from_at_ns, GapRow.id), 50, None))
     _check_plan(plan.replace("USE TEMP B-TREE FOR LAST TERM OF ORDER BY", ""), taken)
 
 
