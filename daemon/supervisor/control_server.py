@@ -15,6 +15,7 @@ from daemon.messages import Answer, Command
 from daemon.supervisor.loop import Loop
 
 _RESTARTED = "{}: the process for it is being restarted; try again"
+MOST_CONNECTIONS = 64  # more wait their turn: they are not to take the descriptors that the children are started with
 Carry = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -49,7 +50,8 @@ class ControlServer:
 
     def close(self) -> None:
         """Nobody is heard any more."""
-        self._loop.forget(self._listening)
+        if len(self._connections) < MOST_CONNECTIONS:
+            self._loop.forget(self._listening)
         self._listening.close()
         for channel in self._connections:
             self._loop.forget(channel)
@@ -68,12 +70,16 @@ class ControlServer:
             return
         self._connections.add(channel)
         self._loop.watch(channel, lambda: self._read(channel))
+        if len(self._connections) == MOST_CONNECTIONS:
+            self._loop.forget(self._listening)
 
     def _read(self, channel: wire.Channel[Command]) -> None:
         try:
             while (received := channel.receive()) is not None:
                 self._carry_out(channel, received[0])
         except (PeerGone, MessageError):
+            if len(self._connections) == MOST_CONNECTIONS:
+                self._loop.watch(self._listening, self._accept)
             self._loop.forget(channel)
             self._connections.discard(channel)
             self._waiting = {name: each for name, each in self._waiting.items() if each is not channel}

@@ -24,7 +24,7 @@ from daemon.errors import FirewitnessError, NotRunning
 from daemon.messages import Answer, Command, DetectorBeat, RecorderBeat
 from daemon.supervisor import schedule, status
 from daemon.supervisor.children import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Pauses, Process, start_module
-from daemon.supervisor.control_server import ControlServer
+from daemon.supervisor.control_server import MOST_CONNECTIONS, ControlServer
 from daemon.supervisor.forks import Forks
 from daemon.supervisor.loop import Loop
 from daemon.supervisor.notify import notify
@@ -269,6 +269,30 @@ def test_nobody_waits_for_a_dead_recorder(loop: Loop, folder: Path) -> None:
         server.fail_waiting("it was restarted")
         turn_until(loop, future.done)
         assert str(future.exception()) == "it was restarted"
+    server.close()
+
+
+def test_who_comes_when_too_many_ask_waits_its_turn(loop: Loop, folder: Path) -> None:
+    """Connections that are left open do not use up the supervisor's descriptors; the next is answered once one has gone."""
+    path = folder / "c.sock"
+    server = ControlServer(wire.listen(path), loop, LOG, here={"status": lambda _: {"ready": True}}, elsewhere={})
+    before = len(os.listdir("/proc/self/fd"))
+    idle = []
+    for _ in range(MOST_CONNECTIONS):
+        idle.append(wire.connect(path))
+        loop.turn(0.05)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(Control(path).ask, "status", timeout_s=20)
+        for _ in range(10):
+            loop.turn(0.05)
+        assert not future.done()
+        assert len(os.listdir("/proc/self/fd")) <= before + 2 * MOST_CONNECTIONS + 1  # both ends of each are ours here
+        idle.pop().close()
+        turn_until(loop, future.done)
+        assert future.result() == {"ready": True}
+    assert asked(loop, path, "status") == {"ready": True}, "it listens on"
+    for each in idle:
+        each.close()
     server.close()
 
 
