@@ -4,8 +4,9 @@
     suspect ── m of the last n frames at its place ──▶ confirmed ── quiet ──▶ ended
        └────── quiet ──▶ unconfirmed
 
-Time as evidence (daemon/detect/flicker.py) says something of each suspect's place. One that is held, or waits, is
-not confirmed for as long; at one that flickers, what the detector is half as sure of counts as a sighting too.
+Time as evidence (daemon/detect/flicker.py) says something of each suspect's place, of fire alone: smoke does not
+flicker. At one that is held, or waits, sightings of fire alone do not confirm for as long; at one of fire alone that
+flickers, what the detector is half as sure of counts as a sighting too.
 
 Each suspect has its place, so that a lamp at one place neither delays nor confirms a fire at another. A detection
 belongs to
@@ -68,6 +69,16 @@ class RuleSettings:
     zones: tuple[Zone, ...] = ()
 
 
+class Sighting(NamedTuple):
+    """A frame in which a suspect or an incident was seen."""
+
+    frame: int
+    """Its number."""
+    at_s: float
+    smoke: bool
+    """Whether as smoke too, of which time says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """A suspect or a confirmed incident; times are those that the caller gave with the frames."""
@@ -82,8 +93,8 @@ class Track:
     labels: tuple[str, ...]
     max_confidence: float
     confirmed_s: float | None = None
-    sightings: tuple[tuple[int, float], ...] = ()
-    """(frame number, time) of the last sightings, at most n."""
+    sightings: tuple[Sighting, ...] = ()
+    """The last, at most n."""
     ignored_zones: tuple[str, ...] = ()
     """Zones that had detections while it was open."""
     flicker: Flicker | None = None
@@ -91,20 +102,20 @@ class Track:
 
     @property
     def withheld(self) -> bool:
-        """Whether it is not to be confirmed now, however often it is seen."""
+        """Whether it is not to be confirmed now, however often fire alone is seen."""
         return self.flicker is not None and self.flicker.says in ("held", "waits")
 
     @property
     def reason(self) -> str:
         """What time said of it, in words, where it weighed; else empty."""
-        if self.flicker is None or self.flicker.says == "open":
-            return ""
+        if self.flicker is None or self.flicker.says == "open" or (self.withheld and self.confirmed_s is not None):
+            return ""  # what is confirmed although its flames are held is so by its smoke
         return f"{self.flicker.says}: {', '.join(self.flicker.reasons)}"
 
     @property
     def flickers(self) -> bool:
-        """Whether weaker detections count at its place."""
-        return self.flicker is not None and self.flicker.says == "flickers"
+        """Whether weaker detections count at its place: not where smoke is seen too, whose plume is as restless."""
+        return self.flicker is not None and self.flicker.says == "flickers" and self.labels == ("fire",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +348,7 @@ class _Frame:
     def confirm(self) -> None:
         """Confirms the suspects that were seen often enough, the oldest first."""
         for track in sorted(self.tracks.values(), key=lambda each: each.number):
-            if track.state != "suspect" or track.withheld or track.number not in self.sighted:
+            if track.state != "suspect" or track.number not in self.sighted:
                 continue
             if self._recent(track) < self.settings.m:
                 continue
@@ -382,15 +393,17 @@ class _Frame:
 
     def _sight(self, number: int, seen: Sequence[_Seen], place: Box) -> None:
         track = self.tracks[number]
-        labels = {*track.labels, *(each.detection.label for each in seen)}
-        sightings = track.sightings
-        if not sightings or sightings[-1][0] != self.number:
-            sightings = (*sightings, (self.number, self.now_s))[-self.settings.n :]
+        shown = {each.detection.label for each in seen}
+        before = track.sightings
+        if before and before[-1].frame == self.number:
+            shown |= {"smoke"} if before[-1].smoke else set()
+            before = before[:-1]
+        sightings = (*before, Sighting(self.number, self.now_s, "smoke" in shown))[-self.settings.n :]
         self.tracks[number] = replace(
             track,
             last_s=max(track.last_s, self.now_s),
             place=place,
-            labels=tuple(sorted(labels)),
+            labels=tuple(sorted({*track.labels, *shown})),
             max_confidence=max(track.max_confidence, *(each.detection.confidence for each in seen)),
             sightings=sightings,
         )
@@ -398,7 +411,8 @@ class _Frame:
 
     def _recent(self, track: Track) -> int:
         oldest, since_s = self.number - self.settings.n, self.now_s - self.settings.within_s
-        return sum(1 for number, at_s in track.sightings if number > oldest and at_s >= since_s)
+        recent = (each for each in track.sightings if each.frame > oldest and each.at_s >= since_s)
+        return sum(1 for each in recent if each.smoke or not track.withheld)
 
     def _make_room(self) -> bool:
         """Whether one more suspect may begin; at the cap the oldest goes, those not seen just now first."""

@@ -125,10 +125,10 @@ class CloseUps:
         self._before: deque[_Before] = deque(maxlen=MOST_BEFORE)
 
     def follow(self, tracks: Sequence[Track]) -> None:
-        """What is open now: suspects of fire alone are watched, each at its place."""
+        """What is open now: suspects that were seen as fire are watched, each at its place."""
         if not self._on:
             return
-        suspects = {each.number: each for each in tracks if each.state == "suspect" and each.labels == ("fire",)}
+        suspects = {each.number: each for each in tracks if each.state == "suspect" and "fire" in each.labels}
         self._watched = {number: each for number, each in self._watched.items() if number in suspects}
         for number, track in suspects.items():
             if number in self._watched:

@@ -338,7 +338,7 @@ def test_whatever_is_seen_the_rules_hold(seen: list[tuple[list[Detection], float
 def _check(event: Event, rules: RuleSettings, camera: Camera) -> None:
     track = event.track
     if track.state == "confirmed":
-        recent = [at_s for number, at_s in track.sightings if number > camera.state.frame - rules.n]
+        recent = [each.at_s for each in track.sightings if each.frame > camera.state.frame - rules.n]
         assert sum(1 for at_s in recent if at_s >= event.at_s - rules.within_s) >= rules.m
         assert track.confirmed_s == event.at_s
     elif track.state == "ended":
@@ -384,6 +384,32 @@ def test_what_time_withholds_is_not_confirmed_until_it_is_let_go(says: Any) -> N
     assert camera.frame().role == Role("context", 1)
     assert camera.frame(fire(A)).role == Role("first_confirmed", 1)
     assert camera.events[-1].track.reason == ""
+
+
+@pytest.mark.parametrize("says", ["held", "waits"])
+def test_smoke_once_at_a_lamp_does_not_confirm_it_and_smoke_often_enough_does(says: Any) -> None:
+    """Time is asked of flames alone: what it withholds is confirmed by as many sightings of smoke as by any other."""
+    camera = Camera()
+    camera.flicker = Flicker(says, ("steady",))
+    camera.frame(fire(A, label="smoke"))
+    for _ in range(20):
+        camera.frame(fire(A))
+    assert camera.history == [(1, "suspect")]
+    for _ in range(2):
+        assert camera.frame(fire(A), fire(A, label="smoke")).role == Role("hit", 1)
+    assert camera.frame(fire(A, label="smoke"), fire(A)).role == Role("first_confirmed", 1)
+    assert camera.events[-1].track.labels == ("fire", "smoke")
+    assert camera.events[-1].track.reason == "", "it is not what confirmed it"
+
+
+def test_half_as_sure_is_not_enough_where_smoke_is_seen_too() -> None:
+    """A plume of fog passes its outline to and fro as a flame does."""
+    camera = Camera()
+    camera.frame(fire(A), fire(A, label="smoke"))
+    camera.flicker = Flicker("flickers", ("restless outline",))
+    for _ in range(5):
+        camera.frame(fire(A, 0.2))
+    assert camera.history == [(1, "suspect")]
 
 
 def test_a_lamp_that_was_held_ends_unconfirmed_and_says_why() -> None:

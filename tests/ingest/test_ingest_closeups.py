@@ -99,13 +99,16 @@ def test_a_lamp_is_held_while_its_place_begins_anew() -> None:
 
 
 def test_only_fire_that_is_suspected_is_watched() -> None:
-    """Smoke has no flicker; what is confirmed is decided; switched off it says nothing at all."""
+    """Smoke has no flicker, a lamp has none beside it either; what is confirmed is decided; switched off it says nothing at all."""
     scene = SCENES["lamp, 48 px"]
     track = suspect(scene, 0.5)
-    for other in (replace(track, labels=("fire", "smoke")), replace(track, state="confirmed")):
+    for other in (replace(track, labels=("smoke",)), replace(track, state="confirmed")):
         close_ups = CloseUps(on=True)
         close_ups.follow([other])
         assert watch(close_ups, scene, 0.5, 1.0) == []
+    both = CloseUps(on=True)
+    both.follow([replace(track, labels=("fire", "smoke"))])
+    assert watch(both, scene, 0.5, 3.0)[-1][1].says == "held"
     off = CloseUps(on=False)
     off.follow([track])
     assert watch(off, scene, 0.5, 1.0) == []
