@@ -70,43 +70,55 @@ def glared(view: View, rng: np.random.Generator) -> View:
     """A lamp or the low sun in the picture: overexposed, with a veil around, often with beams; not fire, and it may hide some."""
     height, width = view.pixels.shape[:2]
     x, y, radius = rng.uniform(0, width), rng.uniform(0, height * 0.6), rng.uniform(0.02, 0.12) * max(height, width)
-    across, down = np.meshgrid(np.arange(width) - x, np.arange(height) - y)
+    across, down = _away(width, height, x, y, 1)
     distance = np.hypot(across, down) / radius
-    veil = 255 * np.clip(1.6 - distance, 0, 1) + rng.uniform(30, 110) * np.exp(-distance / 3)
+    veil = (255 * np.clip(1.6 - distance, 0, 1) + rng.uniform(30, 110) * np.exp(-distance / 3))[..., None]
     if rng.random() < 0.6:
-        veil += _beams(across, down, rng)
+        veil = veil + _beams(across, down, max(height, width), rng)
     tint = np.array((rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.0), 1.0))
-    return replace(view, pixels=_bgr(np.clip(view.pixels + veil[..., None] * tint, 0, 255).astype(np.uint8)))
+    return replace(view, pixels=_bgr(np.clip(view.pixels + veil * tint, 0, 255).astype(np.uint8)))
 
 
 def streaked(view: View, rng: np.random.Generator) -> View:
     """The low sun on a dirty dome: bundles of nearly white streaks, the lamp or the sun itself out of sight; not fire."""
     height, width = view.pixels.shape[:2]
-    levels = np.zeros((height, width))
+    levels = np.zeros((-(-height // 2), -(-width // 2), 3))  # of every other pixel: a quarter of the time
     for _ in range(int(rng.integers(1, 4))):
         x, y = rng.uniform(0, width), rng.uniform(-0.1, 0.8) * height
-        across, down = np.meshgrid(np.arange(width) - x, np.arange(height) - y)
-        levels += _beams(across, down, rng)
+        levels += _beams(*_away(width, height, x, y, 2), max(height, width), rng)
+    levels = cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR)
     tint = np.array((rng.uniform(0.85, 1.0), rng.uniform(0.9, 1.0), 1.0))
-    return replace(view, pixels=_bgr(np.clip(view.pixels + levels[..., None] * tint, 0, 255).astype(np.uint8)))
+    return replace(view, pixels=_bgr(np.clip(view.pixels + levels * tint, 0, 255).astype(np.uint8)))
 
 
-def _beams(across: Levels, down: Levels, rng: np.random.Generator) -> Levels:
-    """Streaks of dirt and scratches on the dome, and a lens' rays: fibrous, blotched, some through the light, some beside it."""
-    side, levels = max(across.shape), np.zeros(across.shape)
-    spread, slant = rng.uniform(0.02, 0.25) * side, rng.normal(np.pi / 2, 0.25)
+def _away(width: int, height: int, x: float, y: float, step: int) -> tuple[Levels, Levels]:
+    """How far each pixel, or one in `step`, lies from a point, across and down."""
+    across, down = np.meshgrid(np.arange(0, width, step) - x, np.arange(0, height, step) - y)
+    return across, down
+
+
+def _beams(across: Levels, down: Levels, side: int, rng: np.random.Generator) -> Levels:
+    """BGR of dirt and scratches on the dome, and of a lens' rays: fibrous, blotched, often with fringes of colour; some
+    through the light, some beside it.
+    """
+    levels = np.zeros((*across.shape, 3))
+    spread, slant, fringes = rng.uniform(0.02, 0.25) * side, rng.normal(np.pi / 2, 0.25), rng.uniform(0, 0.6)
     for _ in range(int(rng.integers(1, 5))):
         angle, beside = rng.normal(slant, 0.1), rng.normal(0, spread)
         along = across * np.cos(angle) + down * np.sin(angle) - rng.uniform(-0.1, 0.4) * side
         aside = across * np.sin(angle) - down * np.cos(angle) - beside
         wide, long = rng.uniform(0.003, 0.025) * side, rng.uniform(0.08, 0.5) * side
-        fibres = np.interp(aside, np.linspace(-3 * wide, 3 * wide, 24), rng.uniform(0.3, 1.0, 24))
-        blotches = np.interp(along, np.linspace(-long, long, 16), rng.uniform(0.5, 1.0, 16))
-        fading = np.exp(
-            -((aside / wide) ** 2) / 2 - np.abs(along / long) ** rng.uniform(2, 8)
-        )  # some end at a roof or a ridge
-        levels += rng.uniform(60, 230) * fibres * blotches * fading
+        fading = np.exp(-((aside / wide) ** 2) / 2 - np.abs(along / long) ** rng.uniform(2, 8))  # some end at a ridge
+        fibres, blotches = _uneven(aside, 3 * wide, 0.3, fringes, rng), _uneven(along, long, 0.5, fringes, rng)
+        levels += rng.uniform(60, 230) * fading[..., None] * fibres * blotches
     return levels
+
+
+def _uneven(over: Levels, reach: float, least: float, fringes: float, rng: np.random.Generator) -> Levels:
+    """Shares of light per channel that change at random over `over`, -reach to reach, each channel's a little for itself."""
+    shares = rng.uniform(least, 1.0, (20, 1)) * rng.uniform(1 - fringes, 1.0, (20, 3))
+    places = np.linspace(-reach, reach, len(shares))
+    return np.stack([np.interp(over, places, each) for each in shares.T], axis=-1)
 
 
 def _grey(levels: NDArray[np.uint8]) -> Pixels:
