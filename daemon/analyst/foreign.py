@@ -65,6 +65,7 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
     for packet in packets:
         packet.run = live
     begin = min(packet.pts or 0 for packet in timed)
+    live.offset_ns = start_ns - live.nanoseconds(begin)
     for packet in timed:
         assert packet.pts is not None
         packet.pts_ns = live.nanoseconds(packet.pts)

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from daemon.clips.reading import Fragment, Head, fragments, read_head
 from daemon.clips.turning import Mark, Turning
-from daemon.clock import NS, Clocks
+from daemon.clock import Clocks
 from daemon.domain import FrameTime, Run
 from daemon.errors import FirewitnessError
 from daemon.ingest.live_run import LiveRun
@@ -23,14 +23,15 @@ MOST_BYTES = 1_000_000_000  # of one incident's clips in memory; ten minutes of 
 
 @dataclass(slots=True, eq=False)
 class RecordedRun(LiveRun):
-    """A run that is over: its frames' times are known. Its axis is UTC, which all clips of an incident share."""
+    """A run that is over: its frames' times are known, but their order is that of PTS. A clock that settles or steps tells another."""
 
     times: dict[int, FrameTime] = field(default_factory=dict)
+    offset_ns: int = 0
+    """Added to a PTS it is a moment on the axis that all clips of an incident share: UTC, by the clocks of its last run."""
     turning: Turning = field(default_factory=lambda: Turning(Mark()))
 
     def at_mono_ns(self, packet: Packet) -> int | None:
-        time = self.times.get(packet.pts) if packet.pts is not None else None
-        return None if time is None else time.captured_at_ns
+        return packet.pts_ns + self.offset_ns if packet.pts in self.times else None
 
     def time_of(self, packet: Packet) -> FrameTime:
         assert packet.pts is not None
@@ -40,15 +41,19 @@ class RecordedRun(LiveRun):
         return self.turning.upright(frame)
 
 
-def read_clip(path: Path, clocks: Clocks) -> list[Packet]:
-    """Its packets in the order of decoding. Raises FirewitnessError where it cannot be read."""
+def read_clip(path: Path, clocks: Clocks, ahead_ns: int = 0) -> list[Packet]:
+    """Its packets in the order of decoding; `ahead_ns` is added to its UTC on the axis. Raises FirewitnessError where it cannot be read."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise FirewitnessError(f"{path} has more than {MOST_BYTES // 1_000_000} MB")
         with path.open("rb") as file:
             head = read_head(file)
             run = _run_of(head, clocks)
-            return [packet for each in fragments(file, head) for packet in _packets(file, each, run)]
+            packets = [packet for each in fragments(file, head) for packet in _packets(file, each, run)]
+            if packets:
+                last = max(packets, key=lambda each: each.pts_ns)  # told last, when the clock had settled
+                run.offset_ns = last.run.time_of(last).captured_at_ns - last.pts_ns + ahead_ns
+            return packets
     except (OSError, ValueError) as error:
         raise FirewitnessError(f"{path} cannot be read: {error}") from error
 
@@ -69,7 +74,7 @@ def _packets(file: BinaryIO, fragment: Fragment, run: RecordedRun) -> list[Packe
             key=frame.key, emitted_ns=frame.at_ns, arrival_ns=None, corrupt=frame.corrupt,
         )  # fmt: skip
         packet.run = run
-        packet.pts_ns = frame.pts * run.time_base.numerator * NS // run.time_base.denominator
+        packet.pts_ns = run.nanoseconds(frame.pts)
         run.times[frame.pts] = FrameTime(
             frame.at_ns, fragment.uncertainty_s, fragment.relative_uncertainty_s,
             fragment.clock_synchronised, fragment.settling,

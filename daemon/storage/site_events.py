@@ -47,15 +47,15 @@ def site_events(
             gap.camera.in_(cameras), gap.reason.in_(LOSSES), gap.from_at_ns >= begin_ns, gap.from_at_ns <= end_ns
         )
     ).all()
-    own_ns = _clocks_apart_ns(_run_of_sight(session, incident))
+    own = _run_of_sight(session, incident)
     return [
-        *(_first_sight(session, each, interval_s, own_ns) for each in seen),
-        *(_loss(session, root, each, interval_s, own_ns) for each in lost),
+        *(_first_sight(session, each, interval_s, own) for each in seen),
+        *(_loss(session, root, each, interval_s, own) for each in lost),
     ]
 
 
-def _first_sight(session: Session, incident: IncidentRow, interval_s: float, own_ns: int | None) -> Event:
-    off_s = _off_s(_run_of_sight(session, incident), own_ns)
+def _first_sight(session: Session, incident: IncidentRow, interval_s: float, own: RunRow | None) -> Event:
+    off_s = _off_s(_run_of_sight(session, incident), own)
     body = _newest_analysis(session, incident.id)
     if body is None:  # the detector suspects late: nobody has looked yet at how long it had been visible by then
         at_ns = incident.first_suspect_at_ns
@@ -71,14 +71,14 @@ def _first_sight(session: Session, incident: IncidentRow, interval_s: float, own
     return reaching_back(sight, int(since_ns) - round(off_s * NS) if since_ns else None)
 
 
-def _loss(session: Session, root: Path, gap: GapRow, interval_s: float, own_ns: int | None) -> Event:
+def _loss(session: Session, root: Path, gap: GapRow, interval_s: float, own: RunRow | None) -> Event:
     """A gap begins with the last frame that was watched; one that only fell silent can have sent others until the next was due."""
     until_ns = gap.from_at_ns + (round(interval_s * NS) if gap.reason in SILENT else 0)
     last = last_frame(session, root, gap.camera, gap.from_at_ns - LAST_FRAME_NS, until_ns)
     if last is None:  # nothing is kept that would tell how exact its time is
-        off_s = _off_s(_run_at(session, gap.camera, gap.from_at_ns), own_ns)
+        off_s = _off_s(_run_at(session, gap.camera, gap.from_at_ns), own)
         return loss(gap.id, gap.camera, gap.from_at_ns, interval_s + off_s, interval_s, gap.reason, None)
-    last_ns, off_s = max(gap.from_at_ns, last.at_ns), _off_s(_run_of(session, last.evidence), own_ns)
+    last_ns, off_s = max(gap.from_at_ns, last.at_ns), _off_s(_run_of(session, last.evidence), own)
     uncertainty_s = last.relative_uncertainty_s + off_s
     return loss(gap.id, gap.camera, last_ns, uncertainty_s, interval_s, gap.reason, last.evidence, last.frame)
 
@@ -92,15 +92,9 @@ def _newest_analysis(session: Session, incident: str) -> dict[str, Any] | None:
 # ------------------------------------------------------------------ by which clock
 
 
-def _off_s(run: RunRow | None, own_ns: int | None) -> float:
+def _off_s(run: RunRow | None, own: RunRow | None) -> float:
     """By how much its run's clocks disagree with those of the incident's own run."""
-    clocks_ns = _clocks_apart_ns(run)
-    return 0.0 if clocks_ns is None or own_ns is None else abs(clocks_ns - own_ns) / NS
-
-
-def _clocks_apart_ns(run: RunRow | None) -> int | None:
-    """How far UTC was ahead of the monotonic clock when a run began."""
-    return None if run is None else run.started_at_ns - int(run.body["started_mono_ns"])
+    return 0.0 if run is None or own is None else abs(run.utc_ahead_ns - own.utc_ahead_ns) / NS
 
 
 def _run_of_sight(session: Session, incident: IncidentRow) -> RunRow | None:
