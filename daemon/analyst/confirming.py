@@ -37,8 +37,8 @@ def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: 
     rules = plan.rules
     state, second_look, converter, due_ns, looked = RuleState(), SecondLook(rules), Converter(), 0, False
     for decoded in _decoded(packets):
-        at_ns = decoded.packet.run.time_of(decoded.packet).captured_at_ns
-        if at_ns < due_ns or decoded.damage == "yes":
+        at_ns = decoded.packet.run.at_mono_ns(decoded.packet)
+        if at_ns is None or at_ns < due_ns or decoded.damage == "yes":
             continue
         looked = True
         colour = colour_of(decoded.frame, plan.matrix, plan.colour_range)

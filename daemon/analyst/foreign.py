@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -48,14 +49,17 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         live.record = run = Run(
             run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name, *sides, IMPORTED
         )
-        packets = [
-            Packet(
+        packets, unseen = [], set()
+        for each in container.demux(stream):
+            if not each.size:
+                continue
+            packet = Packet(
                 bytes(each), each.pts, each.dts,
                 key=each.is_keyframe, emitted_ns=start_ns, arrival_ns=None, corrupt=each.is_corrupt,
-            )
-            for each in container.demux(stream)
-            if each.size
-        ]  # fmt: skip
+            )  # fmt: skip
+            packets.append(packet)
+            if each.is_discard:
+                unseen.add(packet.pts)
         name, untold = CONTAINER_OF[container.format.name], is_untold(container, stream)
     if untold:
         _tell_order(packets, live)
@@ -64,13 +68,26 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         raise ValueError("its video has no frames, or most of them have no times")
     for packet in packets:
         packet.run = live
-    begin = min(packet.pts or 0 for packet in timed)
+    _check_order(timed)
+    shown_pts = {packet.pts or 0 for packet in timed} - unseen
+    if not shown_pts:
+        raise ValueError("its edit list shows none of its frames")
+    begin = min(shown_pts)
     live.offset_ns = start_ns - live.nanoseconds(begin)
     for packet in timed:
         assert packet.pts is not None
         packet.pts_ns = live.nanoseconds(packet.pts)
+        if packet.pts in unseen:  # cut off by an edit list: only what is shown after it needs it
+            continue
         live.times[packet.pts] = FrameTime(start_ns + live.nanoseconds(packet.pts - begin), 0.0, 0.0, False, False)
     return Recording(run, name, packets)
+
+
+def _check_order(timed: Sequence[Packet]) -> None:
+    """Key frames are shown in the order in which they are decoded, else there are several recordings in it. Raises ValueError."""
+    keys = [packet.pts or 0 for packet in timed if packet.key]
+    if any(later < one for one, later in pairwise(keys)):
+        raise ValueError("its times begin again in the middle: it is several recordings in one, give each by itself")
 
 
 def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:

@@ -338,6 +338,48 @@ def marked(chart: Path, path: Path, how: str) -> Path:
     return path
 
 
+def copied(chart: Path, path: Path, shift_s: float = 0.0) -> Path:
+    """Its packets in another container, so much later; what comes before 0 s an MP4 cuts off with an edit list."""
+    with av.open(str(chart)) as source, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = source.streams.video[0]
+        video = target.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        shift = round(shift_s / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, video
+                target.mux(packet)
+    return path
+
+
+def test_a_trimmed_video_begins_where_its_players_begin(host: Host, chart: Path, tmp_path: Path) -> None:
+    """A phone that cuts the beginning off leaves what leads up to it, from the key frame on, in the file: nobody is shown it."""
+    settings, cut_off = host.settings(), 16
+    index = index_of(settings)
+    path = copied(chart, tmp_path / "trimmed.mp4", (0.5 - cut_off) / FPS)
+    done = import_recording(settings, index, path, START_NS, "imported", detect)
+    assert done.analysis is not None
+    assert abs(done.analysis.first_visible.at_ns - START_NS - (ONSET - cut_off) * NS // FPS) <= 1_000_000
+    (clip,) = index.clips_of(done.incident)
+    assert clip["frames"] == FPS * SECONDS - cut_off
+    with path.open("rb") as file:
+        numbers = [Chart.read_frame_number(decode(file, place).to_ndarray(format="bgr24")) for place in (0, 20)]
+        with pytest.raises(NoSuchFrame):
+            decode(file, clip["frames"])
+    assert numbers == [cut_off, cut_off + 20]
+
+
+def test_several_recordings_in_one_are_refused(host: Host, chart: Path, tmp_path: Path) -> None:
+    """As recorders export them: all would lie on each other, and what comes later would never be looked at."""
+    before = kept(host)
+    part, whole = copied(chart, tmp_path / "part.ts"), tmp_path / "whole.ts"
+    whole.write_bytes(2 * part.read_bytes())
+    settings = host.settings()
+    with pytest.raises(FirewitnessError, match="times begin again in the middle"):
+        import_recording(settings, index_of(settings), whole, START_NS, "imported", detect)
+    assert kept(host) == before
+
+
 @pytest.mark.parametrize("how", MARKS)
 def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path: Path, how: str) -> None:
     """As its players show it: by the detector, in the stills, frame by frame, and in its sizes; the file stays as it is."""

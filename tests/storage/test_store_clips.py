@@ -36,7 +36,6 @@ from tests.storage.store_kit import (
     still_entries,
 )
 
-LATER_NS = BEGIN_NS + 3600 * NS
 OTHER = "0193a000-0000-7000-8000-000000000003"
 
 
