@@ -113,7 +113,7 @@ def _again(settings: Settings, index: Index, clip_id: str, name: str, detect: De
         raise FirewitnessError(f"the clip {clip_id} was purged just now; import it again")
     incident_id, start_ns = str(clip["incident"]), int(clip["record"]["captured_at_ns"])
     incident = index.incident_one(incident_id)
-    if incident is not None and incident["first_confirmed_at"] is not None:
+    if index.evidence_page(incident=incident_id, kind="first_confirmed", limit=1)["items"]:  # a kill can have lost it
         return Imported(clip_id, incident_id, True, start_ns, analyse_incident(settings, index, incident_id, detect))
     recording = read_imported(index, incident_id, clocks)
     confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)

@@ -20,7 +20,7 @@ from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from daemon.analyst.foreign import read_recording
-from daemon.analyst.handing import connected
+from daemon.analyst.handing import Recorder, connected
 from daemon.analyst.importing import import_recording
 from daemon.analyst.incident import analyse_incident
 from daemon.cli import main
@@ -193,6 +193,29 @@ def test_an_import_that_is_broken_off_leaves_nothing(host: Host, chart: Path) ->
         assert ".open" in [path.suffix for path in kept(host)]
     wait_for(lambda: kept(host) == before, "the half to go")
     assert host.bodies("segment") == []
+    assert verify(host.root).findings == ()
+
+
+def test_an_import_that_a_kill_ended_before_its_still_is_made_good_by_the_next(
+    host: Host, chart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident was stored as confirmed, what confirmed it was not: the same bytes again bring it."""
+    settings = host.settings()
+    index, path = index_of(settings), tmp_path / "killed.mp4"
+    path.write_bytes(chart.read_bytes() + b"\0\0\0\x0cfree4444")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "_give_stills", killed)
+    with pytest.raises(KeyboardInterrupt):
+        import_recording(settings, index, path, START_NS, "killed", detect)
+    monkeypatch.undo()
+    done = import_recording(settings, index, path, START_NS, "killed", detect)
+    assert done.known
+    assert done.analysis is not None
+    kinds = [each["kind"] for each in index.evidence_page(incident=done.incident)["items"]]
+    assert sorted(kinds) == ["first_confirmed", "first_visible", "last_clean"]
     assert verify(host.root).findings == ()
 
 
