@@ -59,10 +59,12 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     return film
 
 
-def analysed(path: Path, seen: Callable[[int], bool]) -> Analysis:
-    """By a detector that sees the flame in those pictures; confirmed by the last one."""
+def analysed(path: Path, seen: Callable[[int], bool], damaged: int = 0) -> Analysis:
+    """By a detector that sees the flame in those pictures; confirmed by the last one. The first so many are damaged."""
     with path.open("rb") as file:
         packets = read_recording(file, "hall", new_id(), BEGIN_NS, host_clocks()).packets
+    for packet in packets[:damaged]:
+        packet.corrupt = True
     run = packets[0].run.record
     assert run is not None
     last = max(packets, key=lambda each: each.pts or 0)
@@ -115,3 +117,10 @@ def test_a_record_that_is_too_short_is_told(filmed: Callable[[int], Path]) -> No
     assert analysis.last_clean is not None
     assert (analysis.ended, analysis.doubt) == ("record_begins", Doubt(("record_begins",), None))
     assert analysed(filmed(0), lambda _: True).doubt is None, "already burning: there is nothing left to doubt"
+
+
+def test_where_nothing_before_could_be_looked_at_nobody_says_that_it_burned(filmed: Callable[[int], Path]) -> None:
+    """Three damaged seconds show nothing: neither a fire, nor that there was none."""
+    analysis = analysed(filmed(0), lambda _: True, damaged=30)
+    assert frame_of(analysis.first_visible.at_ns) == 30
+    assert (analysis.last_clean, analysis.doubt) == (None, Doubt(("record_begins",), None))
