@@ -51,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     detect = _own_detector(settings, options.model) if options.model is not None else None
     if options.video is not None:
         return _import(settings, index, options, start_ns, detect)
-    _tell(analyse_incident(settings, index, incident_id, detect))
+    analysis = analyse_incident(settings, index, incident_id, detect)
+    if analysis.times == "claimed":
+        print("Its times are claimed by whoever imported the recording, not measured.")
+    _tell(analysis)
     return 0
 
 

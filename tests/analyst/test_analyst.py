@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -19,8 +19,10 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from daemon import wire
+from daemon.analyst import incident as incident_module
 from daemon.analyst.analysing import go_back
 from daemon.analyst.handing import hand_over
+from daemon.analyst.process import look_after
 from daemon.analyst.recording import read_clip
 from daemon.clips.mp4 import Sample, fragment, header
 from daemon.clock import NS, host_clocks
@@ -209,6 +211,20 @@ def test_what_is_no_clip_is_said_in_a_sentence(tmp_path: Path, clip: tuple[Path,
             read_clip(path, host_clocks())
     with pytest.raises(FirewitnessError, match="holds nothing of before"):
         go_back(subject(clip[1], -1), read_clip(clip[0], host_clocks()), PLAN, detect, host_clocks())
+
+
+def test_an_incident_that_breaks_the_analyst_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest comes first at each start: behind one that always breaks, none would ever be gone back for."""
+    begun = []
+
+    def breaks(_settings: object, _index: object, incident: str) -> None:
+        begun.append(incident)
+        if incident == "newest":
+            raise ValueError("a record that is none")
+
+    monkeypatch.setattr(incident_module, "analyse_incident", breaks)
+    look_after(cast("Any", None), cast("Any", None), ["newest", "older"])
+    assert begun == ["newest", "older"]
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
+from daemon.analyst import incident as incident_module
 from daemon.analyst.foreign import read_recording
 from daemon.analyst.handing import Recorder, connected
 from daemon.analyst.importing import import_recording
@@ -27,6 +28,7 @@ from daemon.cli import main
 from daemon.clips.decoding import NoSuchFrame, decode
 from daemon.clips.ordering import shown
 from daemon.clock import NS, host_clocks
+from daemon.control import Control
 from daemon.domain import Clip, Detection, ModelInfo, Run
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
@@ -39,6 +41,7 @@ from daemon.simulate.chart import Chart, make_chart
 from daemon.storage.queries import Index
 from daemon.storage.schemas import LINES
 from daemon.storage.verify import verify
+from tests.storage.analysis_kit import analysis_of
 from tests.storage.recorder_under_test import Host, wait_for
 
 FPS, SECONDS, ONSET = 10, 9, 52
@@ -328,6 +331,22 @@ def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) ->
         assert main(["analyse", *arguments]) == 2
         (told,) = capsys.readouterr().err.splitlines()
         assert told.startswith(f"firewitness analyse: {said}")
+
+
+@pytest.mark.parametrize("times", ["claimed", "measured"])
+def test_the_command_says_whose_times_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, times: str
+) -> None:
+    """Of an imported recording that is analysed again by its id, too: nobody has measured them."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"storage: {{root: {tmp_path / 'store'}}}\ncameras: {{hall: {{url: 'rtsp://hall/1'}}}}\n")
+    told = analysis_of(new_id(), START_NS, times=times)
+    monkeypatch.setattr(Control, "ask", lambda *_: {})
+    monkeypatch.setattr(incident_module, "analyse_incident", lambda *_: told)
+    assert main(["analyse", "--config", str(config), told.incident]) == 0
+    said = capsys.readouterr().out
+    assert ("not measured" in said) == (times == "claimed")
+    assert "First visible to hall at" in said
 
 
 ONE, OF_ALL = 1 << 16, 1 << 30
