@@ -16,6 +16,7 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from av.stream import Disposition
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
@@ -420,6 +421,37 @@ def test_several_recordings_in_one_are_refused(host: Host, chart: Path, tmp_path
     with pytest.raises(FirewitnessError, match="times begin again in the middle"):
         import_recording(settings, index_of(settings), whole, START_NS, "imported", detect)
     assert kept(host) == before
+
+
+def with_another(chart: Path, path: Path, *, cover: bool) -> Path:
+    """The chart behind another video, or behind a cover's picture."""
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        other = target.add_stream("mjpeg" if cover else "libx264", FPS)
+        other.width, other.height, other.pix_fmt = 320, 240, "yuvj420p" if cover else "yuv420p"
+        if cover:
+            other.disposition = Disposition.attached_pic
+        video = target.add_stream_from_template(stream)
+        for number in range(1 if cover else FPS):
+            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), number, np.uint8), format="bgr24")
+            target.mux(other.encode(picture))
+        target.mux(other.encode(None))
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    return path
+
+
+def test_a_second_video_is_not_passed_over_in_silence(host: Host, chart: Path, tmp_path: Path) -> None:
+    """As of a car's two cameras: that nothing was confirmed would be told of both. A cover's picture is no video."""
+    before, settings = kept(host), host.settings()
+    two = with_another(chart, tmp_path / "two.mp4", cover=False)
+    with pytest.raises(FirewitnessError, match="there are 2 videos in it"):
+        import_recording(settings, index_of(settings), two, START_NS, "imported", detect)
+    assert kept(host) == before
+    one = with_another(chart, tmp_path / "cover.mp4", cover=True)
+    assert import_recording(settings, index_of(settings), one, START_NS, "imported", detect).analysis is not None
 
 
 @pytest.mark.parametrize("how", MARKS)
