@@ -19,7 +19,7 @@ from daemon.analyst.foreign import Recording, read_imported, read_recording
 from daemon.analyst.handing import connected
 from daemon.analyst.incident import analyse_incident, plan_of
 from daemon.analyst.recording import MOST_BYTES
-from daemon.clock import Clocks, host_clocks, rfc3339
+from daemon.clock import NS, Clocks, host_clocks, rfc3339
 from daemon.config_file import runtime_dir
 from daemon.detect.work import WorkClient
 from daemon.domain import DRILL_CAMERA, IMPORTED, Clip, Incident
@@ -33,6 +33,7 @@ from daemon.storage import disk as disks
 from daemon.storage.queries import Index
 
 _MOST_NAME = 200  # characters of a file's name in its incident
+_YEAR_9999_NS = 253_370_764_800 * NS
 
 
 class Imported(NamedTuple):
@@ -52,7 +53,7 @@ def import_recording(
     """Raises FirewitnessError with one sentence where it cannot be; then nothing of it is kept."""
     clocks, client = host_clocks(), WorkClient(sockets.work(runtime_dir(settings.storage)))
     if start_ns > clocks.wall_ns():
-        raise FirewitnessError(f"{rfc3339(start_ns)} lies in the future")
+        raise FirewitnessError(f"{_said(start_ns)} lies in the future")
     try:
         with _opened(path) as file:
             detect = detect or asking(client, settings.detect.floor)
@@ -87,7 +88,7 @@ def _import(
     except ValueError as error:
         raise FirewitnessError(f"{name}: {error}") from error
     if recording.times[-1][0] > clocks.wall_ns():
-        raise FirewitnessError(f"{name} would end at {rfc3339(recording.times[-1][0])}, which lies in the future")
+        raise FirewitnessError(f"{name} would end at {_said(recording.times[-1][0])}, which lies in the future")
     incident_id = new_id()
     confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)
     run = recording.run
@@ -153,6 +154,11 @@ def _incident(incident_id: str, recording: Recording, name: str, confirmed: Conf
         confirmed.evidence.time.captured_at_ns, end_ns, track.labels, track.max_confidence, track.place,
         kind=IMPORTED, ignored_zones=track.ignored_zones, reason=shown,
     )  # fmt: skip
+
+
+def _said(at_ns: int) -> str:
+    """A moment in the future, which a damaged file can put beyond what a calendar has."""
+    return rfc3339(at_ns) if at_ns < _YEAR_9999_NS else "a moment after the year 9998"
 
 
 def _check_room(settings: Settings, size_bytes: int) -> None:

@@ -162,6 +162,14 @@ def test_each_mistake_is_a_sentence_and_leaves_nothing(host: Host, chart: Path, 
     empty.touch()
     other = tmp_path / "other.mp4"
     other.write_bytes(chart.read_bytes() + b"\0\0\0\x08free")  # another file, and none that is there already
+    far = tmp_path / "far.mkv"
+    with av.open(str(chart)) as source, av.open(str(far), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.pts = packet.dts = (packet.pts or 0) * 10**12  # as damage has it
+                packet.stream = video
+                target.mux(packet)
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{chart}\n#EXT-X-ENDLIST\n")
     for path, start_ns, camera, said in (
         (text, START_NS, "imported", "no video that can be read"),
@@ -170,7 +178,9 @@ def test_each_mistake_is_a_sentence_and_leaves_nothing(host: Host, chart: Path, 
         (tmp_path, START_NS, "imported", "is no file"),
         (tmp_path / "absent.mp4", START_NS, "imported", "cannot be read"),
         (other, now_ns + 60 * NS, "imported", "lies in the future"),
+        (other, 10**21, "imported", "a moment after the year 9998 lies in the future"),
         (other, now_ns - NS, "imported", "would end at"),
+        (far, START_NS, "imported", "would end at a moment after the year 9998"),
         (other, START_NS, "hall", "is, or was, a camera"),
         (other, START_NS, "../up", "a name has"),
     ):
