@@ -97,6 +97,8 @@ def _import(
         new_id(), camera, run.id, run.time_base, run.codec, run.width_px, run.height_px, times[0][1], IMPORTED,
         __version__, container=recording.container,
     )  # fmt: skip
+    if index.imported(sha256) is not None:
+        raise FirewitnessError(f"{name} was imported by another command meanwhile; nothing of this one is kept")
     with connected(sockets.recorder(runtime_dir(settings.storage)), ImporterHello(camera=camera)) as to:
         to.give_run(run)
         to.give_file(file, sha256, clip, incident_id, times)

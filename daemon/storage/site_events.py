@@ -63,7 +63,7 @@ def _first_sight(session: Session, incident: IncidentRow, interval_s: float, own
         return reaching_back(suspected, None)
     first, doubt = body["first_visible"], doubt_in(body)
     how = "in_doubt" if doubt else "gone_back" if body["last_clean"] is not None else "burning_when_record_begins"
-    uncertainty_s, evidence = first["relative_uncertainty_s"] + off_s, first["evidence"]
+    uncertainty_s, evidence = first["relative_uncertainty_s"] + off_s, _kept(session, first["evidence"])
     sight = first_sight(incident.id, incident.camera, int(first["at_ns"]), uncertainty_s, how, evidence)
     if how == "gone_back":
         return sight
@@ -81,6 +81,12 @@ def _loss(session: Session, root: Path, gap: GapRow, interval_s: float, own: Run
     last_ns, off_s = max(gap.from_at_ns, last.at_ns), _off_s(_run_of(session, last.evidence), own)
     uncertainty_s = last.relative_uncertainty_s + off_s
     return loss(gap.id, gap.camera, last_ns, uncertainty_s, interval_s, gap.reason, last.evidence, last.frame)
+
+
+def _kept(session: Session, evidence: str | None) -> str | None:
+    """A still that is there: an analysis stays when what it names is purged."""
+    row = session.get(EvidenceRow, evidence) if evidence is not None else None
+    return None if row is None or row.missing else row.id
 
 
 def _newest_analysis(session: Session, incident: str) -> dict[str, Any] | None:

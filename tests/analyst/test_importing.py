@@ -233,6 +233,24 @@ def test_an_import_that_a_kill_ended_before_its_still_is_made_good_by_the_next(
     assert verify(host.root).findings == ()
 
 
+def test_two_imports_of_one_file_at_once_are_one(host: Host, chart: Path, tmp_path: Path) -> None:
+    """Looking through takes minutes, in which somebody can lose patience and begin again."""
+    settings = host.settings()
+    index, path = index_of(settings), tmp_path / "twice.mp4"
+    path.write_bytes(chart.read_bytes() + b"\0\0\0\x0cfree7777")
+    others = []
+
+    def meanwhile(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+        if not others:
+            others.append(import_recording(settings, index, path, START_NS, "twice", nothing))
+        return detect(pixels)
+
+    with pytest.raises(FirewitnessError, match="by another command meanwhile"):
+        import_recording(settings, index, path, START_NS, "twice", meanwhile)
+    (clip,) = index.evidence_page(camera="twice", kind="clip")["items"]
+    assert clip["id"] == others[0].clip
+
+
 def test_nobody_else_can_say_that_it_is_imported(host: Host) -> None:
     """The recorder takes no recording from elsewhere under a camera's name."""
     with (

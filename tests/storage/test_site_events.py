@@ -85,6 +85,18 @@ def test_a_wall_clock_that_was_set_between_tells_no_wrong_order(fires: Fires, st
     assert first == "hall" or not told
 
 
+def test_a_picture_that_was_purged_is_not_offered(fires: Fires) -> None:
+    """The analysis stays, and names it for ever."""
+    run = fires.began("hall", AT_NS, 1000 * NS)
+    incident = fires.shelf.incident(AT_NS)
+    still = fires.shelf.still(AT_NS, kind="first_visible", incident=incident.id)
+    told = analysis_of(incident.id, AT_NS)
+    for evidence, offered in ((still.id, still.id), (new_id(), None), (None, None)):
+        first = replace(told.first_visible, run=run, evidence=evidence)
+        fires.shelf.store.commit([Entry("analysis", to_json(replace(told, id=new_id(), first_visible=first)))])
+        assert fires.events(incident)[incident.id].evidence == offered
+
+
 def test_who_is_only_suspected_may_have_seen_it_before_anybody(fires: Fires) -> None:
     """The detector's first suspicion comes late: what was visible until then, nobody has looked at."""
     run = fires.began("hall", AT_NS, 1000 * NS)
