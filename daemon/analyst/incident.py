@@ -69,10 +69,11 @@ def packets_of(index: Index, subject: Subject, clocks: Clocks) -> list[Packet]:
     incident_id = subject.evidence.incident or ""
     if subject.times == "claimed":
         return read_imported(index, incident_id, clocks).packets
-    files = index.clip_files(incident_id, subject.evidence.run, subject.evidence.pts)
+    until = subject.evidence.run, subject.evidence.pts
+    files = index.clip_files(incident_id, *until)
     if not files:
         raise FirewitnessError(f"the incident {incident_id} has no clip that is closed: it goes on, or has none")
-    return [packet for path, ahead_ns in files for packet in read_clip(path, clocks, ahead_ns)]
+    return [packet for path, ahead_ns in files for packet in read_clip(path, clocks, ahead_ns, until)]
 
 
 def _with(settings: Settings, camera: str) -> Settings:

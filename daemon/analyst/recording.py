@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from daemon.errors import FirewitnessError
 from daemon.ingest.live_run import LiveRun
 from daemon.ingest.packet import Packet
 
-MOST_BYTES = 1_000_000_000  # of one incident's clips in memory; ten minutes of 8 Mbit/s have 600 MB
+MOST_BYTES = 1_000_000_000  # of a clip in memory, up to the confirmation; ten minutes of 8 Mbit/s have 600 MB
 
 
 @dataclass(slots=True, eq=False)
@@ -41,21 +42,40 @@ class RecordedRun(LiveRun):
         return self.turning.upright(frame)
 
 
-def read_clip(path: Path, clocks: Clocks, ahead_ns: int = 0) -> list[Packet]:
-    """Its packets in the order of decoding; `ahead_ns` is added to its UTC on the axis. Raises FirewitnessError where it cannot be read."""
+def read_clip(path: Path, clocks: Clocks, ahead_ns: int = 0, until: tuple[str, int] | None = None) -> list[Packet]:
+    """Its packets in the order of decoding; `ahead_ns` is added to its UTC on the axis. Raises FirewitnessError where it cannot be read.
+
+    Not much further than to the frame of that run and PTS: a clip goes on for hours while it burns.
+    """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise FirewitnessError(f"{path} has more than {MOST_BYTES // 1_000_000} MB")
         with path.open("rb") as file:
             head = read_head(file)
             run = _run_of(head, clocks)
-            packets = [packet for each in fragments(file, head) for packet in _packets(file, each, run)]
+            last_pts = until[1] if until is not None and until[0] == head.clip.run else None
+            packets: list[Packet] = []
+            size_bytes = 0
+            for each in _wanted(fragments(file, head), last_pts):
+                size_bytes += sum(frame.bytes for frame in each.frames)
+                if size_bytes > MOST_BYTES:
+                    raise FirewitnessError(f"{path} has more than {MOST_BYTES // 1_000_000} MB before the confirmation")
+                packets += _packets(file, each, run)
             if packets:
                 last = max(packets, key=lambda each: each.pts_ns)  # told last, when the clock had settled
                 run.offset_ns = last.run.time_of(last).captured_at_ns - last.pts_ns + ahead_ns
             return packets
     except (OSError, ValueError) as error:
         raise FirewitnessError(f"{path} cannot be read: {error}") from error
+
+
+def _wanted(found: Iterator[Fragment], last_pts: int | None) -> Iterator[Fragment]:
+    """Up to the second that is wholly behind a frame: what is shown before it can be decoded after it."""
+    behind = 0
+    for each in found:
+        yield each
+        is_behind = last_pts is not None and min(frame.pts for frame in each.frames) > last_pts
+        behind = behind + 1 if is_behind else 0
+        if behind == 2:
+            return
 
 
 def _run_of(head: Head, clocks: Clocks) -> RecordedRun:

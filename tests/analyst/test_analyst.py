@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from daemon import wire
 from daemon.analyst import incident as incident_module
+from daemon.analyst import recording
 from daemon.analyst.analysing import go_back
 from daemon.analyst.handing import hand_over
 from daemon.analyst.process import look_after
@@ -160,6 +161,21 @@ def test_frames_are_in_the_order_of_their_pts_whatever_their_times_say(chart: Ch
     assert last is not None
     assert (first.pts, last.pts) == ((5 * FPS + 2) * 3600, (5 * FPS + 1) * 3600)
     assert first.at_ns == settling(5 * FPS + 2)
+
+
+def test_a_clip_is_read_as_far_as_it_was_confirmed(clip: tuple[Path, Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fire of hours fills more than memory may hold; what is asked about is at its beginning."""
+    path, told = clip
+    until = told.run, 7 * 90_000
+    packets = read_clip(path, host_clocks(), until=until)
+    assert 7 <= max(each.pts or 0 for each in packets) / 90_000 < 10
+    size_bytes = sum(len(each.data) for each in packets)
+    monkeypatch.setattr(recording, "MOST_BYTES", size_bytes)
+    assert len(read_clip(path, host_clocks(), until=until)) == len(packets)
+    with pytest.raises(FirewitnessError, match="before the confirmation"):
+        read_clip(path, host_clocks())
+    chosen = subject(told, 7 * FPS)
+    assert go_back(chosen, packets, PLAN, detect, host_clocks()).analysis.first_visible.pts == ONSET * 3600
 
 
 def test_a_wall_clock_that_was_set_back_between_two_runs_mixes_nothing(chart: Chart, tmp_path: Path) -> None:
