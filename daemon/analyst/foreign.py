@@ -9,6 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import av
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
 from daemon.analyst.recording import RecordedRun
 from daemon.clips.ordering import is_untold, shown
 from daemon.clips.recording import CONTAINER_OF, opened
@@ -102,12 +106,19 @@ def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:
 
 
 def _mark_of(file: BinaryIO) -> Mark:
-    """By its first frame, which alone has the file's mark; what cannot be decoded is told elsewhere."""
+    """By the first frame that can be decoded: the file's mark comes with each; what cannot be opened is told elsewhere."""
     try:
         with opened(file) as (container, stream):
-            return next((mark_of(frame) for frame in container.decode(stream)), Mark())
+            return next((mark_of(frame) for packet in container.demux(stream) for frame in _frames(packet)), Mark())
     except ValueError:
         return Mark()
+
+
+def _frames(packet: av.Packet[VideoStream]) -> list[VideoFrame]:
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:  # a damaged one; those behind it may be whole
+        return []
 
 
 def read_imported(index: Index, incident_id: str, clocks: Clocks) -> Recording:

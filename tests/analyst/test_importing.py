@@ -397,7 +397,7 @@ def marked(chart: Path, path: Path, how: str) -> Path:
         for frame in source.decode(video=0):
             picture = np.ascontiguousarray(held(frame.to_ndarray(format="bgr24")))
             if video is None:
-                video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15"})
+                video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15", "g": f"{FPS}"})
                 video.width, video.height, video.pix_fmt = picture.shape[1], picture.shape[0], "yuv420p"
             target.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         assert video is not None
@@ -502,3 +502,17 @@ def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path:
     with path.open("rb") as file:
         assert Chart.read_frame_number(decode(file, 17).to_ndarray(format="bgr24")) == 17
     assert verify(host.root).findings == ()
+
+
+def test_a_damaged_first_frame_does_not_lay_a_phone_s_video_on_its_side(chart: Path, tmp_path: Path) -> None:
+    """The next that can be decoded says how it is to be shown."""
+    path = marked(chart, tmp_path / "phone.mp4", "on its side")
+    with av.open(str(path)) as container:
+        first = next(container.demux(video=0))
+    content = bytearray(path.read_bytes())
+    assert first.pos is not None
+    content[first.pos : first.pos + first.size] = b"\xff" * first.size
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        run = read_recording(file, "phone", new_id(), START_NS, host_clocks()).run
+    assert (run.width_px, run.height_px) == (320, 240)
