@@ -64,7 +64,7 @@ def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: 
 
 def _decoded(packets: Sequence[Packet]) -> Iterator[Decoded]:
     run = packets[0].run
-    decoder = Decoder(run.codec, run.extradata)
+    decoder = Decoder(run.codec, run.extradata, run.coded_px())
     for each in packets:
         yield from decoder.next(each)
     yield from decoder.rest()

@@ -49,6 +49,7 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
             raise ValueError("its video has no picture's size, or no times")
         live = RecordedRun(IMPORTED, context.codec.name, Fraction(base), clocks, context.extradata, run_id)
         live.turning = turning = Turning(mark)
+        live.size_px = context.width, context.height
         sides = (context.height, context.width) if turning.swaps_sides else (context.width, context.height)
         live.record = run = Run(
             run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name, *sides, IMPORTED

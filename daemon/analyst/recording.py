@@ -30,6 +30,8 @@ class RecordedRun(LiveRun):
     offset_ns: int = 0
     """Added to a PTS it is a moment on the axis that all clips of an incident share: UTC, by the clocks of its last run."""
     turning: Turning = field(default_factory=lambda: Turning(Mark()))
+    size_px: tuple[int, int] | None = None
+    """As its container has it, before it is turned upright."""
 
     def at_mono_ns(self, packet: Packet) -> int | None:
         return packet.pts_ns + self.offset_ns if packet.pts in self.times else None
@@ -37,6 +39,9 @@ class RecordedRun(LiveRun):
     def time_of(self, packet: Packet) -> FrameTime:
         assert packet.pts is not None
         return self.times[packet.pts]
+
+    def coded_px(self) -> tuple[int, int] | None:
+        return self.size_px
 
     def upright(self, frame: VideoFrame) -> VideoFrame:
         return self.turning.upright(frame)

@@ -21,6 +21,7 @@ from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from daemon.analyst import incident as incident_module
+from daemon.analyst.confirming import confirm
 from daemon.analyst.foreign import read_recording
 from daemon.analyst.handing import Recorder, connected
 from daemon.analyst.importing import import_recording
@@ -34,6 +35,7 @@ from daemon.domain import Clip, Detection, ModelInfo, Run
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.rewinding import Rewinding
 from daemon.ingest.snapshot import Snapshot
 from daemon.messages import ClipFragment, ImporterHello
@@ -48,6 +50,9 @@ from tests.storage.recorder_under_test import Host, wait_for
 FPS, SECONDS, ONSET = 10, 9, 52
 START_NS = 1_795_449_909 * NS
 MODEL = ModelInfo("cd" * 32, "another", "none", 320)
+PLAN = WorkerPlan(
+    camera="hall", url="", version="0.1.0", recorder_socket="", input_px=320, thresholds={"fire": 0.3, "smoke": 0.35}
+)
 
 
 @pytest.fixture(scope="module")
@@ -516,3 +521,30 @@ def test_a_damaged_first_frame_does_not_lay_a_phone_s_video_on_its_side(chart: P
     with path.open("rb") as file:
         run = read_recording(file, "phone", new_id(), START_NS, host_clocks()).run
     assert (run.width_px, run.height_px) == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "ending"),
+    [("ffv1", "yuv444p", "mkv"), ("ffv1", "gray10le", "mkv"), ("huffyuv", "yuv422p", "avi"), ("png", "rgb24", "mov"),
+     ("wmv2", "yuv420p", "avi"), ("prores_ks", "yuv422p10le", "mov")],
+)  # fmt: skip
+def test_what_archives_and_old_recorders_write_is_looked_at(
+    chart: Path, tmp_path: Path, codec: str, pixels: str, ending: str
+) -> None:
+    """Some codecs leave a picture's size to the container, or ask it which pictures are whole."""
+    path = tmp_path / f"old.{ending}"
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream(codec, FPS)
+        video.width, video.height, video.pix_fmt = 320, 240, pixels
+        video.bit_rate = 8_000_000
+        for frame in source.decode(video=0):
+            frame.pict_type = PictureType.NONE
+            target.mux(video.encode(frame))
+        target.mux(video.encode(None))
+    with path.open("rb") as file:
+        packets = read_recording(file, "hall", new_id(), START_NS, host_clocks()).packets
+    found = confirm(packets, PLAN, new_id(), detect)
+    assert found is not None
+    at_s = (found.evidence.time.captured_at_ns - START_NS) / NS
+    assert ONSET / FPS <= at_s <= ONSET / FPS + 3
+    assert Chart.read_frame_number(cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)) == at_s * FPS
