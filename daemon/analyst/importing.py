@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from daemon import __version__, sockets
 from daemon.analyst.analysing import Detect, asking, go_back
-from daemon.analyst.confirming import Confirmed, confirm
+from daemon.analyst.confirming import Confirmed, Nothing, confirm
 from daemon.analyst.foreign import Recording, read_imported, read_recording
 from daemon.analyst.handing import connected
 from daemon.analyst.incident import analyse_incident, plan_of
@@ -45,6 +45,9 @@ class Imported(NamedTuple):
     """Whether the same file was there already."""
     start_ns: int
     analysis: Analysis | None
+    frames: int = 0
+    damaged: int = 0
+    """Of its frames, where nothing was confirmed: nobody could look at these."""
 
 
 def import_recording(
@@ -90,7 +93,7 @@ def _import(
     if recording.times[-1][0] > clocks.wall_ns():
         raise FirewitnessError(f"{name} would end at {_said(recording.times[-1][0])}, which lies in the future")
     incident_id = new_id()
-    confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)
+    confirmed, outcome, damaged = _look(settings, recording, incident_id, detect, clocks)
     run = recording.run
     times = recording.times
     clip = Clip(
@@ -106,7 +109,8 @@ def _import(
         to.give_incident(incident, clocks.wall_ns(), [(confirmed.evidence, confirmed.jpeg)] if confirmed else [])
         if outcome is not None:
             to.give(outcome)
-    return Imported(clip.id, incident_id, False, start_ns, outcome.analysis if outcome else None)
+    analysis = outcome.analysis if outcome else None
+    return Imported(clip.id, incident_id, False, start_ns, analysis, len(times), damaged)
 
 
 def _again(settings: Settings, index: Index, clip_id: str, name: str, detect: Detect, clocks: Clocks) -> Imported:
@@ -119,26 +123,27 @@ def _again(settings: Settings, index: Index, clip_id: str, name: str, detect: De
     if index.evidence_page(incident=incident_id, kind="first_confirmed", limit=1)["items"]:  # a kill can have lost it
         return Imported(clip_id, incident_id, True, start_ns, analyse_incident(settings, index, incident_id, detect))
     recording = read_imported(index, incident_id, clocks)
-    confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)
+    confirmed, outcome, damaged = _look(settings, recording, incident_id, detect, clocks)
     if incident is None or confirmed is not None:
         with connected(sockets.recorder(runtime_dir(settings.storage)), ImporterHello(camera=clip["camera"])) as to:
             told = _incident(incident_id, recording, name, confirmed)
             to.give_incident(told, clocks.wall_ns(), [(confirmed.evidence, confirmed.jpeg)] if confirmed else [])
             if outcome is not None:
                 to.give(outcome)
-    return Imported(clip_id, incident_id, True, start_ns, outcome.analysis if outcome else None)
+    analysis = outcome.analysis if outcome else None
+    return Imported(clip_id, incident_id, True, start_ns, analysis, len(recording.times), damaged)
 
 
 def _look(
     settings: Settings, recording: Recording, incident_id: str, detect: Detect, clocks: Clocks
-) -> tuple[Confirmed | None, Outcome | None]:
+) -> tuple[Confirmed | None, Outcome | None, int]:
     plan = plan_of(settings, recording.run.camera)
     confirmed = confirm(recording.packets, plan, incident_id, detect)
-    if confirmed is None:
-        return None, None
+    if isinstance(confirmed, Nothing):
+        return None, None, confirmed.damaged
     track = confirmed.track
     subject = subject_of(confirmed.evidence, track.place, track.labels, source="clip", times="claimed")
-    return confirmed, go_back(subject, recording.packets, plan, detect, clocks)
+    return confirmed, go_back(subject, recording.packets, plan, detect, clocks), 0
 
 
 def _incident(incident_id: str, recording: Recording, name: str, confirmed: Confirmed | None) -> Incident:

@@ -69,6 +69,8 @@ def _import(settings: Settings, index: Index, options: argparse.Namespace, start
     print(f"Its times are claimed, not measured: it begins at {rfc3339(done.start_ns)}.")
     if done.analysis is None:
         print("Nothing was confirmed in it: the recording is kept, without a first visible frame.")
+        if done.damaged:
+            print(f"{done.damaged} of its {done.frames} frames are damaged: nobody could look at these.")
     else:
         _tell(done.analysis)
     return 0

@@ -21,7 +21,7 @@ from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from daemon.analyst import incident as incident_module
-from daemon.analyst.confirming import confirm
+from daemon.analyst.confirming import Confirmed, Nothing, confirm
 from daemon.analyst.foreign import read_recording
 from daemon.analyst.handing import Recorder, connected
 from daemon.analyst.importing import import_recording
@@ -544,7 +544,20 @@ def test_what_archives_and_old_recorders_write_is_looked_at(
     with path.open("rb") as file:
         packets = read_recording(file, "hall", new_id(), START_NS, host_clocks()).packets
     found = confirm(packets, PLAN, new_id(), detect)
-    assert found is not None
+    assert isinstance(found, Confirmed)
     at_s = (found.evidence.time.captured_at_ns - START_NS) / NS
     assert ONSET / FPS <= at_s <= ONSET / FPS + 3
     assert Chart.read_frame_number(cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)) == at_s * FPS
+
+
+def test_damaged_frames_are_counted_where_nothing_was_confirmed(chart: Path) -> None:
+    """That nothing was confirmed is no more than what was looked at bears; a suspicion begins with its frame, to the nanosecond."""
+    with chart.open("rb") as file:
+        packets = read_recording(file, "hall", new_id(), START_NS, host_clocks()).packets
+    assert confirm(packets, PLAN, new_id(), nothing) == Nothing(0)
+    found = confirm(packets, PLAN, new_id(), detect)
+    assert isinstance(found, Confirmed)
+    assert found.first_suspect_at_ns in {each.run.time_of(each).captured_at_ns for each in packets}
+    for packet in packets[3 * FPS : 5 * FPS]:
+        packet.corrupt = True
+    assert confirm(packets, PLAN, new_id(), nothing) == Nothing(2 * FPS)
