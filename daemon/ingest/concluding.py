@@ -144,6 +144,7 @@ class Concluding:
             burning_already=found.last_clean is None and found.ended == "record_begins" and self._begins_with_it(),
             ended=found.ended,
             glimpsed_ns=None if found.glimpsed is None else self._time(found.glimpsed).captured_at_ns,
+            unwatched_ns=None if found.unwatched is None else self._time(found.unwatched).captured_at_ns,
             looks_the_same=view is not None and first is not None and not where.refined,
         )
         return Outcome(self._analysis(where, component, arrival, doubt), tuple(self._stills))
