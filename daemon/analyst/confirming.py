@@ -32,39 +32,51 @@ class Confirmed(NamedTuple):
     first_suspect_at_ns: int
 
 
-def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: Detect) -> Confirmed | None:
-    """The first fire; None where nothing is confirmed. Raises FirewitnessError where no frame can be decoded."""
+class Nothing(NamedTuple):
+    """Nothing was confirmed, and so many of the frames are damaged: of them nobody knows."""
+
+    damaged: int
+
+
+def confirm(packets: Sequence[Packet], plan: WorkerPlan, incident: str, detect: Detect) -> Confirmed | Nothing:
+    """The first fire. Raises FirewitnessError where no frame can be decoded."""
     rules = plan.rules
-    state, second_look, converter, due_ns, looked = RuleState(), SecondLook(rules), Converter(), 0, False
+    state, second_look, converter = RuleState(), SecondLook(rules), Converter()
+    moments = {at_ns for each in packets if (at_ns := each.run.at_mono_ns(each)) is not None}
+    begin_ns = due_ns = min(moments)
+    whole = 0
     for decoded in _decoded(packets):
-        at_ns = decoded.packet.run.time_of(decoded.packet).captured_at_ns
-        if at_ns < due_ns or decoded.damage == "yes":
+        at_ns = decoded.packet.run.at_mono_ns(decoded.packet)
+        if at_ns is None or decoded.damage == "yes":
             continue
-        looked = True
+        whole += 1
+        if at_ns < due_ns:
+            continue
         colour = colour_of(decoded.frame, plan.matrix, plan.colour_range)
         small = np.ascontiguousarray(converter.small(decoded.frame, colour, plan.input_px))
         found, model = detect(small)
         size_px = decoded.frame.width, decoded.frame.height
         scale = size_px[0] / small.shape[1], size_px[1] / small.shape[0]
         detections = [_scaled(each, *scale) for each in found]
-        seen = observe(state, detections, size_px, at_ns / NS, rules)
+        now_s = (at_ns - begin_ns) / NS
+        seen = observe(state, detections, size_px, now_s, rules)
         state = seen.state
-        second_look.analysed(detections, size_px, at_ns / NS, suspected=state.active)
+        second_look.analysed(detections, size_px, now_s, suspected=state.active)
         closely = state.active or second_look.active
         due_ns = at_ns + round(NS / plan.active_fps if closely else plan.max_interval_s * NS)
         track = next((each.track for each in seen.events if each.track.state == "confirmed"), None)
         if track is not None:
             evidence = _evidence(decoded, seen.detections, plan, incident, model)
             jpeg = encode(converter.full(decoded.frame, colour), evidence)
-            return Confirmed(evidence, jpeg, track, round(track.first_s * NS))
-    if not looked:
+            return Confirmed(evidence, jpeg, track, begin_ns + round(track.first_s * NS))
+    if not whole:
         raise FirewitnessError("no frame of it can be decoded")
-    return None
+    return Nothing(max(0, len(moments) - whole))
 
 
 def _decoded(packets: Sequence[Packet]) -> Iterator[Decoded]:
     run = packets[0].run
-    decoder = Decoder(run.codec, run.extradata)
+    decoder = Decoder(run.codec, run.extradata, run.coded_px())
     for each in packets:
         yield from decoder.next(each)
     yield from decoder.rest()

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+import av
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from daemon.analyst.recording import RecordedRun
 from daemon.clips.ordering import is_untold, shown
@@ -44,18 +49,22 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
             raise ValueError("its video has no picture's size, or no times")
         live = RecordedRun(IMPORTED, context.codec.name, Fraction(base), clocks, context.extradata, run_id)
         live.turning = turning = Turning(mark)
+        live.size_px = context.width, context.height
         sides = (context.height, context.width) if turning.swaps_sides else (context.width, context.height)
         live.record = run = Run(
             run_id, camera, start_ns, 0, (base.numerator, base.denominator), context.codec.name, *sides, IMPORTED
         )
-        packets = [
-            Packet(
+        packets, unseen = [], set()
+        for each in container.demux(stream):
+            if not each.size:
+                continue
+            packet = Packet(
                 bytes(each), each.pts, each.dts,
                 key=each.is_keyframe, emitted_ns=start_ns, arrival_ns=None, corrupt=each.is_corrupt,
-            )
-            for each in container.demux(stream)
-            if each.size
-        ]  # fmt: skip
+            )  # fmt: skip
+            packets.append(packet)
+            if each.is_discard:
+                unseen.add(packet.pts)
         name, untold = CONTAINER_OF[container.format.name], is_untold(container, stream)
     if untold:
         _tell_order(packets, live)
@@ -64,12 +73,26 @@ def read_recording(file: BinaryIO, camera: str, run_id: str, start_ns: int, cloc
         raise ValueError("its video has no frames, or most of them have no times")
     for packet in packets:
         packet.run = live
-    begin = min(packet.pts or 0 for packet in timed)
+    _check_order(timed)
+    shown_pts = {packet.pts or 0 for packet in timed} - unseen
+    if not shown_pts:
+        raise ValueError("its edit list shows none of its frames")
+    begin = min(shown_pts)
+    live.offset_ns = start_ns - live.nanoseconds(begin)
     for packet in timed:
         assert packet.pts is not None
         packet.pts_ns = live.nanoseconds(packet.pts)
+        if packet.pts in unseen:  # cut off by an edit list: only what is shown after it needs it
+            continue
         live.times[packet.pts] = FrameTime(start_ns + live.nanoseconds(packet.pts - begin), 0.0, 0.0, False, False)
     return Recording(run, name, packets)
+
+
+def _check_order(timed: Sequence[Packet]) -> None:
+    """Key frames are shown in the order in which they are decoded, else there are several recordings in it. Raises ValueError."""
+    keys = [packet.pts or 0 for packet in timed if packet.key]
+    if any(later < one for one, later in pairwise(keys)):
+        raise ValueError("its times begin again in the middle: it is several recordings in one, give each by itself")
 
 
 def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:
@@ -84,12 +107,19 @@ def _tell_order(packets: Sequence[Packet], run: RecordedRun) -> None:
 
 
 def _mark_of(file: BinaryIO) -> Mark:
-    """By its first frame, which alone has the file's mark; what cannot be decoded is told elsewhere."""
+    """By the first frame that can be decoded: the file's mark comes with each; what cannot be opened is told elsewhere."""
     try:
         with opened(file) as (container, stream):
-            return next((mark_of(frame) for frame in container.decode(stream)), Mark())
+            return next((mark_of(frame) for packet in container.demux(stream) for frame in _frames(packet)), Mark())
     except ValueError:
         return Mark()
+
+
+def _frames(packet: av.Packet[VideoStream]) -> list[VideoFrame]:
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:  # a damaged one; those behind it may be whole
+        return []
 
 
 def read_imported(index: Index, incident_id: str, clocks: Clocks) -> Recording:

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from daemon import __version__, sockets
 from daemon.analyst.analysing import Detect, asking, go_back
-from daemon.analyst.confirming import Confirmed, confirm
+from daemon.analyst.confirming import Confirmed, Nothing, confirm
 from daemon.analyst.foreign import Recording, read_imported, read_recording
 from daemon.analyst.handing import connected
 from daemon.analyst.incident import analyse_incident, plan_of
 from daemon.analyst.recording import MOST_BYTES
-from daemon.clock import Clocks, host_clocks, rfc3339
+from daemon.clock import NS, Clocks, host_clocks, rfc3339
 from daemon.config_file import runtime_dir
 from daemon.detect.work import WorkClient
 from daemon.domain import DRILL_CAMERA, IMPORTED, Clip, Incident
@@ -33,6 +33,7 @@ from daemon.storage import disk as disks
 from daemon.storage.queries import Index
 
 _MOST_NAME = 200  # characters of a file's name in its incident
+_YEAR_9999_NS = 253_370_764_800 * NS
 
 
 class Imported(NamedTuple):
@@ -44,6 +45,9 @@ class Imported(NamedTuple):
     """Whether the same file was there already."""
     start_ns: int
     analysis: Analysis | None
+    frames: int = 0
+    damaged: int = 0
+    """Of its frames, where nothing was confirmed: nobody could look at these."""
 
 
 def import_recording(
@@ -52,7 +56,7 @@ def import_recording(
     """Raises FirewitnessError with one sentence where it cannot be; then nothing of it is kept."""
     clocks, client = host_clocks(), WorkClient(sockets.work(runtime_dir(settings.storage)))
     if start_ns > clocks.wall_ns():
-        raise FirewitnessError(f"{rfc3339(start_ns)} lies in the future")
+        raise FirewitnessError(f"{_said(start_ns)} lies in the future")
     try:
         with _opened(path) as file:
             detect = detect or asking(client, settings.detect.floor)
@@ -87,15 +91,17 @@ def _import(
     except ValueError as error:
         raise FirewitnessError(f"{name}: {error}") from error
     if recording.times[-1][0] > clocks.wall_ns():
-        raise FirewitnessError(f"{name} would end at {rfc3339(recording.times[-1][0])}, which lies in the future")
+        raise FirewitnessError(f"{name} would end at {_said(recording.times[-1][0])}, which lies in the future")
     incident_id = new_id()
-    confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)
+    confirmed, outcome, damaged = _look(settings, recording, incident_id, detect, clocks)
     run = recording.run
     times = recording.times
     clip = Clip(
         new_id(), camera, run.id, run.time_base, run.codec, run.width_px, run.height_px, times[0][1], IMPORTED,
         __version__, container=recording.container,
     )  # fmt: skip
+    if index.imported(sha256) is not None:
+        raise FirewitnessError(f"{name} was imported by another command meanwhile; nothing of this one is kept")
     with connected(sockets.recorder(runtime_dir(settings.storage)), ImporterHello(camera=camera)) as to:
         to.give_run(run)
         to.give_file(file, sha256, clip, incident_id, times)
@@ -103,7 +109,8 @@ def _import(
         to.give_incident(incident, clocks.wall_ns(), [(confirmed.evidence, confirmed.jpeg)] if confirmed else [])
         if outcome is not None:
             to.give(outcome)
-    return Imported(clip.id, incident_id, False, start_ns, outcome.analysis if outcome else None)
+    analysis = outcome.analysis if outcome else None
+    return Imported(clip.id, incident_id, False, start_ns, analysis, len(times), damaged)
 
 
 def _again(settings: Settings, index: Index, clip_id: str, name: str, detect: Detect, clocks: Clocks) -> Imported:
@@ -113,29 +120,30 @@ def _again(settings: Settings, index: Index, clip_id: str, name: str, detect: De
         raise FirewitnessError(f"the clip {clip_id} was purged just now; import it again")
     incident_id, start_ns = str(clip["incident"]), int(clip["record"]["captured_at_ns"])
     incident = index.incident_one(incident_id)
-    if incident is not None and incident["first_confirmed_at"] is not None:
+    if index.evidence_page(incident=incident_id, kind="first_confirmed", limit=1)["items"]:  # a kill can have lost it
         return Imported(clip_id, incident_id, True, start_ns, analyse_incident(settings, index, incident_id, detect))
     recording = read_imported(index, incident_id, clocks)
-    confirmed, outcome = _look(settings, recording, incident_id, detect, clocks)
+    confirmed, outcome, damaged = _look(settings, recording, incident_id, detect, clocks)
     if incident is None or confirmed is not None:
         with connected(sockets.recorder(runtime_dir(settings.storage)), ImporterHello(camera=clip["camera"])) as to:
             told = _incident(incident_id, recording, name, confirmed)
             to.give_incident(told, clocks.wall_ns(), [(confirmed.evidence, confirmed.jpeg)] if confirmed else [])
             if outcome is not None:
                 to.give(outcome)
-    return Imported(clip_id, incident_id, True, start_ns, outcome.analysis if outcome else None)
+    analysis = outcome.analysis if outcome else None
+    return Imported(clip_id, incident_id, True, start_ns, analysis, len(recording.times), damaged)
 
 
 def _look(
     settings: Settings, recording: Recording, incident_id: str, detect: Detect, clocks: Clocks
-) -> tuple[Confirmed | None, Outcome | None]:
+) -> tuple[Confirmed | None, Outcome | None, int]:
     plan = plan_of(settings, recording.run.camera)
     confirmed = confirm(recording.packets, plan, incident_id, detect)
-    if confirmed is None:
-        return None, None
+    if isinstance(confirmed, Nothing):
+        return None, None, confirmed.damaged
     track = confirmed.track
     subject = subject_of(confirmed.evidence, track.place, track.labels, source="clip", times="claimed")
-    return confirmed, go_back(subject, recording.packets, plan, detect, clocks)
+    return confirmed, go_back(subject, recording.packets, plan, detect, clocks), 0
 
 
 def _incident(incident_id: str, recording: Recording, name: str, confirmed: Confirmed | None) -> Incident:
@@ -153,6 +161,11 @@ def _incident(incident_id: str, recording: Recording, name: str, confirmed: Conf
         confirmed.evidence.time.captured_at_ns, end_ns, track.labels, track.max_confidence, track.place,
         kind=IMPORTED, ignored_zones=track.ignored_zones, reason=shown,
     )  # fmt: skip
+
+
+def _said(at_ns: int) -> str:
+    """A moment in the future, which a damaged file can put beyond what a calendar has."""
+    return rfc3339(at_ns) if at_ns < _YEAR_9999_NS else "a moment after the year 9998"
 
 
 def _check_room(settings: Settings, size_bytes: int) -> None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from daemon import sockets
 from daemon.analyst.analysing import Detect, asking, go_back
 from daemon.analyst.foreign import read_imported
@@ -71,10 +69,11 @@ def packets_of(index: Index, subject: Subject, clocks: Clocks) -> list[Packet]:
     incident_id = subject.evidence.incident or ""
     if subject.times == "claimed":
         return read_imported(index, incident_id, clocks).packets
-    paths: list[Path] = index.clip_files(incident_id, until_ns=subject.evidence.time.captured_at_ns)
-    if not paths:
+    until = subject.evidence.run, subject.evidence.pts
+    files = index.clip_files(incident_id, *until)
+    if not files:
         raise FirewitnessError(f"the incident {incident_id} has no clip that is closed: it goes on, or has none")
-    return [packet for path in paths for packet in read_clip(path, clocks)]
+    return [packet for path, ahead_ns in files for packet in read_clip(path, clocks, ahead_ns, until)]
 
 
 def _with(settings: Settings, camera: str) -> Settings:

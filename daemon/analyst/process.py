@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from daemon import log
 from daemon.child import descriptors, settings_in
 from daemon.clock import host_clocks
-from daemon.errors import FirewitnessError
+from daemon.errors import FirewitnessError, first_line
 from daemon.lifeline import watch
 from daemon.settings import Settings
 from daemon.storage import disk as disks
@@ -48,6 +48,8 @@ def look_after(settings: Settings, index: Index, due: Sequence[str]) -> None:
             _log.info("incident %s: gone back for, from its clip", incident_id)
         except FirewitnessError as error:
             _log.warning("incident %s: not gone back for: %s", incident_id, error)
+        except Exception as error:  # the others, and all of the next start, would wait behind it
+            _log.error("incident %s: not gone back for: %s: %s", incident_id, type(error).__name__, first_line(error))
 
 
 if __name__ == "__main__":

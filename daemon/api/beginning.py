@@ -152,6 +152,7 @@ def _closer(box: Sequence[float], width: int, height: int) -> tuple[float, float
 
 _DOUBTS = {
     "glimpsed": "Some frames before it showed it as well, but most of those after them did not.",
+    "unwatched": "The record has a hole less than 3 s before it, in which nobody watched.",
     "looks_the_same": "At the place it looks like the frames before it: the detector may have missed it in them.",
     "record_begins": "The record has less than 3 s of clean frames before it.",
     "bound": "Going back reached its bound before there were 3 s of clean frames.",

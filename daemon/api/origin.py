@@ -105,7 +105,7 @@ def why_none(index: Index, incident: dict[str, Any], now_ns: int) -> tuple[str, 
     confirmed_at_ns = index.confirmed_at_ns(incident["id"])
     if confirmed_at_ns is None:
         return "not_confirmed", _NOT_CONFIRMED
-    if now_ns - confirmed_at_ns < PATIENCE_NS:
+    if abs(now_ns - confirmed_at_ns) < PATIENCE_NS:  # one of a clock that was years ahead is not under way for years
         return "under_way", _UNDER_WAY
     return "none", _NONE
 

@@ -46,12 +46,12 @@ def _of_elsewhere(file: BinaryIO, number: int) -> VideoFrame:
     file.seek(0)
     with opened(file) as (container, stream):
         untold = is_untold(container, stream)
-        packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
-    moments = sorted({pts for pts, _ in packets if pts is not None})
+        packets = [(each.pts, each.is_keyframe, each.is_discard) for each in container.demux(stream) if each.size]
+    moments = sorted({pts for pts, _, cut_off in packets if pts is not None and not cut_off})
     if not 0 <= number < len(moments):
         raise NoSuchFrame
     if untold:
-        counted = _counted(file, number, [place for place, (_, is_key) in enumerate(packets) if is_key])
+        counted = _counted(file, number, [place for place, (_, is_key, _) in enumerate(packets) if is_key])
         return Turning(mark_of(counted)).upright(counted)
     for seeks in (True, False):  # where a container has no index, seeking can land behind the frame
         file.seek(0)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 CONTAINER_OF = {
@@ -19,14 +20,19 @@ CONTAINER_OF = {
 
 @contextmanager
 def opened(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Its container and first video stream. Raises ValueError with what is wrong, also while it is read."""
+    """Its container and its one video stream. Raises ValueError with what is wrong, also while it is read."""
     allowed = {"format_whitelist": ",".join(CONTAINER_OF), "protocol_whitelist": "none"}
     try:
         with av.open(file, "r", container_options=allowed) as container:
-            if not container.streams.video:
+            videos = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+            if not videos:
                 raise ValueError("there is no video in it")
+            if len(videos) > 1:
+                raise ValueError(
+                    f"there are {len(videos)} videos in it, of which one would be looked at: give each by itself"
+                )
             if container.format.name not in CONTAINER_OF:
                 raise ValueError(f"it is {container.format.name}, not one of {', '.join(CONTAINER_OF.values())}")
-            yield container, container.streams.video[0]
+            yield container, videos[0]
     except av.error.FFmpegError as error:
         raise ValueError(f"it is no video that can be read ({error.strerror or 'damaged'})") from error

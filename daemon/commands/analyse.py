@@ -51,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     detect = _own_detector(settings, options.model) if options.model is not None else None
     if options.video is not None:
         return _import(settings, index, options, start_ns, detect)
-    _tell(analyse_incident(settings, index, incident_id, detect))
+    analysis = analyse_incident(settings, index, incident_id, detect)
+    if analysis.times == "claimed":
+        print("Its times are claimed by whoever imported the recording, not measured.")
+    _tell(analysis)
     return 0
 
 
@@ -66,6 +69,8 @@ def _import(settings: Settings, index: Index, options: argparse.Namespace, start
     print(f"Its times are claimed, not measured: it begins at {rfc3339(done.start_ns)}.")
     if done.analysis is None:
         print("Nothing was confirmed in it: the recording is kept, without a first visible frame.")
+        if done.damaged:
+            print(f"{done.damaged} of its {done.frames} frames are damaged: nobody could look at these.")
     else:
         _tell(done.analysis)
     return 0

@@ -30,8 +30,8 @@ def reference_stills(settings: Settings) -> list[tuple[str, NDArray[np.uint8]]]:
             found += page["items"]
             if (cursor := page["next"]) is None:
                 break
-        step = max(1, len(found) // MOST)
-        files = [(each["camera"], index.evidence_file(each["id"])) for each in found[::step][:MOST]]
+        chosen = [found[place * len(found) // MOST] for place in range(MOST)] if len(found) > MOST else found
+        files = [(each["camera"], index.evidence_file(each["id"])) for each in chosen]
     except StoreError:
         return []
     pictures = ((camera, cv2.imread(str(file))) for camera, file in files if file is not None)

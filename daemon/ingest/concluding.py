@@ -43,7 +43,7 @@ from daemon.origin.record import (
     Link,
     thinned,
 )
-from daemon.origin.search import Found, Look
+from daemon.origin.search import EDGE_NS, Found, Look
 from daemon.origin.view import View, compare
 from daemon.storage.still import encode
 
@@ -141,12 +141,17 @@ class Concluding:
         yield
         arrival = yield from self._arrival(view)
         doubt = doubt_about(
-            burning_already=found.last_clean is None and found.ended == "record_begins",
+            burning_already=found.last_clean is None and found.ended == "record_begins" and self._begins_with_it(),
             ended=found.ended,
             glimpsed_ns=None if found.glimpsed is None else self._time(found.glimpsed).captured_at_ns,
+            unwatched_ns=None if found.unwatched is None else self._time(found.unwatched).captured_at_ns,
             looks_the_same=view is not None and first is not None and not where.refined,
         )
         return Outcome(self._analysis(where, component, arrival, doubt), tuple(self._stills))
+
+    def _begins_with_it(self) -> bool:
+        """Whether first visible is about the first frame that is held: of earlier ones that cannot be decoded nobody knows."""
+        return self._at_ns(self._found.first_visible) - self._at_ns(0) < EDGE_NS
 
     def _decoded(self, places: Iterable[int]) -> Generator[tuple[int, Decoded | None]]:
         self._rewinding.want(places)

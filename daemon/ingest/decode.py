@@ -42,10 +42,13 @@ class Decoded(NamedTuple):
 class Decoder:
     """One connection's decoder, with one thread: more buy nothing here and cost memory and delay."""
 
-    def __init__(self, codec: str, extradata: bytes | None) -> None:
+    def __init__(self, codec: str, extradata: bytes | None, size_px: tuple[int, int] | None = None) -> None:
+        """`size_px` (width, height) for codecs that leave it to their container to tell; a camera's tell it themselves."""
         context = av.CodecContext.create(codec, "r")
         assert isinstance(context, VideoCodecContext)
         context.extradata = extradata
+        if size_px is not None:
+            context.width, context.height = size_px
         context.thread_count = 1
         context.copy_opaque = True
         context.options = {"max_pixels": str(MOST_PIXELS)}
@@ -90,7 +93,7 @@ class Decoder:
             self._failed = True
         coded = av.Packet(packet.data)
         coded.pts, coded.dts, coded.opaque = packet.pts, packet.dts, Carried(packet)
-        coded.time_base = packet.run.time_base
+        coded.time_base, coded.is_keyframe = packet.run.time_base, packet.key  # PNG's are else taken for differences
         try:
             found = self._context.decode(coded)
         except (av.error.FFmpegError, ValueError):

@@ -62,6 +62,10 @@ class LiveRun:
             return None
         return self.clock.at_mono_ns(packet.pts_ns)
 
+    def coded_px(self) -> tuple[int, int] | None:
+        """Width and height, where only a container tells a decoder."""
+        return None
+
     def upright(self, frame: VideoFrame) -> VideoFrame:
         """A frame of it as it is to be looked at: a camera of ours stands."""
         return frame

@@ -85,7 +85,7 @@ class Rewinding:
         start = self._snapshot.gops[gop].start
         run = self._snapshot.packets[start].run
         if self._decoder is None or run is not self._run:
-            self._decoder, self._run = Decoder(run.codec, run.extradata), run
+            self._decoder, self._run = Decoder(run.codec, run.extradata, run.coded_px()), run
         self._decoder.restart()
         # what is decoded after the last wanted one would only be thrown away
         self._gop, self._next, self._end = gop, self._needed_from(gop, start), max(self._wanted[gop]) + 1

@@ -15,21 +15,30 @@ class Doubt:
     """Of one analysis."""
 
     why: tuple[str, ...]
-    """glimpsed, looks_the_same, record_begins, bound."""
+    """glimpsed, unwatched, looks_the_same, record_begins, bound."""
     since_ns: int | None
     """From when on it may have been; None: what was looked at does not tell."""
 
 
-def doubt_about(*, burning_already: bool, ended: Ended, glimpsed_ns: int | None, looks_the_same: bool) -> Doubt | None:
+def doubt_about(
+    *,
+    burning_already: bool,
+    ended: Ended,
+    glimpsed_ns: int | None,
+    looks_the_same: bool,
+    unwatched_ns: int | None = None,
+) -> Doubt | None:
     """None where 3 clean seconds bear first visible out, and where it was burning already and no beginning is claimed."""
     if burning_already:
         return None
-    why = ["glimpsed"] * (glimpsed_ns is not None) + ["looks_the_same"] * looks_the_same
+    since_ns = {"glimpsed": glimpsed_ns, "unwatched": unwatched_ns}
+    told = {name: at_ns for name, at_ns in since_ns.items() if at_ns is not None}
+    why = [*told, *["looks_the_same"] * looks_the_same]
     if ended != "clean":
         why.append(ended)
     if not why:
         return None
-    return Doubt(tuple(why), glimpsed_ns if why == ["glimpsed"] else None)
+    return Doubt(tuple(why), min(told.values()) if len(why) == len(told) else None)
 
 
 def to_json(of: Doubt) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from daemon.clock import NS
@@ -53,6 +54,8 @@ class Found:
     """None: it was burning already when the record begins."""
     glimpsed: int | None
     """The earliest frame before first visible that showed it as well, but was not borne out; None: there is none."""
+    unwatched: int | None
+    """The clean frame before a hole of 3 s or more that the 3 s before first visible reach into; None: there is no such hole."""
     ended: Ended
     clean_ns: int
     """For how long before first visible nothing but clean frames was seen."""
@@ -238,7 +241,20 @@ class Search:
             if looks[place].sighting:
                 break
             clean_ns = self._at[first] - self._at[place]
-        self.result = Found(first, last_clean, glimpsed, self._ended or "bound", clean_ns, looks)
+        ended = self._ended or "bound"
+        self.result = Found(first, last_clean, glimpsed, self._unwatched(first, before), ended, clean_ns, looks)
+
+    def _unwatched(self, first: int, before: Sequence[int]) -> int | None:
+        """Not one that last clean and first visible are the two ends of: that is what the uncertainty tells."""
+        for later, place in pairwise(before):
+            if self._at[first] - self._at[later] >= CLEAN_NS or not self._clean(later):
+                return None
+            if self._at[later] - self._at[place] >= CLEAN_NS:  # of frames that only were not asked for it is no hole
+                return place if all(self._looks.get(each, 1) is None for each in range(place + 1, later)) else None
+        return None
+
+    def _clean(self, place: int) -> bool:
+        return self._looks.get(place) is not None and not self._sights(place)
 
 
 def _thinned(at_ns: Sequence[int]) -> frozenset[int]:

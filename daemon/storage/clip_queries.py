@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import rfc3339
 from daemon.storage.clips import kind_of
-from daemon.storage.index import ClipIncidentRow, ClipRow, EvidenceRow, IncidentRow, SegmentRow
+from daemon.storage.index import ClipIncidentRow, ClipRow, EvidenceRow, IncidentRow, RunRow, SegmentRow
 
 Item = dict[str, Any]
 
@@ -35,13 +35,20 @@ def path_of(session: Session, clip: str) -> str | None:
     return session.scalar(growing) or session.scalar(closed)
 
 
-def paths_of(session: Session, incident: str, until_ns: int) -> list[str]:
-    """Of its own camera's closed clips that begin before that moment, in order."""
-    row, clip, of = EvidenceRow, ClipRow, ClipIncidentRow
+def clips_up_to(session: Session, incident: str, run: str, pts: int) -> list[tuple[str, int]]:
+    """See Index.clip_files."""
+    row, clip, of, begun = EvidenceRow, ClipRow, ClipIncidentRow, RunRow
     camera = select(IncidentRow.camera).where(IncidentRow.id == incident).scalar_subquery()
-    wanted = (of.incident == incident, row.camera == camera, clip.from_at_ns <= until_ns, row.missing.is_(False))
-    paths = select(row.path).join(clip, clip.id == row.id).join(of, of.clip == row.id).where(*wanted)
-    return list(session.scalars(paths.order_by(clip.from_at_ns, row.id)))
+    last = session.get(begun, run)
+    seq = begun.run_seq.is_(None) if last is None else func.coalesce(begun.run_seq, 0) < last.run_seq
+    begins_before = or_(seq, and_(clip.run == run, clip.first_pts <= pts))
+    wanted = (of.incident == incident, row.camera == camera, row.missing.is_(False), begins_before)
+    found = select(row.path, begun).join(clip, clip.id == row.id).join(of, of.clip == row.id)
+    found = found.outerjoin(begun, begun.id == clip.run).where(*wanted)
+    return [
+        (path, last.utc_ahead_ns - its.utc_ahead_ns if last is not None and its is not None else 0)
+        for path, its in session.execute(found.order_by(begun.run_seq, clip.first_pts, row.id))
+    ]
 
 
 def clip_item(row: EvidenceRow) -> Item:

@@ -72,6 +72,11 @@ class RunRow(Row):
     body: Mapped[dict[str, Any]]
     """The ledger line's body."""
 
+    @property
+    def utc_ahead_ns(self) -> int:
+        """Of the monotonic clock, when it began: other runs' differ where the wall clock was set between, or the host started."""
+        return self.started_at_ns - int(self.body["started_mono_ns"])
+
 
 class IncidentRow(Row):
     """An incident's last state.

@@ -18,7 +18,7 @@ from daemon.clock import NS, Clocks, rfc3339
 from daemon.domain import AssessmentSays
 from daemon.origin.sequence import Event
 from daemon.storage import heartbeat, incident_queries
-from daemon.storage.clip_queries import clips_of, path_of, paths_of
+from daemon.storage.clip_queries import clips_of, clips_up_to, path_of
 from daemon.storage.clips import present
 from daemon.storage.evidence_queries import CLIP, evidence_item, evidence_key, evidence_query
 from daemon.storage.filmed import filmed
@@ -157,10 +157,13 @@ class Index:
         with self._session() as session:
             return session.scalar(select(IncidentRow.first_confirmed_at_ns).where(IncidentRow.id == id))
 
-    def clip_files(self, incident: str, until_ns: int) -> list[Path]:
-        """Where its own camera's closed clips of an incident that begin before that moment are, in order."""
+    def clip_files(self, incident: str, run: str, pts: int) -> list[tuple[Path, int]]:
+        """Where its own camera's closed clips of an incident that begin before a frame are, in the order of their runs.
+
+        Beside each by how many nanoseconds UTC is later by the clocks of that frame's run than by those of the clip's.
+        """
         with self._session() as session:
-            return [self._root / path for path in paths_of(session, incident, until_ns)]
+            return [(self._root / path, ahead_ns) for path, ahead_ns in clips_up_to(session, incident, run, pts)]
 
     def imported(self, sha256: str) -> str | None:
         """The id of the clip that was imported from a file with this hash."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -19,8 +20,11 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from daemon import wire
+from daemon.analyst import incident as incident_module
+from daemon.analyst import recording
 from daemon.analyst.analysing import go_back
 from daemon.analyst.handing import hand_over
+from daemon.analyst.process import look_after
 from daemon.analyst.recording import read_clip
 from daemon.clips.mp4 import Sample, fragment, header
 from daemon.clock import NS, host_clocks
@@ -55,6 +59,11 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
 @pytest.fixture
 def clip(chart: Chart, tmp_path: Path) -> tuple[Path, Clip]:
     """The chart as the recorder keeps a clip: a fragment a second, each with its frames' times."""
+    return kept(chart, tmp_path, range(FPS * SECONDS), lambda number: BEGIN_NS + number * NS // FPS)
+
+
+def kept(chart: Chart, folder: Path, numbers: range, at_ns: Callable[[int], int]) -> tuple[Path, Clip]:
+    """Those pictures of the chart, from a key frame on, as a clip of a run; `at_ns` tells when each was seen."""
     clip = Clip(new_id(), "hall", new_id(), (1, 90_000), "h264", 320, 240, 0, "confirmed", "0.1.0")
     with av.open(str(chart.path)) as container:
         stream = container.streams.video[0]
@@ -63,10 +72,18 @@ def clip(chart: Chart, tmp_path: Path) -> tuple[Path, Clip]:
         assert stream.time_base is not None
         ticks = [round(Fraction(each.pts or 0) * stream.time_base * 90_000) for each in packets]
         samples = [
-            Sample(bytes(each), pts, pts, 3600, each.is_keyframe, False, BEGIN_NS + pts * NS // 90_000)
-            for each, pts in zip(packets, ticks, strict=True)
+            Sample(
+                bytes(packets[number]),
+                ticks[number],
+                ticks[number],
+                3600,
+                packets[number].is_keyframe,
+                False,
+                at_ns(number),
+            )
+            for number in numbers
         ]
-    path = tmp_path / "clip.mp4"
+    path = folder / f"{clip.id}.mp4"
     time = FrameTime(0, 0.05, 0.03, True, False)
     with path.open("wb") as file:
         head = header(clip, [samples[0].data])
@@ -128,6 +145,76 @@ def test_the_record_says_what_the_components_were_drawn_on(
     assert view.verdict == ("same" if there else "cannot_tell")
 
 
+def test_frames_are_in_the_order_of_their_pts_whatever_their_times_say(chart: Chart, tmp_path: Path) -> None:
+    """A clock that settles tells the times of earlier fragments later than they were: 0.5 s in those before 5 s."""
+
+    def settling(number: int) -> int:
+        return BEGIN_NS + number * NS // FPS + (NS // 2 if number < 5 * FPS else 0)
+
+    path, told = kept(chart, tmp_path, range(FPS * SECONDS), settling)
+
+    def burns(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+        seen = Chart.read_frame_number(pixels) >= 5 * FPS + 2
+        return ((Detection("fire", 0.2, FIRE.box),) if seen else ()), MODEL
+
+    analysis = go_back(subject(told), read_clip(path, host_clocks()), PLAN, burns, host_clocks()).analysis
+    first, last = analysis.first_visible, analysis.last_clean
+    assert last is not None
+    assert (first.pts, last.pts) == ((5 * FPS + 2) * 3600, (5 * FPS + 1) * 3600)
+    assert first.at_ns == settling(5 * FPS + 2)
+
+
+def test_a_model_that_is_chosen_meanwhile_looks_at_everything(clip: tuple[Path, Clip]) -> None:
+    """Else what the one saw would be on record as the other's; one that changes all the time is a sentence."""
+    packets, asked = read_clip(clip[0], host_clocks()), []
+
+    def changing(pixels: NDArray[np.uint8], every: int) -> tuple[Sequence[Detection], ModelInfo]:
+        asked.append(Chart.read_frame_number(pixels))
+        number = min(len(asked), 12) // every
+        return detect(pixels)[0], ModelInfo(f"{number:02x}" * 32, f"model {number}", "none", 320)
+
+    outcome = go_back(subject(clip[1]), packets, PLAN, partial(changing, every=10), host_clocks())
+    assert outcome.analysis.model.name == "model 1"
+    assert outcome.analysis.first_visible.pts == ONSET * 3600
+    assert {evidence.model.name for evidence, _ in outcome.stills if evidence.model} == {"model 1"}
+    assert outcome.analysis.looks == len(asked) - 10 + 1, (
+        "all again, and the confirming frame, which is not asked about"
+    )
+    asked.clear()
+    with pytest.raises(FirewitnessError, match="changed again and again"):
+        go_back(subject(clip[1]), packets, PLAN, partial(changing, every=1), host_clocks())
+
+
+def test_a_clip_is_read_as_far_as_it_was_confirmed(clip: tuple[Path, Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fire of hours fills more than memory may hold; what is asked about is at its beginning."""
+    path, told = clip
+    until = told.run, 7 * 90_000
+    packets = read_clip(path, host_clocks(), until=until)
+    assert 7 <= max(each.pts or 0 for each in packets) / 90_000 < 10
+    size_bytes = sum(len(each.data) for each in packets)
+    monkeypatch.setattr(recording, "MOST_BYTES", size_bytes)
+    assert len(read_clip(path, host_clocks(), until=until)) == len(packets)
+    with pytest.raises(FirewitnessError, match="before the confirmation"):
+        read_clip(path, host_clocks())
+    chosen = subject(told, 7 * FPS)
+    assert go_back(chosen, packets, PLAN, detect, host_clocks()).analysis.first_visible.pts == ONSET * 3600
+
+
+def test_a_wall_clock_that_was_set_back_between_two_runs_mixes_nothing(chart: Chart, tmp_path: Path) -> None:
+    """By three seconds at 5 s: the clean frames of before are before the fire, whatever UTC they have."""
+    split, step_ns = 5 * FPS, -3 * NS
+    before, _ = kept(chart, tmp_path, range(split), lambda number: BEGIN_NS + number * NS // FPS)
+    after, told = kept(
+        chart, tmp_path, range(split, FPS * SECONDS), lambda number: BEGIN_NS + step_ns + number * NS // FPS
+    )
+    packets = [*read_clip(before, host_clocks(), step_ns), *read_clip(after, host_clocks())]
+    analysis = go_back(subject(told), packets, PLAN, detect, host_clocks()).analysis
+    first, last = analysis.first_visible, analysis.last_clean
+    assert last is not None
+    assert (first.run, first.pts, last.pts) == (told.run, ONSET * 3600, (ONSET - 1) * 3600)
+    assert (analysis.ended, analysis.doubt and "record_begins" in analysis.doubt.why) == ("clean", False)
+
+
 def test_a_clip_that_was_cut_is_read_as_far_as_it_goes(clip: tuple[Path, Clip]) -> None:
     """A kill in the middle of a fragment: what is before it is searched."""
     path, told = clip
@@ -162,6 +249,20 @@ def test_what_is_no_clip_is_said_in_a_sentence(tmp_path: Path, clip: tuple[Path,
             read_clip(path, host_clocks())
     with pytest.raises(FirewitnessError, match="holds nothing of before"):
         go_back(subject(clip[1], -1), read_clip(clip[0], host_clocks()), PLAN, detect, host_clocks())
+
+
+def test_an_incident_that_breaks_the_analyst_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest comes first at each start: behind one that always breaks, none would ever be gone back for."""
+    begun = []
+
+    def breaks(_settings: object, _index: object, incident: str) -> None:
+        begun.append(incident)
+        if incident == "newest":
+            raise ValueError("a record that is none")
+
+    monkeypatch.setattr(incident_module, "analyse_incident", breaks)
+    look_after(cast("Any", None), cast("Any", None), ["newest", "older"])
+    assert begun == ["newest", "older"]
 
 
 @pytest.fixture

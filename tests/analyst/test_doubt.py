@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from daemon.analyst.analysing import go_back
 from daemon.analyst.foreign import read_recording
+from daemon.analyst.recording import RecordedRun
 from daemon.clock import NS, host_clocks
 from daemon.domain import Detection, Evidence, FrameTime, ModelInfo
 from daemon.ids import new_id
 from daemon.ingest.concluding import subject_of
+from daemon.ingest.packet import Packet
 from daemon.ingest.plan import WorkerPlan
 from daemon.origin.doubt import Doubt
 from daemon.origin.record import Analysis
@@ -59,11 +62,31 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     return film
 
 
-def analysed(path: Path, seen: Callable[[int], bool]) -> Analysis:
-    """By a detector that sees the flame in those pictures; confirmed by the last one."""
+def come_back_a_minute_later(packets: Sequence[Packet]) -> None:
+    """As a run of their own."""
+    before = packets[0].run
+    assert isinstance(before, RecordedRun)
+    assert before.record is not None
+    minute_ns = 60 * NS
+    times = {pts: replace(time, captured_at_ns=time.captured_at_ns + minute_ns) for pts, time in before.times.items()}
+    record = replace(before.record, id=new_id())
+    run = replace(before, id=record.id, record=record, offset_ns=before.offset_ns + minute_ns, times=times)
+    for packet in packets:
+        packet.run = run
+
+
+def analysed(path: Path, seen: Callable[[int], bool], damaged: int = 0, away: int = 0) -> Analysis:
+    """By a detector that sees the flame in those pictures; confirmed by the last one.
+
+    The first so many are damaged, or came a minute before the others.
+    """
     with path.open("rb") as file:
         packets = read_recording(file, "hall", new_id(), BEGIN_NS, host_clocks()).packets
-    run = packets[0].run.record
+    for packet in packets[:damaged]:
+        packet.corrupt = True
+    if away:
+        come_back_a_minute_later(packets[away:])
+    run = packets[-1].run.record
     assert run is not None
     last = max(packets, key=lambda each: each.pts or 0)
     evidence = Evidence(
@@ -115,3 +138,18 @@ def test_a_record_that_is_too_short_is_told(filmed: Callable[[int], Path]) -> No
     assert analysis.last_clean is not None
     assert (analysis.ended, analysis.doubt) == ("record_begins", Doubt(("record_begins",), None))
     assert analysed(filmed(0), lambda _: True).doubt is None, "already burning: there is nothing left to doubt"
+
+
+def test_where_nothing_before_could_be_looked_at_nobody_says_that_it_burned(filmed: Callable[[int], Path]) -> None:
+    """Three damaged seconds show nothing: neither a fire, nor that there was none."""
+    analysis = analysed(filmed(0), lambda _: True, damaged=30)
+    assert frame_of(analysis.first_visible.at_ns) == 30
+    assert (analysis.last_clean, analysis.doubt) == (None, Doubt(("record_begins",), None))
+
+
+def test_a_hole_just_before_it_is_told(filmed: Callable[[int], Path]) -> None:
+    """The camera was away for a minute, and back for 1.2 s when it burned: perhaps since the last frame before that."""
+    away = 30
+    analysis = analysed(filmed(42), lambda number: number >= 42, away=away)
+    assert analysis.doubt == Doubt(("unwatched",), BEGIN_NS + (away - 1) * NS // FPS)
+    assert analysis.ended == "clean"

@@ -16,21 +16,26 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from av.stream import Disposition
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
+from daemon.analyst import incident as incident_module
+from daemon.analyst.confirming import Confirmed, Nothing, confirm
 from daemon.analyst.foreign import read_recording
-from daemon.analyst.handing import connected
+from daemon.analyst.handing import Recorder, connected
 from daemon.analyst.importing import import_recording
 from daemon.analyst.incident import analyse_incident
 from daemon.cli import main
 from daemon.clips.decoding import NoSuchFrame, decode
 from daemon.clips.ordering import shown
 from daemon.clock import NS, host_clocks
+from daemon.control import Control
 from daemon.domain import Clip, Detection, ModelInfo, Run
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
 from daemon.ingest.colour import Converter, colour_of
+from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.rewinding import Rewinding
 from daemon.ingest.snapshot import Snapshot
 from daemon.messages import ClipFragment, ImporterHello
@@ -39,11 +44,15 @@ from daemon.simulate.chart import Chart, make_chart
 from daemon.storage.queries import Index
 from daemon.storage.schemas import LINES
 from daemon.storage.verify import verify
+from tests.storage.analysis_kit import analysis_of
 from tests.storage.recorder_under_test import Host, wait_for
 
 FPS, SECONDS, ONSET = 10, 9, 52
 START_NS = 1_795_449_909 * NS
 MODEL = ModelInfo("cd" * 32, "another", "none", 320)
+PLAN = WorkerPlan(
+    camera="hall", url="", version="0.1.0", recorder_socket="", input_px=320, thresholds={"fire": 0.3, "smoke": 0.35}
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,14 @@ def test_each_mistake_is_a_sentence_and_leaves_nothing(host: Host, chart: Path, 
     empty.touch()
     other = tmp_path / "other.mp4"
     other.write_bytes(chart.read_bytes() + b"\0\0\0\x08free")  # another file, and none that is there already
+    far = tmp_path / "far.mkv"
+    with av.open(str(chart)) as source, av.open(str(far), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.pts = packet.dts = (packet.pts or 0) * 10**12  # as damage has it
+                packet.stream = video
+                target.mux(packet)
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{chart}\n#EXT-X-ENDLIST\n")
     for path, start_ns, camera, said in (
         (text, START_NS, "imported", "no video that can be read"),
@@ -166,7 +183,9 @@ def test_each_mistake_is_a_sentence_and_leaves_nothing(host: Host, chart: Path, 
         (tmp_path, START_NS, "imported", "is no file"),
         (tmp_path / "absent.mp4", START_NS, "imported", "cannot be read"),
         (other, now_ns + 60 * NS, "imported", "lies in the future"),
+        (other, 10**21, "imported", "a moment after the year 9998 lies in the future"),
         (other, now_ns - NS, "imported", "would end at"),
+        (far, START_NS, "imported", "would end at a moment after the year 9998"),
         (other, START_NS, "hall", "is, or was, a camera"),
         (other, START_NS, "../up", "a name has"),
     ):
@@ -194,6 +213,47 @@ def test_an_import_that_is_broken_off_leaves_nothing(host: Host, chart: Path) ->
     wait_for(lambda: kept(host) == before, "the half to go")
     assert host.bodies("segment") == []
     assert verify(host.root).findings == ()
+
+
+def test_an_import_that_a_kill_ended_before_its_still_is_made_good_by_the_next(
+    host: Host, chart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident was stored as confirmed, what confirmed it was not: the same bytes again bring it."""
+    settings = host.settings()
+    index, path = index_of(settings), tmp_path / "killed.mp4"
+    path.write_bytes(chart.read_bytes() + b"\0\0\0\x0cfree4444")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "_give_stills", killed)
+    with pytest.raises(KeyboardInterrupt):
+        import_recording(settings, index, path, START_NS, "killed", detect)
+    monkeypatch.undo()
+    done = import_recording(settings, index, path, START_NS, "killed", detect)
+    assert done.known
+    assert done.analysis is not None
+    kinds = [each["kind"] for each in index.evidence_page(incident=done.incident)["items"]]
+    assert sorted(kinds) == ["first_confirmed", "first_visible", "last_clean"]
+    assert verify(host.root).findings == ()
+
+
+def test_two_imports_of_one_file_at_once_are_one(host: Host, chart: Path, tmp_path: Path) -> None:
+    """Looking through takes minutes, in which somebody can lose patience and begin again."""
+    settings = host.settings()
+    index, path = index_of(settings), tmp_path / "twice.mp4"
+    path.write_bytes(chart.read_bytes() + b"\0\0\0\x0cfree7777")
+    others = []
+
+    def meanwhile(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
+        if not others:
+            others.append(import_recording(settings, index, path, START_NS, "twice", nothing))
+        return detect(pixels)
+
+    with pytest.raises(FirewitnessError, match="by another command meanwhile"):
+        import_recording(settings, index, path, START_NS, "twice", meanwhile)
+    (clip,) = index.evidence_page(camera="twice", kind="clip")["items"]
+    assert clip["id"] == others[0].clip
 
 
 def test_nobody_else_can_say_that_it_is_imported(host: Host) -> None:
@@ -307,6 +367,22 @@ def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) ->
         assert told.startswith(f"firewitness analyse: {said}")
 
 
+@pytest.mark.parametrize("times", ["claimed", "measured"])
+def test_the_command_says_whose_times_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, times: str
+) -> None:
+    """Of an imported recording that is analysed again by its id, too: nobody has measured them."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"storage: {{root: {tmp_path / 'store'}}}\ncameras: {{hall: {{url: 'rtsp://hall/1'}}}}\n")
+    told = analysis_of(new_id(), START_NS, times=times)
+    monkeypatch.setattr(Control, "ask", lambda *_: {})
+    monkeypatch.setattr(incident_module, "analyse_incident", lambda *_: told)
+    assert main(["analyse", "--config", str(config), told.incident]) == 0
+    said = capsys.readouterr().out
+    assert ("not measured" in said) == (times == "claimed")
+    assert "First visible to hall at" in said
+
+
 ONE, OF_ALL = 1 << 16, 1 << 30
 MARKS = {  # how the file holds the picture → a, b, x of `tkhd`'s matrix and c, d, y, which ask players to undo it
     "on its side": (lambda upright: np.rot90(upright), (0, ONE, 240), (-ONE, 0, 0)),
@@ -326,7 +402,7 @@ def marked(chart: Path, path: Path, how: str) -> Path:
         for frame in source.decode(video=0):
             picture = np.ascontiguousarray(held(frame.to_ndarray(format="bgr24")))
             if video is None:
-                video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15"})
+                video = target.add_stream("libx264", FPS, {"preset": "ultrafast", "crf": "15", "g": f"{FPS}"})
                 video.width, video.height, video.pix_fmt = picture.shape[1], picture.shape[0], "yuv420p"
             target.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         assert video is not None
@@ -336,6 +412,79 @@ def marked(chart: Path, path: Path, how: str) -> Path:
     struct.pack_into(">9i", content, matrix, a, b, 0, c, d, 0, x << 16, y << 16, OF_ALL)
     path.write_bytes(content)
     return path
+
+
+def copied(chart: Path, path: Path, shift_s: float = 0.0) -> Path:
+    """Its packets in another container, so much later; what comes before 0 s an MP4 cuts off with an edit list."""
+    with av.open(str(chart)) as source, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = source.streams.video[0]
+        video = target.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        shift = round(shift_s / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, video
+                target.mux(packet)
+    return path
+
+
+def test_a_trimmed_video_begins_where_its_players_begin(host: Host, chart: Path, tmp_path: Path) -> None:
+    """A phone that cuts the beginning off leaves what leads up to it, from the key frame on, in the file: nobody is shown it."""
+    settings, cut_off = host.settings(), 16
+    index = index_of(settings)
+    path = copied(chart, tmp_path / "trimmed.mp4", (0.5 - cut_off) / FPS)
+    done = import_recording(settings, index, path, START_NS, "imported", detect)
+    assert done.analysis is not None
+    assert abs(done.analysis.first_visible.at_ns - START_NS - (ONSET - cut_off) * NS // FPS) <= 1_000_000
+    (clip,) = index.clips_of(done.incident)
+    assert clip["frames"] == FPS * SECONDS - cut_off
+    with path.open("rb") as file:
+        numbers = [Chart.read_frame_number(decode(file, place).to_ndarray(format="bgr24")) for place in (0, 20)]
+        with pytest.raises(NoSuchFrame):
+            decode(file, clip["frames"])
+    assert numbers == [cut_off, cut_off + 20]
+
+
+def test_several_recordings_in_one_are_refused(host: Host, chart: Path, tmp_path: Path) -> None:
+    """As recorders export them: all would lie on each other, and what comes later would never be looked at."""
+    before = kept(host)
+    part, whole = copied(chart, tmp_path / "part.ts"), tmp_path / "whole.ts"
+    whole.write_bytes(2 * part.read_bytes())
+    settings = host.settings()
+    with pytest.raises(FirewitnessError, match="times begin again in the middle"):
+        import_recording(settings, index_of(settings), whole, START_NS, "imported", detect)
+    assert kept(host) == before
+
+
+def with_another(chart: Path, path: Path, *, cover: bool) -> Path:
+    """The chart behind another video, or behind a cover's picture."""
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        other = target.add_stream("mjpeg" if cover else "libx264", FPS)
+        other.width, other.height, other.pix_fmt = 320, 240, "yuvj420p" if cover else "yuv420p"
+        if cover:
+            other.disposition = Disposition.attached_pic
+        video = target.add_stream_from_template(stream)
+        for number in range(1 if cover else FPS):
+            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), number, np.uint8), format="bgr24")
+            target.mux(other.encode(picture))
+        target.mux(other.encode(None))
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    return path
+
+
+def test_a_second_video_is_not_passed_over_in_silence(host: Host, chart: Path, tmp_path: Path) -> None:
+    """As of a car's two cameras: that nothing was confirmed would be told of both. A cover's picture is no video."""
+    before, settings = kept(host), host.settings()
+    two = with_another(chart, tmp_path / "two.mp4", cover=False)
+    with pytest.raises(FirewitnessError, match="there are 2 videos in it"):
+        import_recording(settings, index_of(settings), two, START_NS, "imported", detect)
+    assert kept(host) == before
+    one = with_another(chart, tmp_path / "cover.mp4", cover=True)
+    assert import_recording(settings, index_of(settings), one, START_NS, "imported", detect).analysis is not None
 
 
 @pytest.mark.parametrize("how", MARKS)
@@ -358,3 +507,57 @@ def test_a_phone_s_video_is_looked_at_upright(host: Host, chart: Path, tmp_path:
     with path.open("rb") as file:
         assert Chart.read_frame_number(decode(file, 17).to_ndarray(format="bgr24")) == 17
     assert verify(host.root).findings == ()
+
+
+def test_a_damaged_first_frame_does_not_lay_a_phone_s_video_on_its_side(chart: Path, tmp_path: Path) -> None:
+    """The next that can be decoded says how it is to be shown."""
+    path = marked(chart, tmp_path / "phone.mp4", "on its side")
+    with av.open(str(path)) as container:
+        first = next(container.demux(video=0))
+    content = bytearray(path.read_bytes())
+    assert first.pos is not None
+    content[first.pos : first.pos + first.size] = b"\xff" * first.size
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        run = read_recording(file, "phone", new_id(), START_NS, host_clocks()).run
+    assert (run.width_px, run.height_px) == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "ending"),
+    [("ffv1", "yuv444p", "mkv"), ("ffv1", "gray10le", "mkv"), ("huffyuv", "yuv422p", "avi"), ("png", "rgb24", "mov"),
+     ("wmv2", "yuv420p", "avi"), ("prores_ks", "yuv422p10le", "mov")],
+)  # fmt: skip
+def test_what_archives_and_old_recorders_write_is_looked_at(
+    chart: Path, tmp_path: Path, codec: str, pixels: str, ending: str
+) -> None:
+    """Some codecs leave a picture's size to the container, or ask it which pictures are whole."""
+    path = tmp_path / f"old.{ending}"
+    with av.open(str(chart)) as source, av.open(str(path), "w") as target:
+        video = target.add_stream(codec, FPS)
+        video.width, video.height, video.pix_fmt = 320, 240, pixels
+        video.bit_rate = 8_000_000
+        for frame in source.decode(video=0):
+            frame.pict_type = PictureType.NONE
+            target.mux(video.encode(frame))
+        target.mux(video.encode(None))
+    with path.open("rb") as file:
+        packets = read_recording(file, "hall", new_id(), START_NS, host_clocks()).packets
+    found = confirm(packets, PLAN, new_id(), detect)
+    assert isinstance(found, Confirmed)
+    at_s = (found.evidence.time.captured_at_ns - START_NS) / NS
+    assert ONSET / FPS <= at_s <= ONSET / FPS + 3
+    assert Chart.read_frame_number(cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)) == at_s * FPS
+
+
+def test_damaged_frames_are_counted_where_nothing_was_confirmed(chart: Path) -> None:
+    """That nothing was confirmed is no more than what was looked at bears; a suspicion begins with its frame, to the nanosecond."""
+    with chart.open("rb") as file:
+        packets = read_recording(file, "hall", new_id(), START_NS, host_clocks()).packets
+    assert confirm(packets, PLAN, new_id(), nothing) == Nothing(0)
+    found = confirm(packets, PLAN, new_id(), detect)
+    assert isinstance(found, Confirmed)
+    assert found.first_suspect_at_ns in {each.run.time_of(each).captured_at_ns for each in packets}
+    for packet in packets[3 * FPS : 5 * FPS]:
+        packet.corrupt = True
+    assert confirm(packets, PLAN, new_id(), nothing) == Nothing(2 * FPS)

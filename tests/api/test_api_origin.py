@@ -35,22 +35,24 @@ class Stored:
     long_ago: Incident
     suspect: Incident
     capture: Incident
+    ahead: Incident
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    """An incident that was analysed twice, and four without an analysis."""
+    """An incident that was analysed twice, and five without an analysis."""
     site = Site(tmp_path_factory.mktemp("site"), cameras={"hall": {"url": "rtsp://h/1"}})
     shelf = Shelf(site.settings, ["hall"])
     now_ns = time.time_ns()
     analysed, just_now = shelf.incident(now_ns - 3600 * NS), shelf.incident(now_ns - 10 * NS, state="confirmed")
     long_ago, suspect = shelf.incident(now_ns - 7200 * NS), shelf.incident(now_ns, state="suspect")
     capture = shelf.incident(now_ns - NS, kind="manual", reason="panel 3", labels=())
+    ahead = shelf.incident(now_ns + 365 * 86_400 * NS)
     first = analysis_of(analysed.id, now_ns - 3600 * NS, last_clean=None)
     second = replace(analysis_of(analysed.id, now_ns - 3601 * NS), previous=first.id)
     for each in (first, second):
         shelf.store.commit([Entry("analysis", to_json(each))])
-    yield Stored(site.start(), analysed, first, second, just_now, long_ago, suspect, capture)
+    yield Stored(site.start(), analysed, first, second, just_now, long_ago, suspect, capture, ahead)
     shelf.close()
     site.close()
 
@@ -145,11 +147,11 @@ def test_arrival(stored: Stored) -> None:
 
 @pytest.mark.parametrize("path", ["/origin", "/growth", "/arrival.png"])
 def test_without_an_analysis_it_says_why(stored: Stored, path: str) -> None:
-    """Under way for ten minutes; then none; a suspicion is not looked into; an unknown incident is none."""
+    """Under way for ten minutes; then none, and where the clock was ahead; a suspicion is not looked into; an unknown incident is none."""
     capture = stored.capture.id  # confirmed by whoever asked, not by the detector
     states = {
         stored.just_now.id: "under_way", stored.long_ago.id: "none", stored.suspect.id: "not_confirmed", capture: "not_confirmed",
-        new_id(): None,
+        stored.ahead.id: "none", new_id(): None,
     }  # fmt: skip
     for incident, state in states.items():
         answer = stored.web.get(f"{API}/{incident}{path}")

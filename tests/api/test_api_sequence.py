@@ -68,9 +68,9 @@ def test_the_site_in_one_sequence(stored: Stored) -> None:
     told = answer.json()
     assert (told["site"], told["cameras"]) == ("mill", ["hall", "yard", "gate"])
     assert [(each["what"], each["camera"], each["how"], each["id"]) for each in told["items"]] == [
+        ("first_sight", "gate", "suspected", stored.gate.id),  # open to the past
         ("first_sight", "hall", "gone_back", stored.hall.id),
         ("first_sight", "yard", "gone_back", stored.yard.id),
-        ("first_sight", "gate", "suspected", stored.gate.id),
         ("lost", "hall", "unreachable", stored.lost.id),
     ]
     assert told["items"][3]["evidence"] == stored.last.id

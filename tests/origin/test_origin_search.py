@@ -242,3 +242,26 @@ def test_what_shows_nothing_new_is_none(onset: int, seed: int) -> None:
     assert found.first_visible == onset
     assert found.last_clean == onset - 1
     assert found.clean_ns >= CLEAN_NS
+
+
+@pytest.mark.parametrize(
+    ("hole_s", "clean_s", "told"), [(30.0, 1.5, True), (30.0, 4.0, False), (2.0, 1.5, False), (30.0, 0.0, False)]
+)
+def test_a_hole_before_it_is_told(hole_s: float, clean_s: float, told: bool) -> None:
+    """A camera that was away comes back clean, and burns: what was in between, nobody knows. Short ones leave no room."""
+    before, after = 10 * 25, 10 * 25 + round(clean_s * 25)
+    past = Past(20, from_frame(after))
+    shift_ns = round(hole_s * NS)
+    past.frames = [
+        each._replace(at_ns=each.at_ns + shift_ns * (place >= before)) for place, each in enumerate(past.frames)
+    ]
+    found = past.search()
+    assert (found.first_visible, found.last_clean, found.ended) == (after, after - 1, "clean")
+    assert found.unwatched == (before - 1 if told else None)
+
+
+def test_damage_before_it_is_a_hole_too() -> None:
+    """Four damaged seconds that end a second before it."""
+    onset, lost = 10 * 25, range(5 * 25, 9 * 25)
+    found = Past(12, lambda place: None if place in lost else from_frame(onset)(place)).search()
+    assert (found.first_visible, found.ended, found.unwatched) == (onset, "clean", lost.start - 1)

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from daemon.clock import NS
 from daemon.domain import Clip
+from daemon.ids import new_id
 from daemon.storage import index
 from daemon.storage.clips import Appended, Ended, Span
 from daemon.storage.queries import Index
@@ -35,7 +36,6 @@ from tests.storage.store_kit import (
     still_entries,
 )
 
-LATER_NS = BEGIN_NS + 3600 * NS
 OTHER = "0193a000-0000-7000-8000-000000000003"
 
 
@@ -258,7 +258,8 @@ def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
         assert (stored[other.clip.id]["kind"], stored[other.clip.id]["incident"]) == ("sibling", INCIDENT)
         assert served(store, INCIDENT) == expected
         index_ = Index(store.root, clocks)
-        assert [path.stem[-36:] for path in index_.clip_files(INCIDENT, LATER_NS)] == [own.clip.id], "of its own camera"
+        found = index_.clip_files(INCIDENT, own.clip.run, 2**40)
+        assert [path.stem[-36:] for path, _ in found] == [own.clip.id], "of its own camera"
         assert {each["id"] for each in index_.evidence_page(kind="sibling")["items"]} == {other.clip.id, kept.id}
         assert {each["id"] for each in index_.evidence_page()["items"]} == {hit.id, kept.id}
         assert counted(index_) == [hit.id]
@@ -270,6 +271,25 @@ def test_a_clip_for_another_cameras_incident(tmp_path: Path) -> None:
         assert counted(Index(store.root, clocks)) == [hit.id]
         store.close("stop")
     assert verify(settings.root).findings == ()
+
+
+def test_clips_come_in_the_order_of_their_runs_whatever_the_wall_clock_did(tmp_path: Path) -> None:
+    """It was set back by a minute ten seconds after the first run's beginning; what begins behind a frame is none up to it."""
+    settings, clocks = settings_of(tmp_path), FakeClocks()
+    after = new_id()
+    stepped = run_entry(2, after, at_ns=BEGIN_NS - 50 * NS)
+    stepped.body["started_mono_ns"] = str(10 * NS + 1)
+    first, second = ClipWriter(clip_of(6), BEGIN_NS), ClipWriter(clip_of(7, run=after), BEGIN_NS - 50 * NS)
+    with opened(settings, clocks) as store:
+        store.commit([run_entry(1), stepped, incident_entry("confirmed")])
+        for writer in (second, first):
+            grow(store, writer, 3)
+            store.commit([], [Ended(writer.clip.id, "run")])
+        index_ = Index(store.root, clocks)
+        found = [(path.stem[-36:], ahead_ns) for path, ahead_ns in index_.clip_files(INCIDENT, after, 90_000)]
+        assert found == [(first.clip.id, -60 * NS), (second.clip.id, 0)]
+        assert [path.stem[-36:] for path, _ in index_.clip_files(INCIDENT, first.clip.run, 90_000)] == [first.clip.id]
+        store.close("stop")
 
 
 def test_a_sibling_that_comes_to_burn_itself_is_a_clip_of_its_own_incident(tmp_path: Path) -> None:

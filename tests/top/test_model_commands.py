@@ -6,14 +6,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from daemon import models, shipped
 from daemon.cli import main
+from daemon.commands.stills import MOST, reference_stills
 from daemon.config_file import load
 from daemon.detect.weights import read_weights
+from daemon.storage import queries
 from daemon.storage.durable import RealDisk
 
 
@@ -176,3 +181,29 @@ def test_bench_shows_every_runtime(config: Path, capsys: pytest.CaptureFixture[s
     assert any(row.startswith("ONNX Runtime") for row in rows)
     assert all(int(row.split()[-2]) > 0 for row in rows)
     assert "every 2 s (detect.max_interval)" in last
+
+
+@pytest.mark.parametrize("count", [0, 3, 200, 399, 1999])
+def test_reference_stills_are_chosen_from_first_to_last(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """The newest alone would be one night's, and weights that fail by day be let in."""
+    picture = tmp_path / "still.png"
+    cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
+
+    class Shelf:
+        def __init__(self, *_: object) -> None: ...
+
+        def evidence_page(self, limit: int, cursor: str | None, **_: object) -> dict[str, object]:
+            begin = int(cursor or 0)
+            items = [{"id": str(place), "camera": str(place)} for place in range(begin, min(count, begin + limit))]
+            return {"items": items, "next": str(begin + limit) if begin + limit < count else None}
+
+        def evidence_file(self, _: str) -> Path:
+            return picture
+
+    monkeypatch.setattr(queries, "Index", Shelf)
+    chosen = [int(camera) for camera, _ in reference_stills(load(config))]
+    assert len(chosen) == min(count, MOST)
+    steps = [later - one for one, later in pairwise([*chosen, count])]
+    assert all(step in (count // MOST, -(-count // MOST)) for step in steps) or count < MOST
