@@ -123,17 +123,26 @@ class Colour(Block):
     range: Literal["auto", "limited", "full"] = "auto"
 
 
+_RTSP = "write an RTSP address such as rtsp://10.0.0.21/stream1"
+_CREDENTIALS = "an address must not hold credentials: give them as the keys username and password or password_file"
 _PASSWORD_IN_URL = re.compile(r"[?&/;](?:pass\w*|pwd|token)=[^&/;]", re.IGNORECASE)
+_CUT_CREDENTIALS = re.compile(r"\w+://[^/?#@:.\[]+:[^@]*@", re.IGNORECASE)
+"""Of a password with / ? or # in it, behind which a parser sees no credentials any more: admin:12/34@10.0.0.21."""
 
 
 def _rtsp_url(value: str) -> str:
-    parts = urlsplit(value)
+    if value != value.strip():
+        raise ValueError("an address begins and ends without spaces")
+    if _CUT_CREDENTIALS.match(value) or _PASSWORD_IN_URL.search(value):
+        raise ValueError(_CREDENTIALS)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # its own sentence repeats credentials
+        raise ValueError(_RTSP) from None
     if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
-        raise ValueError("write an RTSP address such as rtsp://10.0.0.21/stream1")
-    if parts.username is not None or parts.password is not None or _PASSWORD_IN_URL.search(value):
-        raise ValueError(
-            "an address must not hold credentials: give them as the keys username and password or password_file"
-        )
+        raise ValueError(_RTSP)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(_CREDENTIALS)
     try:
         parts.port  # noqa: B018 — the property raises for a port out of range
     except ValueError as error:

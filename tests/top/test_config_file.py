@@ -249,6 +249,32 @@ def test_a_secret_in_a_bad_file_is_not_repeated(tmp_path: Path) -> None:
     assert "c4nary" not in told
 
 
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("rtsp://admin:12/c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:12#c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:12?c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:c4n/ary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin：c4nary@10.0.0.21/s", "write an RTSP address such as"),
+        ("rtsp://admin:c4[nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://10.0.0.21/s ", "an address begins and ends without spaces"),
+        (" rtsp://10.0.0.21/s", "an address begins and ends without spaces"),
+    ],
+)
+def test_an_odd_password_in_an_address_is_found_and_not_repeated(tmp_path: Path, address: str, sentence: str) -> None:
+    """Where / ? or # cut it off, what is left looks like host, port and path, which all logs would show."""
+    told = refusal(tmp_path, f"cameras:\n  hall:\n    url: '{address}'\n")
+    assert told.startswith(f"FILE, line 3: cameras.hall.url: {sentence}")
+    assert "nary" not in told
+
+
+@pytest.mark.parametrize("address", ["rtsp://10.0.0.21:554/cam@1", "rtsp://nvr/cam@1", "rtsp://[::1]:554/cam@1"])
+def test_an_at_sign_may_stand_in_a_path(tmp_path: Path, address: str) -> None:
+    """Behind what can only be a host it is nobody's password."""
+    assert load(write(tmp_path, f"cameras:\n  hall:\n    url: '{address}'\n")).cameras["hall"].url == address
+
+
 def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> None:
     """A folder that is none, a secret that is missing or unreadable: key, line, and what is wrong; nothing is made."""
     (tmp_path / "file").write_text("")
