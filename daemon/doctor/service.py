@@ -48,7 +48,8 @@ def of_daemon(status: dict[str, Any] | None) -> Finding:
     if status["ready"]:
         return ok("daemon", f"running, version {status['version']}, ready")
     what = f"running, not ready: detector {detector['state']}, disk {recorder['disk']}"
-    details = "; ".join(each["detail"] for each in (detector, recorder) if each["detail"])
+    ill = [detector] * (detector["state"] != "ready") + [recorder] * (recorder["disk"] != "ok")
+    details = "; ".join(each["detail"] for each in ill if each["detail"])
     return problem("daemon", f"{what}{f' ({details})' if details else ''}", "wait if it is starting; else see the log")
 
 

@@ -89,8 +89,9 @@ def test_the_daemons_own_word_is_passed_on() -> None:
     well = {"state": "ready", "disk": "ok", "detail": ""}
     ready = {"ready": True, "version": "1", "detector": well, "recorder": well}
     assert service.of_daemon(ready).level == "ok"
+    looks = {"state": "ready", "detail": "OpenVINO: no NVIDIA GPU"}
     wrong = service.of_daemon(
-        {**ready, "ready": False, "recorder": {"disk": "wrong", "detail": "another store is there"}}
+        {**ready, "ready": False, "detector": looks, "recorder": {"disk": "wrong", "detail": "another store is there"}}
     )
     assert wrong.level == "problem"
     assert "disk wrong (another store is there)" in wrong.what
