@@ -18,11 +18,13 @@ from daemon.settings import Settings, StorageSettings, VerifySettings
 from daemon.storage import disk as disks
 from daemon.storage.durable import RealDisk
 
-MOUNTS = """\
+MOUNTS = b"""\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 23 22 0:21 / /tmp rw,nosuid - tmpfs tmpfs rw,size=1g
 24 22 8:17 / /srv/fire\\040witness rw,noatime - xfs /dev/sdb1 ro,attr2
 25 22 0:44 / /mnt/share rw - nfs4 server:/share rw
+26 22 0:45 / /mnt/br\xc3\xa4nde rw - xfs /dev/sdc1 rw
+27 22 0:46 / /mnt/\xff rw - nfs4 server:/\xff rw
 """
 
 
@@ -75,6 +77,8 @@ def _settings(**detect: str) -> Settings:
         ("/tmpfs", "/", "ext4", "ok"),
         ("/srv/fire witness/a", "/srv/fire witness", "xfs", "problem"),
         ("/mnt/share", "/mnt/share", "nfs4", "problem"),
+        ("/mnt/brände/a", "/mnt/brände", "xfs", "ok"),
+        ("/mnt/\udcff", "/mnt/\udcff", "nfs4", "problem"),
     ],
 )
 def test_the_mount_under_a_folder(folder: str, point: str, kind: str, level: Level) -> None:
