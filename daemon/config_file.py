@@ -71,6 +71,8 @@ def read(path: Path) -> ConfigFile:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except PermissionError as error:  # the installed settings are closed to all but root and the service
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); ask with sudo") from error
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror}); give the settings file with --config FILE"

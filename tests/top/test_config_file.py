@@ -283,11 +283,19 @@ def test_all_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in told] == ["FILE, line 1", "FILE, line 3", "FILE, line 5"]
 
 
-def test_broken_yaml_and_missing_files_are_sentences(tmp_path: Path) -> None:
-    """No traceback for a tab, a missing file, or bytes that are no text."""
+def _closed(path: Path, encoding: str) -> str:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_broken_yaml_and_missing_files_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback for a tab, a missing or closed file, or bytes that are no text."""
     assert refusal(tmp_path, "api:\n\tport: 1\n").startswith("FILE, line 2: not valid YAML: ")
     with pytest.raises(SettingsError, match="cannot be read \\(No such file or directory\\)"):
         load(tmp_path / "none.yaml")
+    monkeypatch.setattr(Path, "read_text", _closed)
+    with pytest.raises(SettingsError, match="cannot be read \\(Permission denied\\); ask with sudo"):
+        load(tmp_path / "config.yaml")
+    monkeypatch.undo()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="not UTF-8 text"):
         load(tmp_path / "binary.yaml")

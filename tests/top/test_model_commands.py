@@ -106,6 +106,13 @@ def test_the_list_says_whose_the_configured_weights_are(
     ]
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1"])
+def test_a_bench_has_an_end(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would never end, or measures nothing, is refused."""
+    assert main(["bench", f"--seconds={seconds}"]) == 2
+    assert capsys.readouterr().err == "firewitness bench: --seconds: more than 0, at most 300\n"
+
+
 def test_a_film_is_not_read_to_its_end(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`detect` of something that never ends, or would fill the memory: no picture, said at once."""
     assert main(["detect", "--config", str(config), "/dev/zero"]) == 2
