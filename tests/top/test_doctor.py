@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon import shipped
+from daemon import shipped, wire
 from daemon.clock import HostClocks, Synchronisation
 from daemon.config_file import read
+from daemon.control import Control
 from daemon.detect.runtimes import Host
 from daemon.doctor import disk, host, service
 from daemon.doctor.finding import Finding, Level
@@ -55,7 +56,7 @@ def test_what_is_wrong_says_what_to_do() -> None:
         (disk.of_state(1, 2, 1, Path("state")), "ok"),
         (disk.of_state(1, 1, 1, Path("state")), "ok"),
         (disk.of_state(2, 2, 1, Path("state")), "warning"),
-        (service.of_daemon(None), "warning"),
+        (service.of_daemon(service.Answer(None)), "warning"),
         (disk.of_owner(Path("/"), Path("/"), False, 1000), "problem"),
         (disk.of_owner(Path("/"), Path("/"), True, 1000), "ok"),
     ]
@@ -92,11 +93,10 @@ def test_the_daemons_own_word_is_passed_on() -> None:
     """Running and ready; running and not, with the sentences of detector and recorder."""
     well = {"state": "ready", "disk": "ok", "detail": ""}
     ready = {"ready": True, "version": "1", "detector": well, "recorder": well}
-    assert service.of_daemon(ready).level == "ok"
+    assert service.of_daemon(service.Answer(ready)).level == "ok"
     looks = {"state": "ready", "detail": "OpenVINO: no NVIDIA GPU"}
-    wrong = service.of_daemon(
-        {**ready, "ready": False, "detector": looks, "recorder": {"disk": "wrong", "detail": "another store is there"}}
-    )
+    ill = {"disk": "wrong", "detail": "another store is there"}
+    wrong = service.of_daemon(service.Answer({**ready, "ready": False, "detector": looks, "recorder": ill}))
     assert wrong.level == "problem"
     assert "disk wrong (another store is there)" in wrong.what
 
@@ -132,3 +132,19 @@ def test_a_look_at_the_store_makes_nothing(tmp_path: Path) -> None:
     storage.root.rmdir()
     with pytest.raises(StoreError, match="is gone"):
         disks.standing(RealDisk(), storage.root, storage.state_dir)
+
+
+def test_a_daemon_that_says_nothing_is_not_called_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs, or is closed to who asks: cameras may be watched all the same, and the port is its own."""
+    config = tmp_path / "config.yaml"
+    config.write_text("storage: {root: store, state_dir: state, runtime_dir: run}\n")
+    settings = read(config).settings
+    assert service.ask(settings) == service.Answer(None)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Control.ask, "__defaults__", (None, 0.1))
+    with wire.listen(tmp_path / "run" / "control.sock"):
+        hangs = service.ask(settings)
+    assert hangs.running
+    assert service.of_daemon(hangs).level == "problem"
+    assert "did not answer 'status' within 0.1 s" in service.of_daemon(hangs).what
+    assert service.ask(settings) == service.Answer(None), "what a kill left of the socket is no daemon"
