@@ -7,8 +7,10 @@ Status: 0 done, 1 the answer is no (verify found a break), 2 it could not be don
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -118,18 +120,51 @@ def _model(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that is no UTF-8 is said as it is
-        sys.stdout.reconfigure(errors="surrogateescape")
+    _prepare_output()
     options = parser().parse_args(arguments)
     module = importlib.import_module("daemon.commands." + options.command.replace("-", "_"))
     try:
         status: int = module.run(options)
+        sys.stdout.flush()  # what cannot be written any more must not be found out when the status has been given
     except FirewitnessError as error:
         print(f"firewitness {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output, such as head, has enough
-        sys.stderr.close()
-        return 0
+    except (
+        BrokenPipeError
+    ):  # the reader of our output, such as head, has enough; what it missed may have been the answer
+        _give_output_up()
+        return 2
+    except OSError as error:
+        _give_output_up()
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"firewitness {options.command}: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
     return status
+
+
+def _prepare_output() -> None:
+    """Whoever asks may have closed them, and his terminal may know few letters: neither must cost him the answer."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for the process's life
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error("firewitness", _as_far_as_it_goes)
+        sys.stdout.reconfigure(errors="firewitness")
+
+
+def _as_far_as_it_goes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A file's name that is no UTF-8 as it is; a letter that the terminal does not know by its number."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
+
+
+def _give_output_up() -> None:
+    """What cannot be written now would fail again at the process's end, and change its status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,8 @@ from daemon.errors import SettingsError
 from daemon.settings import DetectSettings, Settings, StorageSettings
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no path, name or address holds: control characters, and halves of characters, of which no UTF-8 can be made."""
 _CAMERA_FILES = ("password_file", "components_view")
 Key = tuple[str | int, ...]
 
@@ -59,7 +61,7 @@ def read(path: Path) -> ConfigFile:
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        told = sorted(_sentence(lines, each) for each in error.errors())
+        told = sorted(_sentence(lines, each) for each in _of_their_own(error.errors()))
         raise SettingsError("\n".join(f"{path}, line {line}: {sentence}" for line, sentence in told)) from error
     found = ConfigFile(path, _absolute(settings, path.resolve().parent), lines)
     _refuse_state_in_store(found)
@@ -69,6 +71,8 @@ def read(path: Path) -> ConfigFile:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except PermissionError as error:  # the installed settings are closed to all but root and the service
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); ask with sudo") from error
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror}); give the settings file with --config FILE"
@@ -85,6 +89,8 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
         raise SettingsError(f"{path}, line {line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: blocks stand too deeply in each other") from None
 
 
 def _refuse_knots(path: Path, node: yaml.Node, above: tuple[yaml.Node, ...]) -> None:
@@ -120,6 +126,7 @@ def _plain(path: Path, node: yaml.Node, at: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         found: dict[Any, Any] = {}
         for key, value in node.value:
+            _refuse_no_text(path, key, at or "the file", key.value)
             name = f"{at}.{key.value}".lstrip(".")
             if key.value in found:
                 line = key.start_mark.line + 1
@@ -129,7 +136,18 @@ def _plain(path: Path, node: yaml.Node, at: str) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(path, value, at) for value in node.value]
     value = _scalar(path, node, at)
-    return _VARIABLE.sub(lambda found: _variable(path, node, found[1]), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    expanded = _VARIABLE.sub(lambda found: _variable(path, node, found[1]), value)
+    _refuse_no_text(path, node, at, expanded)
+    return expanded
+
+
+def _refuse_no_text(path: Path, node: yaml.Node, at: str, text: str) -> None:
+    """Without quoting it: it may be a password."""
+    if found := _NO_TEXT.search(text):
+        line, code = node.start_mark.line + 1, ord(found[0])
+        raise SettingsError(f"{path}, line {line}: {at}: a character that is no text (U+{code:04X}) stands in it")
 
 
 def _scalar(path: Path, node: yaml.Node, at: str) -> Any:
@@ -169,17 +187,49 @@ def _keys(model: type[Any]) -> str:
     return ", ".join(model.model_fields)
 
 
+_KINDS = {
+    "dict_type": "write names, and the keys of each below its name",
+    "tuple_type": "write a list, such as [a, b]",
+    "string_type": "write a text; where YAML would take it for something else, such as 0123 or no, in quotes",
+    "path_type": "write the path of a file or folder; where YAML would take it for something else, in quotes",
+    "string_pattern_mismatch": "write the 64 digits of a SHA-256, from 0-9 and a-f",
+}
+"""In an operator's words, where pydantic speaks of Python's types."""
+
+
+def _of_their_own(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short only because of a mistake in them."""
+    places = [error["loc"] for error in errors]
+
+    def follows(loc: Key) -> bool:
+        return any(len(other) > len(loc) and other[: len(loc)] == loc for other in places)
+
+    return [error for error in errors if error["type"] != "too_short" or not follows(error["loc"])]
+
+
+def _what(error: ErrorDetails, at: Key) -> str:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return f"there is no such key; allowed are {_allowed_beside(at)}"
+    if kind == "missing":
+        return "this key is missing"
+    if error["input"] is None:
+        return "it has no value: give one, or leave the key out"
+    if kind == "model_type":
+        return f"its own keys belong below it: {_allowed_beside((*at, ''))}"
+    if kind in ("too_short", "too_long"):
+        limit = error["ctx"].get("min_length", error["ctx"].get("max_length"))
+        return f"it has {error['ctx']['actual_length']} parts; at {'least' if kind == 'too_short' else 'most'} {limit} are allowed"
+    what = _KINDS.get(kind, error["msg"].removeprefix("Value error, "))
+    return f"{what[0].lower()}{what[1:]}"
+
+
 def _sentence(lines: dict[Key, int], error: ErrorDetails) -> tuple[int, str]:
     inside = error.get("ctx", {}).get("inside", ()) if error["type"] == "camera" else ()
     at = (*(part for part in error["loc"] if part != "[key]"), *inside)
     line = next((lines[at[:end]] for end in range(len(at), -1, -1) if at[:end] in lines), 1)
     key = ".".join(str(part) for part in at) or "the file"
-    what = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        what = f"there is no such key; allowed are {_allowed_beside(at)}"
-    elif error["type"] == "missing":
-        what = "this key is missing"
-    return line, f"{key}: {what[0].lower()}{what[1:]}"
+    return line, f"{key}: {_what(error, at)}"
 
 
 def _allowed_beside(at: Key) -> str:

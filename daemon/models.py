@@ -126,16 +126,16 @@ def with_model(settings: Settings, weights: Path, sha256: str | None) -> Setting
     return settings.model_copy(update={"detect": detect})
 
 
-def _in_use(storage: StorageSettings) -> dict[str, Any]:
+def _in_use(storage: StorageSettings) -> dict[str, str]:
     if storage.state_dir is None:  # defaults, of no file: nobody can have chosen
         return {}
     try:
         choice = json.loads((folder(storage) / _IN_USE).read_text(encoding="utf-8"))
+        return {"name": str(choice["name"]), "sha256": str(choice["sha256"])}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise FirewitnessError(f"{folder(storage) / _IN_USE} cannot be read: choose again, or remove it") from error
-    return dict(choice)
 
 
 def _read(place: Path) -> Kept:

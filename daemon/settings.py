@@ -61,6 +61,16 @@ Bytes = Annotated[
     int, BeforeValidator(lambda value: _whole(_scaled(value, _SIZE_UNITS_BYTES, "64 MB"))), Field(le=LARGEST)
 ]
 """A size: a number of bytes, or text such as "64 MB", "10 GB"."""
+
+
+def _no_home(path: Path) -> Path:
+    """Only a shell knows whose folder ~ is; a folder of that name would be made beside the settings."""
+    if path.parts[:1] == ("~",):
+        raise ValueError("~ is no folder here: write the whole path")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_no_home)]
 LONGEST_S = 100 * 365 * 86400  # beyond any use, and far below where times overflow
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Point = tuple[Share, Share]
@@ -70,6 +80,12 @@ class Block(BaseModel):
     """What all blocks have in common: nothing unknown, nothing changed later."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        """A block whose keys are all commented out."""
+        return {} if value is None else value
 
 
 class Thresholds(Block):
@@ -123,17 +139,26 @@ class Colour(Block):
     range: Literal["auto", "limited", "full"] = "auto"
 
 
+_RTSP = "write an RTSP address such as rtsp://10.0.0.21/stream1"
+_CREDENTIALS = "an address must not hold credentials: give them as the keys username and password or password_file"
 _PASSWORD_IN_URL = re.compile(r"[?&/;](?:pass\w*|pwd|token)=[^&/;]", re.IGNORECASE)
+_CUT_CREDENTIALS = re.compile(r"\w+://[^/?#@:.\[]+:[^@]*@", re.IGNORECASE)
+"""Of a password with / ? or # in it, behind which a parser sees no credentials any more: admin:12/34@10.0.0.21."""
 
 
 def _rtsp_url(value: str) -> str:
-    parts = urlsplit(value)
+    if value != value.strip():
+        raise ValueError("an address begins and ends without spaces")
+    if _CUT_CREDENTIALS.match(value) or _PASSWORD_IN_URL.search(value):
+        raise ValueError(_CREDENTIALS)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # its own sentence repeats credentials
+        raise ValueError(_RTSP) from None
     if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
-        raise ValueError("write an RTSP address such as rtsp://10.0.0.21/stream1")
-    if parts.username is not None or parts.password is not None or _PASSWORD_IN_URL.search(value):
-        raise ValueError(
-            "an address must not hold credentials: give them as the keys username and password or password_file"
-        )
+        raise ValueError(_RTSP)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(_CREDENTIALS)
     try:
         parts.port  # noqa: B018 — the property raises for a port out of range
     except ValueError as error:
@@ -150,7 +175,7 @@ class CameraSettings(Block):
     transport: Literal["tcp", "udp"] = "tcp"
     username: Annotated[str, Field(min_length=1)] | None = None
     password: SecretStr | None = None
-    password_file: Path | None = None
+    password_file: FilePath | None = None
     enabled: bool = True
     colour: Colour = Colour()
     thresholds: CameraThresholds = CameraThresholds()
@@ -158,7 +183,7 @@ class CameraSettings(Block):
     site: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """Cameras of one site keep their pictures too while a fire is confirmed on one of them."""
     components: Annotated[tuple[ComponentOutline, ...], Field(max_length=100)] = ()
-    components_view: Path | None = None
+    components_view: FilePath | None = None
     """The picture that the components were drawn on: when the camera has moved since, none is named."""
 
     @model_validator(mode="after")
@@ -209,7 +234,7 @@ class ConfirmRule(Block):
 class VerifySettings(Block):
     """A second model, which looks at each box of the detector; off without weights."""
 
-    weights: Path | None = None
+    weights: FilePath | None = None
     """ONNX, made by `python -m training verifier`."""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Checked before the file is opened."""
@@ -222,7 +247,7 @@ class VerifySettings(Block):
 class DetectSettings(Block):
     """The detector and the rules of an incident."""
 
-    weights: Path = shipped.WEIGHTS
+    weights: FilePath = shipped.WEIGHTS
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Checked before the file is opened; the shipped weights' own is known."""
     allow_pickle: bool = False
@@ -269,9 +294,9 @@ class ThinningStep(Block):
 class StorageSettings(Block):
     """The disk."""
 
-    root: Path = Path("var/store")
-    state_dir: Path | None = None
-    runtime_dir: Path | None = None
+    root: FilePath = Path("var/store")
+    state_dir: FilePath | None = None
+    runtime_dir: FilePath | None = None
     retention: Annotated[Seconds, Field(ge=3600, le=LONGEST_S)] = 30 * 86400
     reserve: Annotated[Bytes, Field(ge=0)] | None = None
     """Free bytes below which nothing is written; None: 5 % of the disk or 10 GB, the smaller."""
@@ -326,7 +351,7 @@ class ApiSettings(Block):
     port: Annotated[int, Field(ge=0, le=65535)] = 2222
     threads: Annotated[int, Field(ge=1, le=1000)] = 160
     """Requests under way at once, most of which wait: who is refused has to be heard first."""
-    image_roots: tuple[Path, ...] = ()
+    image_roots: tuple[FilePath, ...] = ()
     max_upload: Annotated[Bytes, Field(ge=1000)] = 20_000_000
     max_pixels: Annotated[int, Field(ge=1024, le=LARGEST)] = 50_000_000
     max_decoding: Annotated[int, Field(ge=1, le=256)] = 32

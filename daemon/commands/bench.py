@@ -17,7 +17,7 @@ from daemon.detect.detector import FireDetector, reference_picture
 from daemon.detect.model import Picture
 from daemon.detect.runtimes import Host, choose, in_best_form, look, runtimes_for
 from daemon.detect.weights import read_weights
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, SettingsError
 from daemon.settings import DetectSettings
 
 SPUN_OUT_S = 0.3  # what a runtime may spin after a batch
@@ -26,6 +26,8 @@ IDLE_S = 1.0
 
 def run(options: argparse.Namespace) -> int:
     """0 when at least one runtime could be measured."""
+    if not 0 < options.seconds <= 300:
+        raise SettingsError("--seconds: more than 0, at most 300")
     settings = settings_of.of_or_defaults(options.config)
     if settings.storage.state_dir is not None:
         settings = models.applied(settings)

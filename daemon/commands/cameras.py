@@ -103,7 +103,7 @@ def block(found: Found, camera: CameraSettings, settings: Settings) -> list[str]
         lines.append(f"    transport: {camera.transport}")
     if camera.username is not None:
         lines.append(f"    username: {_quoted(camera.username)}")
-        lines.append(f"    password_file: {_quoted(str(camera.password_file or f'{NAME}.password'))}")
+        lines.append(f"    password_file: {_quoted(_password_file(camera))}")
     if found.width_px * found.height_px > LARGE_PX:
         lines.append("    # detect_url: the address of a smaller stream, if it has one: watching it costs a fraction")
     lines += _colour_hints(found)
@@ -115,6 +115,11 @@ def block(found: Found, camera: CameraSettings, settings: Settings) -> list[str]
             f"  ring_bytes: {megabytes} MB   # {settings.ingest.ring_seconds:g} s of it do not fit into {held / 1e6:g} MB",
         ]
     return lines
+
+
+def _password_file(camera: CameraSettings) -> str:
+    """As the settings file has to name it, which may lie in another folder than where the command was given."""
+    return f"{NAME}.password" if camera.password_file is None else str(camera.password_file.absolute())
 
 
 def _colour_hints(found: Found) -> list[str]:

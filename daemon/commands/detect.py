@@ -45,12 +45,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _look(name: str, settings: Settings, detect: Detect) -> ResponseArgument:
     began_s = time.monotonic()
-    data = Path(name).read_bytes()
+    data = _read(Path(name), settings.api.max_upload + 1)
     picture = read_picture(data, most_bytes=settings.api.max_upload, most_pixels=settings.api.max_pixels)
     detections, model = detect(picture.image)
     elapsed_ms = (time.monotonic() - began_s) * 1000
     thresholds = settings.detect.thresholds.as_dict()
     return ResponseArgument.from_detections(json.dumps(name), picture.header, detections, thresholds, model, elapsed_ms)
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """What is longer than any picture, such as a film or a device, is not read to its end to find that out."""
+    with path.open("rb") as file:
+        return file.read(most_bytes)
 
 
 def _tell(name: str, answer: ResponseArgument) -> None:

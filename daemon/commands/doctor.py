@@ -45,8 +45,8 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         )
         return
     yield ok("settings", f"{file.path} is good")
-    status = service.ask(file.settings)
-    yield from service.look(file, status)
+    answer = service.ask(file.settings)
+    yield from service.look(file, answer)
     yield from host.look(file.settings)
     yield from disk.look(file.settings)
-    yield from cameras.look(file, status["cameras"] if status else {})
+    yield from cameras.look(file, answer.status["cameras"] if answer.status else {})

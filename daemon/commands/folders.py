@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -74,6 +75,8 @@ def _check_writable(where: str, folder: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=nearest(folder)):
             pass
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(folder)  # what is not there yet may have a name that is too long to ever be
     except OSError as error:
         if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO):
             return

@@ -9,6 +9,8 @@ from daemon import __version__
 from daemon.clock import host_clocks
 from daemon.commands import settings as settings_of
 from daemon.commands.folders import prepare
+from daemon.storage import disk as disks
+from daemon.storage.durable import RealDisk
 from daemon.storage.store import Store
 
 
@@ -17,6 +19,8 @@ def run(options: argparse.Namespace) -> int:
     file = settings_of.file(options.config)
     prepare(file)
     settings = file.settings
+    root = disks.root_of(settings.storage)
+    there = disks.marker_of(RealDisk(), root)
     store = Store.open(
         settings.storage,
         host_clocks(),
@@ -25,5 +29,8 @@ def run(options: argparse.Namespace) -> int:
         new_store=options.new_store,
     )
     store.close("stop")
-    print(f"A new store has begun in {settings.storage.root}.")
+    if there is None:
+        print(f"A new store has begun in {root}.")
+    else:
+        print(f"{root} holds the store {there}: it goes on, and is the one that belongs there from now on.")
     return 0

@@ -11,6 +11,8 @@ from daemon import models, sockets
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
+from daemon.errors import DetectorError
+from daemon.settings import DetectSettings
 
 LOADING_S = 120.0  # a GPU's libraries and a large network on a busy host
 
@@ -27,17 +29,30 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     storage, detect = (settings := settings_of.of(options.config)).storage, settings.detect
     chosen = models.in_use(storage)
-    rows = [(models.CONFIGURED, detect.weights, detect.weights_sha256 or "not pinned", "")]
+    rows = [(models.CONFIGURED, detect.weights, _configured(detect))]
     rows += [
-        (each.name, each.weights, each.sha256, f", added {each.facts['added_at']}") for each in models.kept(storage)
+        (each.name, each.weights, f"SHA-256 {each.sha256[:12]}, added {each.facts['added_at']}")
+        for each in models.kept(storage)
     ]
-    for name, weights, sha256, added in rows:
-        print(f"{'*' if name == chosen else ' '} {name:20} SHA-256 {sha256[:12]}{added}")
+    for name, weights, about in rows:
+        print(f"{'*' if name == chosen else ' '} {name:20} {about}")
         print(f"    {weights}")
         card = _card_of(weights)
         print(f"    {card}" if card.exists() else "    no model card beside it")
     print(f"* is in use; {models.folder(storage)} holds what was added")
     return 0
+
+
+def _configured(detect: DetectSettings) -> str:
+    """As doctor: whether anything says that they are the right ones."""
+    from daemon.detect.weights import read_weights
+
+    try:
+        weights = read_weights(detect.weights, detect.weights_sha256, detect.allow_pickle)
+    except DetectorError:
+        return "cannot be used: see `firewitness check-config`"
+    sure = weights.shipped or detect.weights_sha256 is not None
+    return f"SHA-256 {weights.sha256[:12]}{'' if sure else ', not pinned'}"
 
 
 def _use(options: argparse.Namespace) -> int:

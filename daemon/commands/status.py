@@ -28,24 +28,28 @@ def run(options: argparse.Namespace) -> int:
         clock = _clock(camera.get("camera_clock_offset_s"))
         print(f"camera    {name}{drill}: {camera['state']}{condition}{detail}{incident}{capture}{clock}")
     detector, recorder = status["detector"], status["recorder"]
-    about = (
-        f", {detector['model']} on {detector['runtime']}"
-        if detector["model"]
-        else f", {detector['detail']}" * bool(detector["detail"])
-    )
-    print(f"detector  {detector['state']}{about}")
+    model = f", {detector['model']} on {detector['runtime']}" if detector["model"] else ""
+    print(f"detector  {detector['state']}{model}{_why(detector, detector['state'] == 'ready')}")
     print(
         f"recorder  disk {recorder['disk']}, purge clock {recorder['clock']}, {recorder['stored']} stills since its start"
+        f"{_why(recorder, recorder['disk'] == 'ok')}"
     )
     print(f"evidence  {_evidence(recorder)}")
     print("ready" if status["ready"] else "not ready")
     return 0 if status["ready"] else 1
 
 
+def _why(process: dict[str, Any], well: bool) -> str:
+    """What is wrong with it, in its own sentence."""
+    return f"\n          {process['detail']}" if process["detail"] and not well else ""
+
+
 def _evidence(recorder: dict[str, Any]) -> str:
     """How much there is, since when, and for how long it will be kept."""
     if recorder["evidence_stills"] is None:
         return "not known yet"
+    if not recorder["evidence_stills"] and recorder["disk"] not in ("ok", "full"):  # no store is open: nobody counted
+        return f"not known while the disk is {recorder['disk']}"
     parts = [f"{recorder['evidence_stills']:,} stills, {recorder['evidence_bytes'] / 1e9:.2f} GB"]
     if recorder["oldest_evidence_at_ns"] is not None:
         parts.append(f"the oldest of {rfc3339(recorder['oldest_evidence_at_ns'])}")

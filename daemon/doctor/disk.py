@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     storage = settings.storage
     yield of_store(settings)
     there = nearest(storage.root)
-    mount = mount_of(there, Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    mount = mount_of(there, Path("/proc/self/mountinfo").read_bytes())
     yield of_mount(mount)
     yield of_owner(storage.root, there, os.access(there, os.W_OK | os.X_OK), os.geteuid())
     free, total = RealDisk().space_bytes(there)
@@ -89,7 +90,7 @@ def of_space(free: int, total: int, reserve: int) -> Finding:
     what = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free, {reserve / 1e9:.1f} GB of them held in reserve"
     if free < reserve:
         return problem(
-            "space", f"{what}: nothing can be written", "free some, give a larger disk, or lower storage.retention"
+            "space", f"{what}: nothing can be written", "free some, give a larger disk, or lower storage.reserve"
         )
     if free < 2 * reserve:
         return warning(
@@ -121,14 +122,18 @@ def of_state(state: int, store: int, system: int, folder: Path) -> Finding:
     )
 
 
-def mount_of(folder: Path, mountinfo: str) -> Mount:
+_ESCAPED = re.compile(rb"\\([0-7]{3})")  # a space is \040; letters beyond ASCII stand as they are
+
+
+def mount_of(folder: Path, mountinfo: bytes) -> Mount:
     """The mount that a folder lies on, from /proc/self/mountinfo (proc(5)); of several at one place the last."""
     best = Mount("/", "unknown", frozenset())
     resolved = folder.resolve()
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, (kind, _source, over, *_) = before.split(" "), after.split(" ")
-        point = fields[4].encode().decode("unicode_escape")  # a space is \040
+    for line in mountinfo.split(b"\n")[:-1]:
+        before, _, after = line.partition(b" - ")
+        fields = os.fsdecode(before).split(" ")
+        kind, _source, over, *_ = os.fsdecode(after).split(" ")
+        point = os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), before.split(b" ")[4]))
         if resolved.is_relative_to(point) and len(point) >= len(best.point):
             best = Mount(point, kind, frozenset([*fields[5].split(","), *over.split(",")]))
     return best

@@ -7,31 +7,57 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon import sockets
+from daemon import sockets, wire
 from daemon.commands.folders import check
 from daemon.config_file import ConfigFile, runtime_dir
 from daemon.control import Control
 from daemon.doctor.finding import Finding, ok, problem, warning
-from daemon.errors import FirewitnessError, SettingsError
+from daemon.errors import FirewitnessError, PeerGone, SettingsError
 from daemon.settings import Settings
 
 
-def ask(settings: Settings) -> dict[str, Any] | None:
-    """What the running daemon says of itself; None: none answers."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the running daemon says of itself."""
+
+    status: dict[str, Any] | None
+    silence: str = ""
+    """Why there is one and it says nothing: it hangs, or is closed to this user. Empty: none is there."""
+
+    @property
+    def running(self) -> bool:
+        return self.status is not None or self.silence != ""
+
+
+def ask(settings: Settings) -> Answer:
+    """Only where nobody listens is it sure that nothing is watched."""
+    control = sockets.control(runtime_dir(settings.storage))
     try:
-        return Control(sockets.control(runtime_dir(settings.storage))).ask("status")
-    except FirewitnessError:
-        return None
+        return Answer(Control(control).ask("status"))
+    except FirewitnessError as error:
+        return Answer(None, str(error) if _listened_at(control) else "")
 
 
-def look(file: ConfigFile, status: dict[str, Any] | None) -> Iterator[Finding]:
+def _listened_at(control: Path) -> bool:
+    """The socket goes with its daemon, or refuses; one in a folder that is closed to this user may be there."""
+    try:
+        wire.connect(control).close()
+    except PeerGone as error:
+        return isinstance(error.__cause__, PermissionError)
+    except FirewitnessError:  # no socket can have this path: the folders' finding says so
+        return False
+    return True
+
+
+def look(file: ConfigFile, answer: Answer) -> Iterator[Finding]:
     """All findings about the daemon and its files."""
-    yield of_daemon(status)
+    yield of_daemon(answer)
     api = file.settings.api
-    yield of_port(api.host, api.port, running=status is not None)
+    yield of_port(api.host, api.port, running=answer.running)
     try:
         check(file)
         yield ok("folders", "what the settings name can be read and written")
@@ -41,14 +67,18 @@ def look(file: ConfigFile, status: dict[str, Any] | None) -> Iterator[Finding]:
         yield from of_secret(path, holds)
 
 
-def of_daemon(status: dict[str, Any] | None) -> Finding:
+def of_daemon(answer: Answer) -> Finding:
+    status = answer.status
+    if answer.silence:
+        return problem("daemon", answer.silence, "ask as root or as the service's user; if it hangs, see the log")
     if status is None:
         return warning("daemon", "not running: nothing is watched", "systemctl start firewitness, or firewitness run")
     detector, recorder = status["detector"], status["recorder"]
     if status["ready"]:
         return ok("daemon", f"running, version {status['version']}, ready")
     what = f"running, not ready: detector {detector['state']}, disk {recorder['disk']}"
-    details = "; ".join(each["detail"] for each in (detector, recorder) if each["detail"])
+    ill = [detector] * (detector["state"] != "ready") + [recorder] * (recorder["disk"] != "ok")
+    details = "; ".join(each["detail"] for each in ill if each["detail"])
     return problem("daemon", f"{what}{f' ({details})' if details else ''}", "wait if it is starting; else see the log")
 
 

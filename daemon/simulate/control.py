@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from daemon.errors import FirewitnessError
 from daemon.simulate.faults import COMMANDS
 
 State = dict[str, dict[str, object]]
@@ -37,8 +38,10 @@ class ControlPort:
         if not parts:
             return "200 OK", self._state()
         value = parse_qs(target.query).get("value", [None])[0]
+        if parts[0] not in ("*", *self._state()):
+            return "400 Bad Request", {"error": f"no camera {parts[0]!r}; there are {', '.join(self._state())}"}
         try:
             await self._command(parts[0], parts[1] if len(parts) > 1 else "", value)
-        except (KeyError, ValueError, OSError) as error:
+        except (FirewitnessError, ValueError, OverflowError, OSError) as error:
             return "400 Bad Request", {"error": str(error), "commands": COMMANDS}
         return "200 OK", self._state()

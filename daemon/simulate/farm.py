@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from daemon.errors import SettingsError
+from daemon.errors import FirewitnessError, SettingsError
 from daemon.loopback import is_loopback
 from daemon.simulate.arguments import cameras_from, parse_arguments
 from daemon.simulate.authenticator import Authenticator
@@ -241,3 +241,6 @@ if __name__ == "__main__":
         asyncio.run(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except (FirewitnessError, OSError) as error:
+        print(f"the simulated cameras cannot run: {error}", file=sys.stderr)
+        sys.exit(2)

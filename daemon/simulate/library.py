@@ -54,6 +54,8 @@ def _opened(source: Path) -> InputContainer:
         container = av.open(str(source))
     except av.error.InvalidDataError:
         raise FirewitnessError(f"{source} is no video") from None
+    except OSError as error:
+        raise FirewitnessError(f"{source} cannot be read ({error.strerror})") from None
     if not container.streams.video:
         container.close()
         raise FirewitnessError(f"{source} has no pictures")

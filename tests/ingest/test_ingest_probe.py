@@ -57,6 +57,18 @@ def test_what_a_camera_sends_is_told(chart: Chart, probe: Probe) -> None:
     assert block == ["cameras:", "  new-camera:", f"    url: '{farm.url('hall')}'"]
 
 
+def test_the_password_file_is_named_for_the_settings_wherever_they_lie(
+    chart: Chart, tmp_path: Path, probe: Probe
+) -> None:
+    """Given relative to where the command was given; the settings may lie in /etc."""
+    (tmp_path / "hall.password").write_text("s3cret")
+    with FarmThread([Camera("hall", chart.path)], user="viewer", password="s3cret") as farm:
+        options = ("--username", "viewer", "--password-file", "hall.password", "--seconds", "1")
+        status, lines, _ = probe(farm.url("hall"), *options)
+    assert status == 0
+    assert f"    password_file: '{tmp_path}/hall.password'" in lines
+
+
 @pytest.mark.slow
 def test_a_difficult_camera(tmp_path: Path, probe: Probe) -> None:
     """H.265, large, untagged, over UDP, with credentials, key frames too far apart: each is said, and what to set."""

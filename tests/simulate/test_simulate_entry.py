@@ -89,3 +89,35 @@ def test_drawing_can_be_broken_off(tmp_path: Path) -> None:
         assert process.wait(5) == 0
         assert time.monotonic() - asked_s < 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--camera", "hall=none.mp4"], "none.mp4 cannot be read (No such file or directory)"),
+        (["--camera", "hall=."], "cannot be read (Is a directory)"),
+        (["--camera", "hall=a", "--camera", "hall=b"], "--camera hall: each name may stand once"),
+        (
+            ["--camera", "hall=a", "--clock-offset", "yard=1"],
+            "--clock-offset yard: there is no such camera; there are hall",
+        ),
+        (["--camera", "hall=a", "--host", "0.0.0.0"], "on loopback only, such as 127.0.0.1, not on '0.0.0.0'"),
+        (["--camera", "hall=a", "--truth", "none/truth.jsonl"], "No such file or directory: 'none/truth.jsonl'"),
+        (["--camera", "hall=a", "--clock-offset", "hall=late"], "'hall=late' is neither NAME=SECONDS nor NAME=none"),
+        (["--camera", "hall=a", "--size", "640"], "'640' is not WIDTHxHEIGHT, such as 1280x720"),
+        (["--camera", "hall=a", "--fps", "1/0"], "'1/0' is no rate of pictures, such as 25 or 30000/1001"),
+        (["--camera", "hall=a", "--gop", "0"], "'0' is no whole number from 1 on"),
+        (["--camera", "hall=a", "--bitrate", "M"], "'M' is no bit rate, such as 3M, 800k or 500000"),
+        (["--camera", "hall=a", "--port", "99999"], "'99999' is no port, from 0 to 65535"),
+    ],
+)
+def test_a_mistake_in_the_farms_arguments_is_a_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    """What is wrong, and 2; no traceback."""
+    command = [sys.executable, "-m", "daemon.simulate.farm", "--port", "0", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    answer = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert answer.returncode == 2
+    assert answer.stderr.rstrip().endswith(sentence)
+    assert "Traceback" not in answer.stderr

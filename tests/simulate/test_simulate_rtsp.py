@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import av
 import pytest
 
-from daemon.errors import SettingsError
+from daemon.errors import FirewitnessError, SettingsError
 from daemon.simulate.chart import Chart
 from daemon.simulate.farm import Camera, Encoding, Farm, FarmThread
 from daemon.simulate.truth import read_truth
@@ -109,7 +109,7 @@ def test_only_loopback(host: str, chart: Chart) -> None:
 
 def test_an_unreadable_source_is_told(tmp_path: Path, chart: Chart) -> None:
     """A missing file fails where the farm is started, not later in a thread; the other cameras' files are released."""
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FirewitnessError, match=r"none\.mp4 cannot be read \(No such file or directory\)"):
         FarmThread([Camera("hall", chart.path), Camera("yard", tmp_path / "none.mp4")]).__enter__()
 
 

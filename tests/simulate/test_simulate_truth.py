@@ -74,9 +74,15 @@ def test_the_control_port(tmp_path: Path, chart: Chart) -> None:
             assert state["hall"]["stalled"] is False
             state = await asyncio.to_thread(call, farm.control_port, "/hall/corrupt?value=0.25", "POST")
             assert state["hall"]["corrupt"] == 0.25
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                await asyncio.to_thread(call, farm.control_port, "/hall/explode", "POST")
-            with refused.value as answer:
-                assert "explode" in json.load(answer)["error"]
+            for path, sentence in (
+                ("/hall/explode", "no command 'explode'"),
+                ("/yard/stall", "no camera 'yard'; there are hall"),
+                ("/hall/change?value=/none.mp4", "/none.mp4 cannot be read (No such file or directory)"),
+                ("/hall/jump?value=1e400", "cannot convert float infinity to integer"),
+            ):
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    await asyncio.to_thread(call, farm.control_port, path, "POST")
+                with refused.value as answer:
+                    assert sentence in json.load(answer)["error"]
 
     asyncio.run(exercise())

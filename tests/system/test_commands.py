@@ -218,6 +218,9 @@ def test_a_wrong_disk_is_said_and_a_new_store_is_a_decision(daemon: Daemon) -> N
     assert "firewitness init --new-store" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert daemon.command("init", "--new-store").stdout == f"A new store has begun in {daemon.root}.\n"
+    again = daemon.command("init", "--new-store").stdout
+    assert again.startswith(f"{daemon.root} holds the store ")
+    assert again.endswith(": it goes on, and is the one that belongs there from now on.\n")
     assert daemon.command("purge").returncode == 0
 
 

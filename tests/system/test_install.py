@@ -89,7 +89,8 @@ def test_everything_is_in_its_place_and_twice_is_as_once(sandbox: Sandbox) -> No
         f"\nExecStart={sandbox.paths['PREFIX']}/venv/bin/firewitness run --config {sandbox.paths['ETC']}/config.yaml\n"
         in unit
     )
-    assert f"\nReadWritePaths=-{sandbox.paths['STORE']}\n" in unit
+    for folder in ("STORE", "STATE"):
+        assert f"\nReadWritePaths=-{sandbox.paths[folder]}\n" in unit
     assert f"\nUser={SERVICE_USER}\nGroup={SERVICE_USER}\n" in unit
     storage = load(sandbox.paths["ETC"] / "config.yaml").storage
     assert (storage.root, storage.state_dir) == (sandbox.paths["STORE"], sandbox.paths["STATE"])

@@ -200,7 +200,7 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ),
         (
             VIEWED + "      - {name: pump, polygon: [[0, 0], [1, 0]]}\n",
-            "FILE, line 6: cameras.hall.components.0.polygon: tuple should have at least 3 items after validation, not 2",
+            "FILE, line 6: cameras.hall.components.0.polygon: it has 2 parts; at least 3 are allowed",
         ),
         (
             VIEWED + "      - {name: pump, polygon: [[0, 0], [1, 0], [1, 1], [640, 1]]}\n",
@@ -215,6 +215,52 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 2: cameras.hall: components: pump is drawn twice; each name may stand once",
         ),
         (
+            HALL + "    ignore: [{name: lamp, polygon: [[0, 0], [1, 0], [1, 640]], labels: [flame]}]\n",
+            "FILE, line 4: cameras.hall.ignore.0.labels.0: input should be 'fire' or 'smoke'\n"
+            "FILE, line 4: cameras.hall.ignore.0.polygon.2.1: input should be less than or equal to 1",
+        ),
+        (HALL + "    ignore:\n", "FILE, line 4: cameras.hall.ignore: it has no value: give one, or leave the key out"),
+        (
+            "storage:\n  retention:\n",
+            "FILE, line 2: storage.retention: it has no value: give one, or leave the key out",
+        ),
+        ("cameras:\n  hall:\n", "FILE, line 2: cameras.hall.url: this key is missing"),
+        (
+            "cameras:\n  - url: rtsp://10.0.0.21/s\n",
+            "FILE, line 1: cameras: write names, and the keys of each below its name",
+        ),
+        (
+            "detect:\n  confirm: 3\n",
+            "FILE, line 2: detect.confirm: its own keys belong below it: m, n, within",
+        ),
+        (
+            "api:\n  image_roots: /srv\n",
+            "FILE, line 2: api.image_roots: write a list, such as [a, b]",
+        ),
+        (
+            HALL + "    username: a\n    password: 0123\n",
+            "FILE, line 5: cameras.hall.password: write a text; where YAML would take it for something else, such as 0123 "
+            "or no, in quotes",
+        ),
+        (
+            f"detect:\n  weights_sha256: {'A' * 64}\n",
+            "FILE, line 2: detect.weights_sha256: write the 64 digits of a SHA-256, from 0-9 and a-f",
+        ),
+        ("storage:\n  root: ~/store\n", "FILE, line 2: storage.root: ~ is no folder here: write the whole path"),
+        (
+            'storage:\n  root: "a\\0b"\n',
+            "FILE, line 2: storage.root: a character that is no text (U+0000) stands in it",
+        ),
+        (
+            'storage:\n  root: "\\ud800"\n',
+            "FILE, line 2: storage.root: a character that is no text (U+D800) stands in it",
+        ),
+        (
+            'cameras:\n  "a\\eb":\n    url: rtsp://10.0.0.21/s\n',
+            "FILE, line 2: cameras: a character that is no text (U+001B) stands in it",
+        ),
+        ("a: " + 2000 * "[" + "\n", "FILE: blocks stand too deeply in each other"),
+        (
             "- 1\n",
             "FILE, line 1: the file must be a mapping with the keys cameras, ingest, detect, incident, storage, api",
         ),
@@ -225,17 +271,31 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> 
     assert refusal(tmp_path, text) == sentence
 
 
+def test_a_block_of_comments_alone_is_the_default(tmp_path: Path) -> None:
+    """Whoever comments out every key of a block leaves its name standing."""
+    blocks = "".join(f"{name}:\n  # left out\n" for name in Settings.model_fields)
+    assert load(write(tmp_path, blocks + "  \n")) == load(write(tmp_path, ""))
+
+
 def test_all_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
     """Whoever mends the file need not run it once per mistake."""
     told = refusal(tmp_path, "storag: 1\napi:\n  port: -1\ndetect:\n  batch: 0\n").splitlines()
     assert [line.split(":")[0] for line in told] == ["FILE, line 1", "FILE, line 3", "FILE, line 5"]
 
 
-def test_broken_yaml_and_missing_files_are_sentences(tmp_path: Path) -> None:
-    """No traceback for a tab, a missing file, or bytes that are no text."""
+def _closed(path: Path, encoding: str) -> str:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_broken_yaml_and_missing_files_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback for a tab, a missing or closed file, or bytes that are no text."""
     assert refusal(tmp_path, "api:\n\tport: 1\n").startswith("FILE, line 2: not valid YAML: ")
     with pytest.raises(SettingsError, match="cannot be read \\(No such file or directory\\)"):
         load(tmp_path / "none.yaml")
+    monkeypatch.setattr(Path, "read_text", _closed)
+    with pytest.raises(SettingsError, match="cannot be read \\(Permission denied\\); ask with sudo"):
+        load(tmp_path / "config.yaml")
+    monkeypatch.undo()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="not UTF-8 text"):
         load(tmp_path / "binary.yaml")
@@ -249,6 +309,32 @@ def test_a_secret_in_a_bad_file_is_not_repeated(tmp_path: Path) -> None:
     assert "c4nary" not in told
 
 
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("rtsp://admin:12/c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:12#c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:12?c4nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin:c4n/ary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://admin：c4nary@10.0.0.21/s", "write an RTSP address such as"),
+        ("rtsp://admin:c4[nary@10.0.0.21/s", "an address must not hold credentials"),
+        ("rtsp://10.0.0.21/s ", "an address begins and ends without spaces"),
+        (" rtsp://10.0.0.21/s", "an address begins and ends without spaces"),
+    ],
+)
+def test_an_odd_password_in_an_address_is_found_and_not_repeated(tmp_path: Path, address: str, sentence: str) -> None:
+    """Where / ? or # cut it off, what is left looks like host, port and path, which all logs would show."""
+    told = refusal(tmp_path, f"cameras:\n  hall:\n    url: '{address}'\n")
+    assert told.startswith(f"FILE, line 3: cameras.hall.url: {sentence}")
+    assert "nary" not in told
+
+
+@pytest.mark.parametrize("address", ["rtsp://10.0.0.21:554/cam@1", "rtsp://nvr/cam@1", "rtsp://[::1]:554/cam@1"])
+def test_an_at_sign_may_stand_in_a_path(tmp_path: Path, address: str) -> None:
+    """Behind what can only be a host it is nobody's password."""
+    assert load(write(tmp_path, f"cameras:\n  hall:\n    url: '{address}'\n")).cameras["hall"].url == address
+
+
 def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> None:
     """A folder that is none, a secret that is missing or unreadable: key, line, and what is wrong; nothing is made."""
     (tmp_path / "file").write_text("")
@@ -256,6 +342,7 @@ def test_folders_and_files_are_tried_before_anything_starts(tmp_path: Path) -> N
     credentials = HALL + "    username: a\n    password_file: {}\n"
     for text, sentence in (
         ("storage:\n  root: file/x\n", "line 2: storage.root: {}/file/x cannot be written by uid "),
+        (f"storage:\n  root: {256 * 'x'}\n", f"line 2: storage.root: {{}}/{256 * 'x'} cannot be written by uid "),
         (
             "api:\n  image_roots: [here, there]\n",
             "line 2: api.image_roots.0: {}/here is no folder; name folders that are there",

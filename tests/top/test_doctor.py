@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon import shipped
+from daemon import shipped, wire
 from daemon.clock import HostClocks, Synchronisation
 from daemon.config_file import read
+from daemon.control import Control
 from daemon.detect.runtimes import Host
 from daemon.doctor import disk, host, service
 from daemon.doctor.finding import Finding, Level
@@ -18,11 +19,13 @@ from daemon.settings import Settings, StorageSettings, VerifySettings
 from daemon.storage import disk as disks
 from daemon.storage.durable import RealDisk
 
-MOUNTS = """\
+MOUNTS = b"""\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 23 22 0:21 / /tmp rw,nosuid - tmpfs tmpfs rw,size=1g
 24 22 8:17 / /srv/fire\\040witness rw,noatime - xfs /dev/sdb1 ro,attr2
 25 22 0:44 / /mnt/share rw - nfs4 server:/share rw
+26 22 0:45 / /mnt/br\xc3\xa4nde rw - xfs /dev/sdc1 rw
+27 22 0:46 / /mnt/\xff rw - nfs4 server:/\xff rw
 """
 
 
@@ -53,7 +56,7 @@ def test_what_is_wrong_says_what_to_do() -> None:
         (disk.of_state(1, 2, 1, Path("state")), "ok"),
         (disk.of_state(1, 1, 1, Path("state")), "ok"),
         (disk.of_state(2, 2, 1, Path("state")), "warning"),
-        (service.of_daemon(None), "warning"),
+        (service.of_daemon(service.Answer(None)), "warning"),
         (disk.of_owner(Path("/"), Path("/"), False, 1000), "problem"),
         (disk.of_owner(Path("/"), Path("/"), True, 1000), "ok"),
     ]
@@ -75,6 +78,8 @@ def _settings(**detect: str) -> Settings:
         ("/tmpfs", "/", "ext4", "ok"),
         ("/srv/fire witness/a", "/srv/fire witness", "xfs", "problem"),
         ("/mnt/share", "/mnt/share", "nfs4", "problem"),
+        ("/mnt/brände/a", "/mnt/brände", "xfs", "ok"),
+        ("/mnt/\udcff", "/mnt/\udcff", "nfs4", "problem"),
     ],
 )
 def test_the_mount_under_a_folder(folder: str, point: str, kind: str, level: Level) -> None:
@@ -88,10 +93,10 @@ def test_the_daemons_own_word_is_passed_on() -> None:
     """Running and ready; running and not, with the sentences of detector and recorder."""
     well = {"state": "ready", "disk": "ok", "detail": ""}
     ready = {"ready": True, "version": "1", "detector": well, "recorder": well}
-    assert service.of_daemon(ready).level == "ok"
-    wrong = service.of_daemon(
-        {**ready, "ready": False, "recorder": {"disk": "wrong", "detail": "another store is there"}}
-    )
+    assert service.of_daemon(service.Answer(ready)).level == "ok"
+    looks = {"state": "ready", "detail": "OpenVINO: no NVIDIA GPU"}
+    ill = {"disk": "wrong", "detail": "another store is there"}
+    wrong = service.of_daemon(service.Answer({**ready, "ready": False, "detector": looks, "recorder": ill}))
     assert wrong.level == "problem"
     assert "disk wrong (another store is there)" in wrong.what
 
@@ -127,3 +132,19 @@ def test_a_look_at_the_store_makes_nothing(tmp_path: Path) -> None:
     storage.root.rmdir()
     with pytest.raises(StoreError, match="is gone"):
         disks.standing(RealDisk(), storage.root, storage.state_dir)
+
+
+def test_a_daemon_that_says_nothing_is_not_called_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs, or is closed to who asks: cameras may be watched all the same, and the port is its own."""
+    config = tmp_path / "config.yaml"
+    config.write_text("storage: {root: store, state_dir: state, runtime_dir: run}\n")
+    settings = read(config).settings
+    assert service.ask(settings) == service.Answer(None)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Control.ask, "__defaults__", (None, 0.1))
+    with wire.listen(tmp_path / "run" / "control.sock"):
+        hangs = service.ask(settings)
+    assert hangs.running
+    assert service.of_daemon(hangs).level == "problem"
+    assert "did not answer 'status' within 0.1 s" in service.of_daemon(hangs).what
+    assert service.ask(settings) == service.Answer(None), "what a kill left of the socket is no daemon"

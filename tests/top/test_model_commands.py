@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -72,6 +73,55 @@ def test_a_choice_taken_back_is_durable(config: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(models, "RealDisk", Watched)
     models.use(storage, models.CONFIGURED)
     assert there_when_synced == [(place.parent, False)]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '"x"', '{"name": "site"}', "x"])
+def test_a_choice_that_is_none_is_a_sentence(config: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody edited in_use.json: named, with what to do."""
+    place = models.folder(load(config).storage) / "in_use.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(content)
+    assert main(["check-config", "--config", str(config)]) == 2
+    assert capsys.readouterr().err == (
+        f"firewitness check-config: {place} cannot be read: choose again, or remove it\n"
+    )
+
+
+def test_the_list_says_whose_the_configured_weights_are(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shipped ones are known by their hash; others are sure where the settings name one."""
+    (tmp_path / "own.onnx").write_bytes(b"1")
+    own = hashlib.sha256(b"1").hexdigest()
+    said = []
+    for detect in (
+        "{}",
+        "{weights: own.onnx}",
+        f"{{weights: own.onnx, weights_sha256: '{own}'}}",
+        "{weights: no.onnx}",
+    ):
+        config.write_text(f"storage: {{root: store, state_dir: state, runtime_dir: run}}\ndetect: {detect}\n")
+        assert main(["model", "list", "--config", str(config)]) == 0
+        said.append(capsys.readouterr().out.splitlines()[0].split(maxsplit=2)[2])
+    assert said == [
+        f"SHA-256 {shipped.SHA256[:12]}",
+        f"SHA-256 {own[:12]}, not pinned",
+        f"SHA-256 {own[:12]}",
+        "cannot be used: see `firewitness check-config`",
+    ]
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1"])
+def test_a_bench_has_an_end(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would never end, or measures nothing, is refused."""
+    assert main(["bench", f"--seconds={seconds}"]) == 2
+    assert capsys.readouterr().err == "firewitness bench: --seconds: more than 0, at most 300\n"
+
+
+def test_a_film_is_not_read_to_its_end(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`detect` of something that never ends, or would fill the memory: no picture, said at once."""
+    assert main(["detect", "--config", str(config), "/dev/zero"]) == 2
+    assert capsys.readouterr().err.startswith("/dev/zero: ")
 
 
 def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
