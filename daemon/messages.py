@@ -334,8 +334,9 @@ class RecorderBeat(Message, frozen=True):
     """ok, or why the trusted clock stands still."""
     open_gaps: dict[str, str] = {}
     """Camera → reason."""
-    evidence_stills: int = 0
-    evidence_bytes: int = 0
+    evidence_stills: int | None = None
+    """None while no store is open: nobody has counted."""
+    evidence_bytes: int | None = None
     oldest_evidence_at_ns: int | None = None
     retention: str = "ok"
     """ok, or what of storage.retention cannot be kept for want of space."""

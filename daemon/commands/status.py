@@ -47,8 +47,6 @@ def _why(process: dict[str, Any], well: bool) -> str:
 def _evidence(recorder: dict[str, Any]) -> str:
     """How much there is, since when, and for how long it will be kept."""
     if recorder["evidence_stills"] is None:
-        return "not known yet"
-    if not recorder["evidence_stills"] and recorder["disk"] not in ("ok", "full"):  # no store is open: nobody counted
         return f"not known while the disk is {recorder['disk']}"
     parts = [f"{recorder['evidence_stills']:,} stills, {recorder['evidence_bytes'] / 1e9:.2f} GB"]
     if recorder["oldest_evidence_at_ns"] is not None:

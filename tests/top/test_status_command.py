@@ -51,7 +51,7 @@ def test_what_is_not_well_says_why_and_claims_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A disk that is gone: with its own sentence, and no "0 stills" of a store that nobody can look into."""
-    gone = {**RECORDER, "disk": "gone", "detail": "the store is gone: mount it", "evidence_stills": 0}
+    gone = {**RECORDER, "disk": "gone", "detail": "the store is gone: mount it", "evidence_stills": None}
     silent = {**DETECTOR, "state": "silent", "detail": "the detector has said nothing for 8 s"}
     answer: dict[str, Any] = {"ready": False, "cameras": {}, "detector": silent, "recorder": gone}
     monkeypatch.setattr(Control, "ask", lambda *_: answer)
