@@ -7,6 +7,7 @@ counted apart: it happens in the detector. The cameras are played by a process o
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -127,4 +128,5 @@ def main() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(main())

@@ -9,6 +9,7 @@ shared process reaches at least 95 % of the bare detector.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import selectors
@@ -231,4 +232,5 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print("\n".join(rows()))

@@ -9,6 +9,7 @@ the kernel's accounting; the interval achieved is the longest that a worker repo
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -171,4 +172,6 @@ def _row(case: Case, found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(rows(tuple(int(each) for each in sys.argv[1:]) or (16, 32))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cameras", type=int, nargs="*", default=[16, 32], help="how many, one measurement each (16 32)")
+    print("\n".join(rows(tuple(parser.parse_args().cameras))))

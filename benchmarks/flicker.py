@@ -9,6 +9,7 @@ second only now and then, and otherwise half as sure: no weights play a part.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -154,4 +155,6 @@ def _when(played: Played) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of scenes (all)")
+    sys.exit(main(parser.parse_args().names))

@@ -7,6 +7,7 @@ worker does: decoding, scaling, cutting tiles, changed pixels, place, growth, ar
 
 from __future__ import annotations
 
+import argparse
 import random
 import tempfile
 import time
@@ -198,4 +199,5 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print("\n".join(rows()))

@@ -10,6 +10,7 @@ a COUNT of scenes other than 50 it only prints them.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import shutil
@@ -270,4 +271,6 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=COUNT, help=f"of drawn scenes ({COUNT})")
+    sys.exit(main(parser.parse_args().count))

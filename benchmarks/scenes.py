@@ -9,9 +9,9 @@ writes `scene-NN.mp4` (H.264, 1080p, 12.5 pictures a second: two cores have to d
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -270,8 +270,10 @@ def make_all(folder: Path, count: int, seed: int = 1) -> list[Path]:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    for made in make_all(
-        Path(given[0]), int(given[1]) if len(given) > 1 else 50, int(given[2]) if len(given) > 2 else 1
-    ):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where they are written")
+    parser.add_argument("count", type=int, nargs="?", default=50, help="of scenes (50)")
+    parser.add_argument("seed", type=int, nargs="?", default=1, help="(1)")
+    options = parser.parse_args()
+    for made in make_all(options.folder, options.count, options.seed):
         print(made)

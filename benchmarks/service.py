@@ -10,6 +10,7 @@ keep detect.max_interval meanwhile.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -221,4 +222,6 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(run(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", type=float, nargs="?", default=SECONDS, help=f"of each measurement ({SECONDS:g})")
+    print("\n".join(run(parser.parse_args().seconds)))

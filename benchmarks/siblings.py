@@ -9,6 +9,7 @@ durable once the ledger attests it up to the confirmation; a still, once its row
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from dataclasses import dataclass, field
@@ -156,4 +157,5 @@ def _of(values: list[float], *, p95: bool = False) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print("\n".join(rows()))
