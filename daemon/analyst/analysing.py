@@ -22,7 +22,6 @@ from daemon.ingest.plan import WorkerPlan
 from daemon.ingest.snapshot import Snapshot
 
 DEADLINE_S = 10.0
-MOST_MODELS = 3  # that it begins with, one after the other
 PATIENCE_S = 120.0  # with a detector that refuses one and the same picture
 
 Detect = Callable[[NDArray[np.uint8]], tuple[Sequence[Detection], ModelInfo]]
@@ -35,26 +34,15 @@ def go_back(subject: Subject, packets: Sequence[Packet], plan: WorkerPlan, detec
     snapshot = whole or Snapshot.cut_before(packets, evidence.time.captured_at_ns)
     if snapshot is None:
         raise FirewitnessError("the clip holds nothing of before the incident was confirmed")
-    for _ in range(MOST_MODELS):
-        outcome = _examined(Examination(subject, snapshot, plan, Converter()), detect)
-        if outcome is not None:
-            return outcome._replace(analysis=replace(outcome.analysis, analysed_at_ns=clocks.wall_ns()))
-    raise DetectorError("the detector's model was changed again and again meanwhile")
-
-
-def _examined(examination: Examination, detect: Detect) -> Outcome | None:
-    """None where another model was chosen meanwhile: an analysis names one, which has to have looked at everything."""
-    models = set()
+    examination = Examination(subject, snapshot, plan, Converter())
     while examination.outcome is None:
         examination.step()
         while examination.questions:
             question = examination.questions.popleft()
             detections, model = detect(np.ascontiguousarray(question.pixels))
-            models.add(model.sha256)
-            if len(models) > 1:
-                return None
             examination.answered(question, detections, model)
-    return examination.outcome
+    outcome = examination.outcome
+    return outcome._replace(analysis=replace(outcome.analysis, analysed_at_ns=clocks.wall_ns()))
 
 
 def asking(client: WorkClient, floor: float) -> Detect:

@@ -37,6 +37,8 @@ class Question(NamedTuple):
     place: int
     tile: Tile
     pixels: Pixels
+    beginning: int
+    """By how many models it has been begun with before."""
 
 
 @dataclass(slots=True)
@@ -48,24 +50,30 @@ class _Looking:
 
 
 class Examination:
-    """`outcome` is there once it is done."""
+    """`outcome` is there once it is done. It begins anew where another model answers: a record names one, for all that was seen."""
 
     def __init__(self, subject: Subject, snapshot: Snapshot, plan: WorkerPlan, converter: Converter) -> None:
         self._subject, self._snapshot, self._plan, self._converter = subject, snapshot, plan, converter
         self._size_px = subject.evidence.width_px, subject.evidence.height_px
         self._lower = lower_thresholds(subject.evidence.thresholds, plan.floor)
-        most = MOST_PICTURES // len(whole_and_place(subject.detection.box, self._size_px, plan.input_px))
-        self._search = Search(snapshot.frames, len(snapshot.frames) - 1, subject.detection, self._lower, most)
-        self._rewinding = Rewinding(snapshot)
+        self._model = subject.evidence.model
+        self._beginning = 0
+        self._begin()
+        self.pictures = 0
+        """That the detector has looked at."""
+
+    def _begin(self) -> None:
+        subject, frames = self._subject, self._snapshot.frames
+        most = MOST_PICTURES // len(whole_and_place(subject.detection.box, self._size_px, self._plan.input_px))
+        self._search = Search(frames, len(frames) - 1, subject.detection, self._lower, most)
+        self._rewinding = Rewinding(self._snapshot)
         self._rewinding.want(self._search.wanted)
         self._looking: dict[int, _Looking] = {}
         self._seen: dict[int, Sequence[Detection] | None] = {}
         self._concluding: Concluding | None = None
         self._doubts = 0
-        self._model = subject.evidence.model
+        self._answers = 0  # of the model that looks now
         self.questions: deque[Question] = deque()
-        self.pictures = 0
-        """That the detector has looked at."""
 
     @property
     def incident(self) -> str:
@@ -101,8 +109,15 @@ class Examination:
 
     def answered(self, question: Question, detections: Sequence[Detection], model: ModelInfo) -> None:
         """What the detector saw; boxes in pixels of the picture that it was given."""
-        self._model = model
         self.pictures += 1
+        if question.beginning != self._beginning:
+            return
+        if self._answers and self._model is not None and self._model.sha256 != model.sha256:
+            self._beginning += 1
+            self._begin()
+            return
+        self._model = model
+        self._answers += 1
         looking = self._looking[question.place]
         height, width = question.pixels.shape[:2]
         seen = in_picture(question.tile, detections, (width, height))
@@ -138,7 +153,7 @@ class Examination:
                 pixels = self._converter.small(frame, colour, self._plan.input_px)
             else:
                 pixels = tile.of(full)
-            self.questions.append(Question(place, tile, pixels))
+            self.questions.append(Question(place, tile, pixels, self._beginning))
 
     def _doubted(self, until: int) -> None:
         """What was found stood there before: the search goes on from what is new."""

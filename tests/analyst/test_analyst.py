@@ -165,7 +165,7 @@ def test_frames_are_in_the_order_of_their_pts_whatever_their_times_say(chart: Ch
 
 
 def test_a_model_that_is_chosen_meanwhile_looks_at_everything(clip: tuple[Path, Clip]) -> None:
-    """Else what the one saw would be on record as the other's; one that changes all the time is a sentence."""
+    """Else what the one saw would be on record as the other's."""
     packets, asked = read_clip(clip[0], host_clocks()), []
 
     def changing(pixels: NDArray[np.uint8], every: int) -> tuple[Sequence[Detection], ModelInfo]:
@@ -177,12 +177,7 @@ def test_a_model_that_is_chosen_meanwhile_looks_at_everything(clip: tuple[Path, 
     assert outcome.analysis.model.name == "model 1"
     assert outcome.analysis.first_visible.pts == ONSET * 3600
     assert {evidence.model.name for evidence, _ in outcome.stills if evidence.model} == {"model 1"}
-    assert outcome.analysis.looks == len(asked) - 10 + 1, (
-        "all again, and the confirming frame, which is not asked about"
-    )
-    asked.clear()
-    with pytest.raises(FirewitnessError, match="changed again and again"):
-        go_back(subject(clip[1]), packets, PLAN, partial(changing, every=1), host_clocks())
+    assert outcome.analysis.looks == len(asked) - 10 + 1, "all again, and the confirming frame, which is not asked about"
 
 
 def test_a_clip_is_read_as_far_as_it_was_confirmed(clip: tuple[Path, Clip], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,21 @@ def test_a_detector_that_has_no_time_or_dies_is_asked_again(chart: Chart, start:
     assert analysis.ended == "clean"
 
 
+def test_another_model_that_is_chosen_meanwhile_looks_at_everything(chart: Chart, start: Start, work: FakeWork) -> None:
+    """What two models saw is never on record as what one did."""
+    other = replace(work.model, name="other", sha256="ab" * 32)
+    with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=0.0, ring_s=30.0)
+        fire = Fire(worker, work)
+        worker.until(lambda: len(work.requests) >= 3, "questions that are answered", 60)
+        work.model = other
+        analysis = analysed(worker)
+    first, shown = still(worker, "first_visible")
+    assert (shown, analysis.model, first.model) == (ONSET, other, other)
+    assert analysis.looks == len(set(fire.asked)) + 1, "the confirming frame is not asked about"
+    assert len(fire.asked) > len(set(fire.asked)), "what the first had seen was asked about again"
+
+
 def test_what_stood_there_before_is_not_the_first_flame(tmp_path: Path, start: Start, work: FakeWork) -> None:
     """Something that the detector takes for smoke stands at the place all along; the flame itself is found, by what changed."""
     onset, foot = 4 * FPS, (160, 150)

@@ -26,6 +26,7 @@ class FakeWork:
         self.path = path
         self.sees: Callable[[WorkRequest], Sequence[Detection]] = lambda _: ()
         self.outcome = "analysed"
+        self.model = MODEL
         self.requests: list[WorkRequest] = []
         self.channels: list[wire.Channel[WorkRequest]] = []
         self.pixels: list[np.ndarray] = []
@@ -59,7 +60,7 @@ class FakeWork:
         self.requests.append(request)
         self.pixels.append(pixels.reshape(request.height_px, request.width_px, 3))
         found = tuple(self.sees(request)) if self.outcome == "analysed" else ()
-        model = MODEL if self.outcome == "analysed" else None
+        model = self.model if self.outcome == "analysed" else None
         channel.send(WorkAnswer(id=request.id, outcome=self.outcome, detections=found, model=model))
 
     def close(self) -> None:
