@@ -8,16 +8,17 @@ wall clock's. The rules are pure functions of (anchor, reading); `TrustedClock` 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemon.clock import NS, Clocks, rfc3339
-from daemon.errors import StoreError
 from daemon.storage import durable
 from daemon.storage.durable import Disk
 from daemon.storage.record import canonical
 
 FILE = "trusted-clock.json"
+_log = logging.getLogger("firewitness")
 TOLERANCE_NS = 5 * 60 * NS
 LONGEST_OFF_NS = 7 * 86400 * NS  # a host that was off longer needs `firewitness clock accept`
 KEEP_EVERY_NS = 600 * NS  # how old the kept anchor may be: what a reboot can cost of the 7 days
@@ -153,11 +154,14 @@ class TrustedClock:
 
 
 def _read(disk: Disk, path: Path) -> Anchor | None:
+    """None also where it is damaged: it holds back the purge then, until there is another, and no recording."""
     try:
         value = json.loads(durable.read(disk, path))
         return Anchor(value["boot"], int(value["boot_ns"]), int(value["utc_ns"]), bool(value.get("provisional")))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        what = "holds no anchor of the trusted clock; remove it and say `firewitness clock accept`"
-        raise StoreError("damaged", f"{path} {what}") from error
+    except (ValueError, KeyError, TypeError):
+        _log.warning(
+            "disk: %s is damaged and holds no anchor of the trusted clock: nothing is purged until there is one", path
+        )
+        return None

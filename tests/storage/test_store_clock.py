@@ -10,7 +10,16 @@ import pytest
 
 from daemon.clock import NS
 from daemon.storage.storing_times import LONG_AGO, add, prune, reachable_seq
-from daemon.storage.trusted_clock import LONGEST_OFF_NS, TOLERANCE_NS, Anchor, Reading, advance, complaint, first_anchor
+from daemon.storage.trusted_clock import (
+    FILE,
+    LONGEST_OFF_NS,
+    TOLERANCE_NS,
+    Anchor,
+    Reading,
+    advance,
+    complaint,
+    first_anchor,
+)
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -143,6 +152,27 @@ def test_a_lying_clock_purges_nothing_and_a_right_one_purges_again(tmp_path: Pat
             assert store.clock_state() == "ok"
         clocks.run_for(2 * DAY_NS)
         assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"boot":"a","boot_ns":"x","utc_ns":"1"}', "[1]", "\x00" * 40])
+def test_a_damaged_anchor_holds_back_the_purge_and_no_recording(tmp_path: Path, content: str) -> None:
+    """As one that is gone (docs/decisions/0003): it goes on once the kernel vouches for its clock."""
+    clocks, settings = FakeClocks(), settings_of(tmp_path)
+    ids = stored(tmp_path, clocks)
+    (anchor,) = tmp_path.rglob(FILE)
+    anchor.write_text(content)
+    clocks.run_for(40 * DAY_NS)
+    clocks.synchronised = False
+    with opened(settings, clocks) as store:
+        store.commit(still_entries(store, evidence_of(100, clocks.wall)))
+        assert "no trusted time yet" in store.clock_state()
+        assert store.purge(dry_run=False, all_due=True).removed == 0
+        clocks.synchronised = True
+        assert store.clock_state() == "ok"
+        assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+        assert store.knows({numbered(100)}) == {numbered(100)}
+        store.close("stop")
+    assert "utc_ns" in json.loads(anchor.read_text())
 
 
 def test_what_was_taken_while_the_clock_was_ten_years_slow(tmp_path: Path) -> None:
