@@ -5,8 +5,8 @@
        └────── quiet ──▶ unconfirmed
 
 Time as evidence (daemon/detect/flicker.py) says something of each suspect's place, of fire alone: smoke does not
-flicker. At one that is held, or waits, sightings of fire alone do not confirm for as long; at one of fire alone that
-flickers, what the detector is half as sure of counts as a sighting too.
+flicker. At one that is held, or waits, sightings of fire alone do not confirm for as long; at a small
+one of fire alone that flickers, what the detector is half as sure of counts as a sighting too.
 
 Each suspect has its place, so that a lamp at one place neither delays nor confirms a fire at another. A detection
 belongs to
@@ -31,6 +31,7 @@ from typing import Literal, NamedTuple
 from daemon.domain import LABELS, Box, Detection, EvidenceKind, Flicker
 
 WEAK_SHARE = 0.5  # of the threshold: enough where it flickers, and what is certain later begins there
+WEAK_LONGEST = 0.1  # of the picture's width: of what is larger the detector is sure by itself, if it burns
 MAX_SUSPECTS = 8  # places a camera can suspect at once: bounds the state of a picture full of lamps
 
 Point = tuple[float, float]
@@ -338,12 +339,17 @@ class _Frame:
                 elsewhere.append(each)
         for each in weak:
             for track in places.values():
-                if track.state == "suspect" and track.flickers and same_place(each.box, track.place, self.aspect):
+                if self._bears_weak(track) and same_place(each.box, track.place, self.aspect):
                     given.setdefault(track.number, []).append(each)
         for number, mine in given.items():
             nearest = min(mine, key=lambda each: _distance(each.box, places[number].place, self.aspect))
             self._sight(number, mine, nearest.box)
         return elsewhere
+
+    def _bears_weak(self, track: Track) -> bool:
+        """Whether what the detector is half as sure of counts at its place."""
+        small = _longer_side(track.place, self.aspect) <= WEAK_LONGEST * self.aspect
+        return track.state == "suspect" and track.flickers and small
 
     def confirm(self) -> None:
         """Confirms the suspects that were seen often enough, the oldest first."""

@@ -412,6 +412,17 @@ def test_half_as_sure_is_not_enough_where_smoke_is_seen_too() -> None:
     assert camera.history == [(1, "suspect")]
 
 
+@pytest.mark.parametrize(("size_px", "confirmed"), [(190.0, True), (194.0, False)])
+def test_half_as_sure_is_enough_of_what_is_small(size_px: float, confirmed: bool) -> None:
+    """Of a neon sign that runs and fills a tenth of the picture's width the detector is sure, or it is none."""
+    camera = Camera()
+    camera.frame(fire(C, size=size_px))
+    camera.flicker = Flicker("flickers", ("restless outline",))
+    for _ in range(5):
+        camera.frame(fire(C, 0.2, size=size_px))
+    assert ((1, "confirmed") in camera.history) is confirmed
+
+
 def test_a_lamp_that_was_held_ends_unconfirmed_and_says_why() -> None:
     """The incident's last transition has the reason."""
     camera = Camera()
