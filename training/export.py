@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ def run(options: argparse.Namespace) -> int:
     sources = read_sources(options.sources) if options.sources is not None else []
     trainings = [Training.resumed(each, None, "cpu") for each in options.checkpoints]
     training = trainings[0]
-    if any((each.settings, each.step) != (training.settings, training.step) for each in trainings):
-        raise FolderError("a mean can be taken of trainings of the same steps and settings only")
+    if len({(replace(each.settings, seed=0), each.step) for each in trainings}) > 1:
+        raise FolderError(
+            "a mean can be taken of trainings of the same steps and settings only; their seeds may differ"
+        )
     model = training.average.float()
     model.load_state_dict(mean([Source(each.plan, each.average.state_dict()) for each in trainings]).tensors)
     write_onnx(model.eval().fuse(), options.out)
@@ -34,7 +36,16 @@ def run(options: argparse.Namespace) -> int:
         if len(trainings) == 1
         else f"{training.step} steps each: the mean of {len(trainings)} trainings"
     )
-    text = card(options.out, steps, asdict(training.settings), options.trained_with, sources, found, options.weak)
+    seeds = " and ".join(dict.fromkeys(str(each.settings.seed) for each in trainings))
+    text = card(
+        options.out,
+        steps,
+        asdict(training.settings) | {"seed": seeds},
+        options.trained_with,
+        sources,
+        found,
+        options.weak,
+    )
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")
     return 0

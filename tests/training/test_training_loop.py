@@ -154,6 +154,25 @@ def test_where_smoke_is_not_known_it_teaches_nothing(pictures: Pictures) -> None
     assert min(slope[0, 0], slope[1, 0], slope[1, 1]) > 0
 
 
+def test_who_sees_a_fire_and_not_its_outline_is_taught_to_be_surer_than_its_overlap() -> None:
+    """Whichever anchors Ultralytics assigns are assigned; the best is taught the root of its box's IoU."""
+    from ultralytics.utils.tal import TaskAlignedAssigner
+
+    from training.loss import MaskedLoss
+
+    ours = MaskedLoss(begun().model).assigner
+    theirs = TaskAlignedAssigner(ours.topk, ours.num_classes, ours.alpha, ours.beta, ours.stride, topk2=ours.topk2)
+    anchors = torch.tensor([[x, y] for y in (12.0, 20.0, 28.0, 36.0) for x in (12.0, 20.0, 28.0)])
+    boxes = torch.tensor([[[10.0, 10.0, 30.0, 20.0]] * 4 + [[10.0, 10.0, 30.0, 30.0]] + [[5.0, 5.0, 9.0, 9.0]] * 7])
+    fire = (torch.tensor([[[0]]]), torch.tensor([[[10.0, 10.0, 30.0, 40.0]]]), torch.ones(1, 1, 1))
+    scores = torch.full((1, 12, 2), 0.3)
+    taught, before = (each(scores, boxes, anchors, *fire) for each in (ours, theirs))
+    assert torch.equal(taught[3], before[3])
+    assert before[2].max() < 0.66, "two thirds overlap, less what CIoU takes off"
+    assert float(taught[2].max()) == pytest.approx(float(before[2].max()) ** 0.5)
+    assert int(taught[2][0, :, 0].argmax()) == int(before[2][0, :, 0].argmax()) == 4
+
+
 def test_what_is_exported_runs_in_the_daemons_detector(tmp_path: Path, pictures: Pictures) -> None:
     """ONNX with our class names, any size of picture; the card beside it bears its hash and admits that nothing was measured."""
     training = begun()
@@ -187,11 +206,14 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
 def test_the_mean_of_several_is_exported(tmp_path: Path) -> None:
     """Weights between those of both, rounded to bf16, and the card says so."""
     one, other = begun(), begun(seed=4)
+    other.settings = replace(other.settings, seed=7)
     one.save(tmp_path / "a.pt")
     other.save(tmp_path / "b.pt")
     out = tmp_path / "both.onnx"
     assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out)]) == 0
-    assert "in 0 steps each: the mean of 2 trainings" in out.with_suffix(".md").read_text()
+    card = out.with_suffix(".md").read_text()
+    assert "in 0 steps each: the mean of 2 trainings" in card
+    assert "seed 5 and 7" in card
     kernels = [each.average.state_dict()["model.5.cv3.0.2.weight"].numpy() for each in (one, other)]
     written = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(out).graph.initializer}
     assert not np.array_equal(*kernels)

@@ -30,13 +30,19 @@ def exposed(view: View, rng: np.random.Generator) -> View:
 
 
 def infrared(view: View, rng: np.random.Generator) -> View:
-    """Grey, with the contrast of a camera that sees by its own lamps: bright in the middle, dark at the edges."""
-    grey = cv2.cvtColor(view.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    """Night, seen by the camera's own lamps: grey, dark, brighter in the middle. What burns there keeps its brightness.
+
+    Grey by day is left out: taught that a flame may lack colour there too, a detector takes white streaks of glare for fire.
+    """
+    grey = without_colour(view).pixels[..., 0].astype(np.float32) / 255
     height, width = grey.shape
     rows, columns = np.ogrid[:height, :width]
     far = np.hypot((columns - width / 2) / width, (rows - height / 2) / height)
-    lit = grey * (1.15 - rng.uniform(0, 1.2) * far)
-    return replace(view, pixels=_grey(np.clip(lit, 0, 255).astype(np.uint8)))
+    dark = grey ** rng.uniform(1.2, 2.5)
+    if not len(view.boxes):
+        dark *= rng.uniform(0.35, 1.0)
+    lit = dark * (1.15 - rng.uniform(0, 1.2) * far)
+    return replace(view, pixels=_grey(np.clip(255 * lit, 0, 255).astype(np.uint8)))
 
 
 def without_colour(view: View) -> View:
