@@ -177,7 +177,9 @@ def test_a_model_that_is_chosen_meanwhile_looks_at_everything(clip: tuple[Path, 
     assert outcome.analysis.model.name == "model 1"
     assert outcome.analysis.first_visible.pts == ONSET * 3600
     assert {evidence.model.name for evidence, _ in outcome.stills if evidence.model} == {"model 1"}
-    assert outcome.analysis.looks == len(asked) - 10 + 1, "all again, and the confirming frame, which is not asked about"
+    assert outcome.analysis.looks == len(asked) - 10 + 1, (
+        "all again, and the confirming frame, which is not asked about"
+    )
 
 
 def test_a_clip_is_read_as_far_as_it_was_confirmed(clip: tuple[Path, Clip], monkeypatch: pytest.MonkeyPatch) -> None:

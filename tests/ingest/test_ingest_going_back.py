@@ -184,8 +184,14 @@ def test_another_model_that_is_chosen_meanwhile_looks_at_everything(chart: Chart
     with FarmThread([Camera("hall", chart.path, wait_for_viewer=True)]) as farm:
         worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=0.0, ring_s=30.0)
         fire = Fire(worker, work)
-        worker.until(lambda: len(work.requests) >= 3, "questions that are answered", 60)
-        work.model = other
+        answer = work.sees
+
+        def changing(request: WorkRequest) -> Sequence[Detection]:
+            if len(fire.asked) == 3:
+                work.model = other
+            return answer(request)
+
+        work.sees = changing
         analysis = analysed(worker)
     first, shown = still(worker, "first_visible")
     assert (shown, analysis.model, first.model) == (ONSET, other, other)
