@@ -131,10 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except (
-        BrokenPipeError
-    ):  # the reader of our output, such as head, has enough; what it missed may have been the answer
-        _give_output_up()
+    except BrokenPipeError:
+        _give_output_up()  # its reader, such as head, has enough; what it missed may have been the answer
         return 2
     except OSError as error:
         _give_output_up()

@@ -113,11 +113,6 @@ class Track:
             return ""  # what is confirmed although its flames are held is so by its smoke
         return f"{self.flicker.says}: {', '.join(self.flicker.reasons)}"
 
-    @property
-    def flickers(self) -> bool:
-        """Whether weaker detections count at its place: not where smoke is seen too, whose plume is as restless."""
-        return self.flicker is not None and self.flicker.says == "flickers" and self.labels == ("fire",)
-
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
@@ -347,9 +342,10 @@ class _Frame:
         return elsewhere
 
     def _bears_weak(self, track: Track) -> bool:
-        """Whether what the detector is half as sure of counts at its place."""
+        """Whether what the detector is half as sure of counts at its place: not where smoke is seen too, whose plume is as restless."""
+        flickers = track.flicker is not None and track.flicker.says == "flickers"
         small = _longer_side(track.place, self.aspect) <= WEAK_LONGEST * self.aspect
-        return track.state == "suspect" and track.flickers and small
+        return track.state == "suspect" and track.labels == ("fire",) and flickers and small
 
     def confirm(self) -> None:
         """Confirms the suspects that were seen often enough, the oldest first."""

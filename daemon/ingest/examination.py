@@ -56,7 +56,6 @@ class Examination:
         self._subject, self._snapshot, self._plan, self._converter = subject, snapshot, plan, converter
         self._size_px = subject.evidence.width_px, subject.evidence.height_px
         self._lower = lower_thresholds(subject.evidence.thresholds, plan.floor)
-        self._model = subject.evidence.model
         self._beginning = 0
         self._begin()
         self.pictures = 0
@@ -72,7 +71,7 @@ class Examination:
         self._seen: dict[int, Sequence[Detection] | None] = {}
         self._concluding: Concluding | None = None
         self._doubts = 0
-        self._answers = 0  # of the model that looks now
+        self._model: ModelInfo | None = None  # that has answered
         self.questions: deque[Question] = deque()
 
     @property
@@ -112,12 +111,11 @@ class Examination:
         self.pictures += 1
         if question.beginning != self._beginning:
             return
-        if self._answers and self._model is not None and self._model.sha256 != model.sha256:
+        if self._model is not None and self._model.sha256 != model.sha256:
             self._beginning += 1
             self._begin()
             return
         self._model = model
-        self._answers += 1
         looking = self._looking[question.place]
         height, width = question.pixels.shape[:2]
         seen = in_picture(question.tile, detections, (width, height))
@@ -168,7 +166,7 @@ class Examination:
             self._search.told(seen)
             self._rewinding.want(self._search.wanted)
         if self._search.result is not None:
-            model = self._model
+            model = self._model or self._subject.evidence.model
             assert model is not None
             self._concluding = Concluding(
                 self._subject, self._search.result, self._snapshot, self._rewinding, self._plan, self._converter, model,

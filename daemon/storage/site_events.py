@@ -47,7 +47,7 @@ def site_events(
             gap.camera.in_(cameras), gap.reason.in_(LOSSES), gap.from_at_ns >= begin_ns, gap.from_at_ns <= end_ns
         )
     ).all()
-    own = _run_of_sight(session, incident)
+    own = _run_of_sight(session, incident, _newest_analysis(session, incident.id))
     return [
         *(_first_sight(session, each, interval_s, own) for each in seen),
         *(_loss(session, root, each, interval_s, own) for each in lost),
@@ -55,8 +55,8 @@ def site_events(
 
 
 def _first_sight(session: Session, incident: IncidentRow, interval_s: float, own: RunRow | None) -> Event:
-    off_s = _off_s(_run_of_sight(session, incident), own)
     body = _newest_analysis(session, incident.id)
+    off_s = _off_s(_run_of_sight(session, incident, body), own)
     if body is None:  # the detector suspects late: nobody has looked yet at how long it had been visible by then
         at_ns = incident.first_suspect_at_ns
         suspected = first_sight(incident.id, incident.camera, at_ns, interval_s + off_s, "suspected", None)
@@ -103,8 +103,8 @@ def _off_s(run: RunRow | None, own: RunRow | None) -> float:
     return 0.0 if run is None or own is None else abs(run.utc_ahead_ns - own.utc_ahead_ns) / NS
 
 
-def _run_of_sight(session: Session, incident: IncidentRow) -> RunRow | None:
-    body = _newest_analysis(session, incident.id)
+def _run_of_sight(session: Session, incident: IncidentRow, body: dict[str, Any] | None) -> RunRow | None:
+    """`body` is its newest analysis."""
     run = (
         session.get(RunRow, body["first_visible"]["run"]) if body is not None else _run_suspected(session, incident.id)
     )
