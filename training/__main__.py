@@ -151,7 +151,8 @@ def _train(command: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="the checkpoint to begin from: Ultralytics', such as yolo11n.pt, or one that this command wrote; of several their mean",
+        help="what to begin from: an Ultralytics checkpoint, such as yolo11n.pt, one that this command wrote, or what export wrote, "
+        "such as the shipped ONNX file; of several their mean",
     )
     command.add_argument("--allow-pickle", action="store_true", help="a .pt file can execute code: this one is trusted")
     command.add_argument(

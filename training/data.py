@@ -35,6 +35,8 @@ CHANGES: tuple[tuple[float, Change], ...] = (
 )
 """What a camera does to what is there, in this order, and how often."""
 MIRRORED, PASTED, SMOKED, MOSAIC, INFRARED = 0.5, 0.4, 0.05, 0.6, 0.07
+TILED, TILE_SCALE = 0.3, (1.5, 3.0)
+"""Of pictures outside mosaics, how many are seen as a tile of them is: so much larger than what fits (daemon/detect/tiling.py)."""
 NIGHT, PASTED_AT_NIGHT = 0.4, 0.7
 """Of pictures that show nothing: labelled ones hardly have a fixed camera's night."""
 
@@ -126,7 +128,8 @@ def drawn(pictures: Pictures, seed: int, number: int, side: int, *, mosaics: boo
         parts = _alike_in_smoke(pictures, rng)
         view = mosaic(lambda: next(parts), side, rng)
     else:
-        view = placed(pictures.pick(rng), side, float(np.exp(rng.uniform(-0.51, 0.53))), rng)
+        scales = np.log(TILE_SCALE) if rng.random() < TILED else (-0.51, 0.53)
+        view = placed(pictures.pick(rng), side, float(np.exp(rng.uniform(*scales))), rng)
     view = _lit_and_burning(light.exposed(view, rng), pictures.flames, rng)
     if rng.random() < MIRRORED:
         view = mirrored(view)

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from training.data import Pictures, drawn
 from training.folders import FolderError
 from training.loss import MaskedLoss
 from training.network import averaged_into, network
+from training.unfused import with_statistics
 
+MEASURED = 128  # pictures: the mean and variance of each channel, of thousands of places in each
 WARM_STEPS = 100
 WEIGHT_DECAY = 0.01
 MOST_GRADIENT = 10.0
@@ -154,6 +157,12 @@ class Training:
         states = {"model": self.model, "average": self.average, "optimizer": self._optimizer}
         checkpoint.save(path, content | {name: each.state_dict() for name, each in states.items()})
 
+    def measure(self, pictures: Pictures) -> None:
+        """For weights that were exported: gives their batch norms what the first pictures bring about in them."""
+        batches = islice(self._batches(pictures, 0), math.ceil(MEASURED / self.settings.batch))
+        with_statistics(self.model, (self._images(batch) for batch in batches))
+        self.average.load_state_dict(self.model.state_dict())
+
     def run(
         self, pictures: Pictures, told: Callable[[Progress], None], keep: Callable[[], None], workers: int = 0
     ) -> None:
@@ -184,7 +193,7 @@ class Training:
         """One step; returns its loss a picture."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        images = batch["img"].to(self._device).to(memory_format=torch.channels_last).float() / 255
+        images = self._images(batch)
         with torch.autocast(self._device, torch.bfloat16, enabled=self._bf16):
             answers = self.model(images)
         loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
@@ -196,6 +205,10 @@ class Training:
         self.step += 1
         averaged_into(self.average, self.model, 1 - 0.999 * (1 - math.exp(-self.step / 300)))
         return float(total.detach()) / len(images)
+
+    def _images(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(N, 3, side, side), RGB from 0 to 1."""
+        return batch["img"].to(self._device).to(memory_format=torch.channels_last).float() / 255
 
     def _batches(self, pictures: Pictures, workers: int) -> Iterator[dict[str, torch.Tensor]]:
         size = self.settings.batch

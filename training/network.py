@@ -37,6 +37,8 @@ class Source:
 
     plan: dict[str, Any]
     tensors: dict[str, torch.Tensor]
+    fused: bool = False
+    """Whether its batch norms know nothing yet of what reaches them (unfused.py)."""
 
 
 def mean(sources: Sequence[Source]) -> Source:
@@ -50,11 +52,13 @@ def mean(sources: Sequence[Source]) -> Source:
     shapes = {name: each.shape for name, each in first.tensors.items()}
     if any({name: one.shape for name, one in other.tensors.items()} != shapes for other in others):
         raise FolderError("a mean can be taken of checkpoints of the same network only")
+    if len({each.fused for each in sources}) > 1:
+        raise FolderError("a mean can be taken of checkpoints or of exported weights, not of both together")
     tensors = {
         name: torch.stack([each.tensors[name].double() for each in sources]).mean(0).to(one.dtype)
         for name, one in first.tensors.items()
     }
-    return Source(first.plan, tensors)
+    return Source(first.plan, tensors, first.fused)
 
 
 def of_ultralytics(path: Path) -> Source:

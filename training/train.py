@@ -17,6 +17,7 @@ from training.data import Pictures, folder
 from training.folders import FolderError, check_out
 from training.loop import Settings, Training
 from training.network import Source, begun_from, mean, of_ultralytics
+from training.unfused import of_onnx
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"going on from step {training.step} of {steps}", file=sys.stderr)
     else:
         training = _begun(source, settings, device)
+        if source.fused:
+            training.measure(pictures)
         training.made_of = {"pictures": pictures.sha256(), "weights": _sha256(options.weights)}
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
@@ -73,7 +76,7 @@ def _sha256(files: Sequence[Path]) -> str:
 
 def _begins_from(options: argparse.Namespace) -> Source:
     if options.weights is None:
-        raise FolderError("--weights: name the checkpoint to begin from")
+        raise FolderError("--weights: name the checkpoint or the ONNX file to begin from")
     return mean([_source(each, options.allow_pickle) for each in options.weights])
 
 
@@ -85,6 +88,8 @@ def _begun(source: Source, settings: Settings, device: str) -> Training:
 
 
 def _source(path: Path, allow_pickle: bool) -> Source:
+    if path.suffix == ".onnx":
+        return of_onnx(path)
     content = checkpoint.found(path)
     if content is not None:
         return Source(content["plan"], content["average"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from daemon.simulate.farm import Camera, FarmThread
+from daemon.storage import heartbeat
 from tests.system.daemon_under_test import Daemon, wait_for
 from tests.system.test_faults import film
 
@@ -40,6 +41,13 @@ def is_watched(daemon: Daemon, name: str) -> bool:
     return now.get("condition") == "ok" and now.get("frames_watched", 0) >= 3
 
 
+def is_settled(daemon: Daemon, name: str) -> bool:
+    """Whether the recorder knows it, too: the gap in which it began has its end in the ledger."""
+    beat = heartbeat.read(daemon.root)
+    seen = beat.cameras.get(name) if beat else None
+    return seen is not None and seen.in_row >= 3 and all(gap["camera"] != name for gap in open_gaps(daemon))
+
+
 def lines(daemon: Daemon, kind: str) -> list[dict[str, Any]]:
     found = []
     for path in sorted((daemon.root / "ledger").glob("*.jsonl")):
@@ -53,6 +61,7 @@ def test_cameras_come_go_and_change_without_a_gap_in_the_others(daemon: Daemon, 
     configure(daemon, farm, "hall", "yard", "shed")
     daemon.start()
     wait_for(lambda: all(is_watched(daemon, name) for name in ("hall", "yard", "shed")), 60, daemon.log)
+    wait_for(lambda: is_settled(daemon, "hall"), 30, "its gaps of the beginning have their end")
     before = {name: camera(daemon, name)["pid"] for name in ("hall", "shed")}
     gaps_before = [gap for gap in lines(daemon, "gap") if gap["camera"] == "hall"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon import shipped
 from daemon.detect.detector import FireDetector
 from tests.training.conftest import flame, put
 from training.__main__ import main
@@ -276,3 +277,54 @@ def test_what_cannot_end_well_does_not_begin(
         assert main([*words, "--evaluated", str(tmp_path / "found.json")]) == 2
         assert "found.json: not what evaluate wrote of weights" in capsys.readouterr().err
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_the_shipped_weights_can_be_trained_on(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They answer the same with batch norms as without, and these know what reaches them; a step later they are others."""
+    from onnxruntime import InferenceSession
+
+    from training.loop import Settings, Training
+    from training.network import begun_from
+    from training.unfused import of_onnx
+
+    model, plan, _ = begun_from(of_onnx(shipped.WEIGHTS))
+    training = Training(model, plan, Settings(6, batch=2, side_px=96, last_side_px=96, seed=5), "cpu")
+    training.measure(pictures)
+    norm = training.model.model[0].bn
+    assert not torch.allclose(norm.running_mean, torch.zeros(16)), "it knows what reaches it"
+    picture = torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(1))
+    told = InferenceSession(str(shipped.WEIGHTS)).run(None, {"images": picture.numpy()})[0]
+    for network in (training.model.eval(), training.average):
+        with torch.no_grad():
+            answered = network(picture)[0].numpy()
+        assert np.abs(answered - told).max() < 1e-3 * np.abs(told).max()
+    words = ["train", str(tmp_path / "fire"), "--weights", str(shipped.WEIGHTS), "--out", str(tmp_path / "on.pt")]
+    assert main([*words, "--side-px", "64", "--last-side-px", "64", "--batch", "4", "--epochs", "1"]) == 0
+    assert "begins with" in capsys.readouterr().err
+    found = checkpoint.load(tmp_path / "on.pt")
+    assert found["step"] == 1
+    assert not torch.equal(found["model"]["model.0.conv.weight"], training.model.state_dict()["model.0.conv.weight"])
+
+
+def test_only_exported_detectors_of_ours_are_trained_on(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is none, another network, and a mean of what has batch norms and what has none, get one sentence each."""
+    words = ["train", str(tmp_path / "fire"), "--out", str(tmp_path / "out.pt"), "--weights"]
+    (tmp_path / "none.onnx").write_bytes(b"none at all")
+    assert main([*words, str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx: not an ONNX file\n" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "gone.onnx")]) == 2
+    assert "gone.onnx: cannot be read (No such file or directory)\n" in capsys.readouterr().err
+    begun().save(tmp_path / "a.pt")
+    assert main(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]) == 0
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "a.onnx")]) == 2
+    assert "a.onnx: not a YOLO11 with the classes fire and smoke" in capsys.readouterr().err
+    from training.network import Source, mean
+
+    both = [Source(PLAN, {}), Source(PLAN, {}, fused=True)]
+    with pytest.raises(FolderError, match="not of both together"):
+        mean(both)
