@@ -119,7 +119,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 def _unfolded(found: dict[str, torch.Tensor], plan: dict[str, Any]) -> dict[str, torch.Tensor] | None:
     """A state for the plan's network with batch norms that only add the bias; None where the tensors are another one's."""
     made = network(plan)
-    state = made.state_dict()
+    state: dict[str, torch.Tensor] = made.state_dict()
     for name, (_, norm) in _norms(made).items():
         if f"{name}.conv.bias" not in found:
             return None
