@@ -64,6 +64,6 @@ def _purge(settings: Settings, *, dry_run: bool, all_due: bool) -> dict[str, Any
             raise FirewitnessError(f"{settings.storage.root} holds no store yet: there is nothing to purge") from None
         store = Store.open(settings.storage, host_clocks(), version=__version__, cameras=tuple(settings.cameras))
         try:
-            return dataclasses.asdict(store.purge(dry_run=dry_run, all_due=all_due))
+            return dataclasses.asdict(store.purge.run(dry_run=dry_run, all_due=all_due))
         finally:
             store.close("stop")

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from daemon.clock import NS
 from daemon.domain import SIBLING, Evidence
 from daemon.storage import index, mark, record
+from daemon.storage.due import REFERENCE
 from daemon.storage.ledger import Line
-from daemon.storage.purge import REFERENCE
 
 UNCOUNTED = ("clip", SIBLING)
 """Kinds of an incident's evidence that are not its own camera's pictures."""

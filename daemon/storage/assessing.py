@@ -12,7 +12,8 @@ from typing import Any
 from daemon.domain import ASSESSMENTS
 from daemon.errors import FirewitnessError
 from daemon.ids import new_id
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 MOST_BY, MOST_NOTE = 60, 500  # characters
 

@@ -12,7 +12,8 @@ from daemon.origin.record import Analysis
 from daemon.storage import bodies
 from daemon.storage.clips import Step
 from daemon.storage.incoming import Connection
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 MOST_ITEMS = 512
 MOST_MESSAGES = 2048  # also those that need no storing: a flood of watermarks must not keep the loop from the time

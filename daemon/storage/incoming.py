@@ -42,7 +42,8 @@ from daemon.storage import record, still
 from daemon.storage.clips import Appended, Span
 from daemon.storage.paths import CONTAINERS
 from daemon.storage.record import LARGEST
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 from daemon.wire import Channel
 
 MOST_STILL_BYTES = 32_000_000

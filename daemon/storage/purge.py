@@ -1,33 +1,39 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a purge chooses, and the removing of one portion of it; the ledger's line before it is the store's.
+"""The purge of an open store: what is due by age or quota, and what has to go for want of space, in portions of one line.
 
-Order (docs/evidence-lifecycle.md): `purged` line durable, files unlinked, folders synced, rows deleted. The purge for
-want of space chooses by other rules, in room.py.
+Order (docs/evidence-lifecycle.md): `purged` line durable, files unlinked, folders synced, rows deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, not_, or_, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session
-
-from daemon.domain import OPEN_STATES, SIBLING, PurgeReason
+from daemon.domain import PurgeReason
 from daemon.settings import StorageSettings
+from daemon.storage import room
+from daemon.storage.ages import Ages
+from daemon.storage.due import (
+    DRILL_KEPT_S,
+    Cutoff,
+    Due,
+    Rule,
+    What,
+    allowance,
+    bytes_of_first,
+    count_due,
+    drills_over,
+    longest_s,
+    portion,
+    quotas_of_a_camera,
+    rules,
+)  # fmt: skip
 from daemon.storage.durable import Disk
-from daemon.storage.index import ClipIncidentRow, EvidenceRow, IncidentRow
+from daemon.storage.held import Held
 from daemon.storage.paths import EVIDENCE, folder_of
-from daemon.storage.record import LARGEST
-
-IDS_A_LINE = 1000
-SHARE_A_RUN = 10  # at most one in so many of all stills, unless the operator says all: no wrong clock empties a disk
-DRILL_KEPT_S = 86_400.0
-REFERENCE = "reference"
-What = Literal["drills", "references", "references_over_quota", "siblings_over_quota", "retention"]
-"""What a rule of the purge is about; the order in which they are carried out."""
+from daemon.storage.writing import Entry, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,145 +53,116 @@ class PurgeResult:
     """The due ones by rule; rules of which nothing is due are not named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cutoff:
-    """Old enough is what was captured before `before_ns` in lines up to `seq`.
+class Purge:
+    """Removes from one open store; stills can be stored between any two portions."""
 
-    What says that it was captured after `ahead_ns` had a clock that was fast, and goes by its line alone, where that is
-    known: behind line `unknown_seq`.
-    """
+    def __init__(
+        self,
+        settings: StorageSettings,
+        disk: Disk,
+        root: Path,
+        writing: Writing,
+        ages: Ages,
+        held: Held,
+        space: Callable[[], room.Space],
+        folders_gone: Callable[[set[str]], None],
+    ) -> None:
+        self._settings, self._disk, self._root = settings, disk, root
+        self._writing, self._ages, self._held = writing, ages, held
+        self._space, self._folders_gone = space, folders_gone
+        self.removed: Counter[PurgeReason] = Counter()
+        """Stills, since the store was opened."""
 
-    before_ns: int
-    seq: int
-    ahead_ns: int = LARGEST
-    unknown_seq: int = 0
+    def run(self, *, dry_run: bool, all_due: bool) -> PurgeResult:
+        """Removes what is due by its age or a quota, at most a tenth of all stills unless `all_due`; also when full."""
+        *_, result = self.steps(dry_run=dry_run, all_due=all_due)
+        return result
 
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        row = EvidenceRow
-        fast = and_(row.captured_at_ns > self.ahead_ns, row.ledger_seq > self.unknown_seq)
-        return and_(or_(row.captured_at_ns < self.before_ns, fast), row.ledger_seq <= self.seq)
+    def steps(self, *, dry_run: bool, all_due: bool) -> Iterator[PurgeResult]:
+        """The same in portions of one ledger line, with what is done so far: stills can be stored in between."""
+        self._writing.refuse_unusable()
+        clock = self._ages.state()
+        with self._writing.step():
+            drills, wanted = self._rules()
+        with self._writing.session() as session:
+            due_by = {rule.what: count for rule in wanted if (count := count_due(session, rule))}
+            due = sum(due_by.values())
+            allowed = allowance(session, all_due=all_due, due=due)
+        wanted = [rule for rule in wanted if rule.what in due_by]
+        removed, size = self._would_go(wanted, due_by, allowed) if dry_run else (0, 0)
+        yield PurgeResult(due, removed, size, due - removed, clock, due_by)
+        while removed < allowed and wanted:
+            gone = self._portion(wanted[0], allowed - removed)
+            if not gone:
+                del wanted[0]
+                continue
+            removed, size = removed + len(gone), size + sum(each.bytes for each in gone)
+            yield PurgeResult(due, removed, size, due - removed, clock, due_by)
+        if not dry_run:
+            self._drills(drills)
 
-    def is_past(self, at_ns: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-        """Of a time that no line vouches for."""
-        return or_(at_ns < self.before_ns, at_ns > self.ahead_ns)
+    def make_room(self, most: int) -> list[Due]:
+        """Removes one portion for want of space, about `most` bytes; nothing where nothing may go."""
+        self._writing.refuse_unusable()
+        with self._writing.step():
+            over = room.excess(self._held.by_camera(), self._space().allowed(self._held.bytes))
+            with self._writing.session() as session:
+                chosen = room.portion(session, over, most)
+            self._remove(chosen, "space")
+        return chosen
 
+    def _would_go(self, wanted: list[Rule], due_by: dict[What, int], allowed: int) -> tuple[int, int]:
+        left, size = allowed, 0
+        with self._writing.session() as session:
+            for rule in wanted:
+                size += bytes_of_first(session, rule, min(left, due_by[rule.what]))
+                left = max(0, left - due_by[rule.what])
+        return allowed - left, size
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Stills that are to go, and the reason that their line will tell. No still is the matter of two rules."""
+    def _rules(self) -> tuple[Cutoff, list[Rule]]:
+        """What is over for drills, and the rules for stills."""
+        from_ns, settings = self._ages.measured_from_ns(), self._settings
+        with self._writing.session() as session, session.begin():
+            if from_ns is not None:
+                self._ages.note(session, self._writing.head.seq)
+                self._ages.forget_older(session, from_ns, longest_s(settings))
+            ages_s = (DRILL_KEPT_S, settings.reference_retention, settings.retention)
+            drills, references, others = (self._ages.cutoff(from_ns, age_s) for age_s in ages_s)
+            quotas = quotas_of_a_camera(session, settings)
+        return drills, rules(drills, references, others, quotas)
 
-    what: What
-    reason: PurgeReason
-    condition: ColumnElement[bool]
+    def _portion(self, rule: Rule, most: int) -> list[Due]:
+        self._writing.refuse_unusable()
+        with self._writing.step():
+            with self._writing.session() as session:
+                chosen = portion(session, rule, most)
+            self._remove(chosen, rule.reason)
+        return chosen
 
+    def _drills(self, cutoff: Cutoff) -> None:
+        """The incidents of drills, once their stills are gone."""
+        with self._writing.session() as session:
+            incidents = drills_over(session, cutoff)
+        if incidents:
+            self._writing.refuse_unusable()
+            with self._writing.step():
+                self._writing.write([Entry("purged", {"ids": incidents, "reason": "drill"})])
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """One still to go."""
-
-    id: str
-    path: str
-    bytes: int
-    camera: str
-
-
-def may_go() -> ColumnElement[bool]:
-    """Of every choice, for whatever reason: holds (a later issue) belong here and nowhere else."""
-    return true()
-
-
-def longest_s(settings: StorageSettings) -> float:
-    """The age that any rule asks for at most."""
-    return max(settings.retention, settings.reference_retention, DRILL_KEPT_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """One camera's, in bytes: of reference stills, and of what it keeps for incidents on other cameras of its site."""
-
-    references: int
-    siblings: int
-
-
-def rules(drills: Cutoff, references: Cutoff, others: Cutoff, quotas: Quotas) -> list[Rule]:
-    """Each with what is old enough for it."""
-    row = EvidenceRow
-    drill: ColumnElement[bool] = literal_column("evidence.drill")  # as the partial index has it
-    spare = row.id.in_(_over(REFERENCE, quotas.references))
-    sibling = row.id.in_(_over(SIBLING, quotas.siblings))
-    reference = and_(not_(drill), row.kind == REFERENCE, not_(spare))
-    rest = and_(not_(drill), row.kind != REFERENCE, not_(sibling))
-    return [
-        Rule("drills", "drill", and_(drill, drills.condition, may_go())),
-        Rule("references_over_quota", "space", and_(not_(drill), spare, may_go())),
-        Rule("siblings_over_quota", "space", and_(not_(drill), sibling, may_go())),
-        Rule("references", "age", and_(reference, references.condition, may_go())),
-        Rule("retention", "age", and_(rest, others.condition, may_go())),
-    ]
-
-
-def _over(kind: str, quota_bytes: int) -> Select[tuple[str]]:
-    """What of a kind is older, by the order of storing, than the newest of its camera that fits the quota."""
-    row = EvidenceRow
-    with_newer = func.sum(row.bytes).over(partition_by=row.camera, order_by=row.ledger_seq.desc())
-    sums = select(row.id, with_newer.label("bytes")).where(row.kind == kind).subquery()
-    return select(sums.c.id).where(sums.c.bytes > quota_bytes)
-
-
-def quotas_of_a_camera(session: Session, settings: StorageSettings) -> Quotas:
-    """Equal shares for the cameras that have any."""
-    return Quotas(
-        settings.reference_bytes // _cameras_with(session, REFERENCE),
-        settings.sibling_bytes // _cameras_with(session, SIBLING),
-    )
-
-
-def _cameras_with(session: Session, kind: str) -> int:
-    """At least 1."""
-    return max(
-        1, session.scalar(select(func.count(EvidenceRow.camera.distinct())).where(EvidenceRow.kind == kind)) or 0
-    )
-
-
-def count_due(session: Session, rule: Rule) -> int:
-    return session.scalar(select(func.count()).select_from(EvidenceRow).where(rule.condition)) or 0
-
-
-def allowance(session: Session, *, all_due: bool, due: int) -> int:
-    """How many may go in this run: a tenth of all stills, rounded down, but one at least: a small store drains too."""
-    total = session.scalar(select(func.count()).select_from(EvidenceRow)) or 0
-    return due if all_due else min(due, max(1, total // SHARE_A_RUN))
+    def _remove(self, chosen: Sequence[Due], reason: PurgeReason) -> None:
+        """The line first; it is what recovery goes by."""
+        if not chosen:
+            return
+        lines = self._writing.append([Entry("purged", {"ids": [due.id for due in chosen], "reason": reason})])
+        folders = _unlink(self._disk, self._root, chosen)
+        self._writing.apply(lines, [None])
+        today = lines[0].at[:10].replace("-", "/")
+        self._folders_gone(_remove_empty(self._disk, self._root, folders, today))
+        for due in chosen:
+            self._held.remove(due.camera, due.bytes)
+        self.removed[reason] += len(chosen)
 
 
-def bytes_of_first(session: Session, rule: Rule, count: int) -> int:
-    """What the `count` that would go first hold."""
-    row = EvidenceRow
-    oldest = select(row.bytes).where(rule.condition).order_by(row.captured_at_ns, row.id).limit(count).subquery()
-    return session.scalar(select(func.coalesce(func.sum(oldest.c.bytes), 0))) or 0
-
-
-def portion(session: Session, rule: Rule, most: int) -> list[Due]:
-    """The oldest that are due, at most as many as one line names."""
-    row = EvidenceRow
-    chosen = select(row.id, row.path, row.bytes, row.camera).where(rule.condition)
-    return [
-        Due(*each) for each in session.execute(chosen.order_by(row.captured_at_ns, row.id).limit(min(most, IDS_A_LINE)))
-    ]
-
-
-def drills_over(session: Session, cutoff: Cutoff) -> list[str]:
-    """Incidents of drills whose evidence is gone: they go too, or every list would show the drills of years."""
-    row = IncidentRow
-    left = or_(exists().where(EvidenceRow.incident == row.id), exists().where(ClipIncidentRow.incident == row.id))
-    over = and_(row.state.not_in(OPEN_STATES), not_(left))
-    past = and_(
-        cutoff.is_past(row.first_suspect_at_ns), or_(row.ended_at_ns.is_(None), cutoff.is_past(row.ended_at_ns))
-    )
-    return list(session.scalars(select(row.id).where(row.drill, over, past).limit(IDS_A_LINE)))
-
-
-def unlink(disk: Disk, root: Path, chosen: Sequence[Due]) -> set[str]:
+def _unlink(disk: Disk, root: Path, chosen: Sequence[Due]) -> set[str]:
     """Removes the files, durably; returns the day folders they were in."""
     for due in chosen:
         disk.unlink(root / due.path)
@@ -196,7 +173,7 @@ def unlink(disk: Disk, root: Path, chosen: Sequence[Due]) -> set[str]:
     return folders
 
 
-def remove_empty(disk: Disk, root: Path, folders: Iterable[str], today: str) -> set[str]:
+def _remove_empty(disk: Disk, root: Path, folders: Iterable[str], today: str) -> set[str]:
     """Removes day folders that are empty and not `today` (YYYY/MM/DD), and what is empty above; the days removed."""
     removed = set()
     for folder in sorted(folders):

@@ -16,8 +16,8 @@ from daemon.clock import NS
 from daemon.domain import DRILL_CAMERA
 from daemon.settings import LONGEST_S, StorageSettings
 from daemon.storage import mark
+from daemon.storage.due import REFERENCE
 from daemon.storage.index import EvidenceRow
-from daemon.storage.purge import REFERENCE
 from daemon.storage.storing_times import LONG_AGO, Note
 
 LOOKED_BACK_NS = 7 * 86_400 * NS

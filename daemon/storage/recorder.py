@@ -45,10 +45,11 @@ from daemon.storage.group import Group, Item
 from daemon.storage.heartbeat import PERIOD_S
 from daemon.storage.incoming import Connection, acknowledgements, close_all, take_fragment, take_still
 from daemon.storage.retention import Retention
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
 from daemon.storage.storing import Storing
 from daemon.storage.supervisor_end import SupervisorEnd
 from daemon.storage.watching import Watching
+from daemon.storage.writing import Entry
 
 TICK_S = 1.0
 DRAIN_S = 3.5  # of the 10 s that a stop may take in all, and less than the supervisor gives the recorder

@@ -49,7 +49,7 @@ class Retention:
         self._making = space.is_short or (self._making and space.wanted > 0)
         removed = []
         if self._making and space.can_purge and left > 0:
-            removed = store.make_room(min(space.wanted, left))
+            removed = store.purge.make_room(min(space.wanted, left))
         if removed:
             size = sum(due.bytes for due in removed)
             self._hourly.removed(size)

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from daemon.clock import NS
 from daemon.domain import SIBLING
+from daemon.storage.due import IDS_A_LINE, REFERENCE, Due, may_go
 from daemon.storage.index import EvidenceRow, IncidentRow
-from daemon.storage.purge import IDS_A_LINE, REFERENCE, Due, may_go
 
 HOUR_NS = 3600 * NS
 SHARE_AN_HOUR = 10  # of all evidence, beside what is stored in that hour

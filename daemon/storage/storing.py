@@ -12,7 +12,8 @@ from daemon.domain import PurgeReason
 from daemon.errors import StoreError
 from daemon.settings import StorageSettings
 from daemon.storage.recovery import GoingOn, Recovery
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 RETRY_S = 3.0
 _log = logging.getLogger("firewitness")
@@ -46,7 +47,7 @@ class Storing:
     @property
     def purged(self) -> Counter[PurgeReason]:
         """Stills removed by this process."""
-        return self._purged + self.store.purged if self.store is not None else self._purged
+        return self._purged + self.store.purge.removed if self.store is not None else self._purged
 
     def look(self) -> None:
         """Once a second: how the disk is; opens the store where it is not, at most every RETRY_S."""
@@ -106,7 +107,7 @@ class Storing:
                 self.store.close("fault")
             except StoreError as second:
                 _log.debug("while closing: %s", second)  # says the same again
-            self._purged += self.store.purged
+            self._purged += self.store.purge.removed
             self.store = None
             self._let_go()
         self._next_try_mono_ns = self._clocks.monotonic_ns() + round(RETRY_S * NS)

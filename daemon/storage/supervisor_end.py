@@ -20,9 +20,10 @@ from daemon.storage.assessing import assess
 from daemon.storage.clips import Appended, Step
 from daemon.storage.purge import PurgeResult
 from daemon.storage.retention import Retention
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
 from daemon.storage.storing import Storing
 from daemon.storage.watching import Watching
+from daemon.storage.writing import Entry
 from daemon.wire import Channel
 
 BEAT_S = 1.0
@@ -169,7 +170,7 @@ class SupervisorEnd:
         wanted = {name: command.arguments.get(name) is True for name in ("dry_run", "all_due")}
         _log.info("asked %s", _in_words(command.name, wanted))
         if command.name == "purge":
-            self._purges.append(_Purge(command.id, store, store.purge_steps(**wanted)))
+            self._purges.append(_Purge(command.id, store, store.purge.steps(**wanted)))
             return None
         results: list[dict[str, Any]] = []
         step = _STEPS[command.name]

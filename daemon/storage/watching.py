@@ -21,7 +21,8 @@ from daemon.storage.gap_queries import Known, last_known
 from daemon.storage.gaps import CameraWatch, Event, Mark, Now, mono_ns_of
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.incidents import CONTINUED_WITHIN_NS, Incidents
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 RETURN_S = 15.0  # a worker that lived on while the recorder was dead comes back within a second or two
 _ASPECT = 16 / 9  # of a camera whose run began before this process

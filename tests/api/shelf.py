@@ -14,7 +14,8 @@ from daemon.domain import Detection, Evidence, FrameTime, Gap, Incident, ModelIn
 from daemon.ids import new_id
 from daemon.settings import Settings
 from daemon.storage import bodies, still
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 MODEL = ModelInfo(sha256="ab" * 32, name="firewitness-11n", runtime="openvino bf16", input_px=640)
 FIRE = Detection("fire", 0.61, (100.5, 40.0, 164.25, 90.0))

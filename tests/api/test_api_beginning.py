@@ -18,7 +18,7 @@ from daemon.ids import new_id
 from daemon.origin.doubt import Doubt
 from daemon.origin.outline import UNNAMED
 from daemon.origin.record import Analysis, Candidate, Component, LastClean, to_json
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.page_kit import Page
 from tests.api.shelf import FIRE, Shelf, scene
 from tests.api.web_under_test import Site, Web

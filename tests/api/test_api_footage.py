@@ -24,7 +24,7 @@ from daemon.simulate.bitstream import CODECS
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.encoder import Encoder, Target
 from daemon.storage.clips import Appended, Ended, Span
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.clip_kit import FPS, SECONDS, STEP, clip_of
 from tests.api.page_kit import Page
 from tests.api.shelf import Shelf

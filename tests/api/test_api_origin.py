@@ -17,7 +17,7 @@ from daemon.domain import Incident
 from daemon.ids import new_id
 from daemon.origin.doubt import Doubt, doubt_in
 from daemon.origin.record import Analysis, to_json
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import Site, Web
 from tests.storage.analysis_kit import analysis_of

@@ -19,7 +19,7 @@ from daemon.domain import Detection, Evidence, Incident
 from daemon.ids import new_id
 from daemon.storage import bodies, heartbeat
 from daemon.storage.durable import RealDisk
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.shelf import FIRE, Shelf
 from tests.api.web_under_test import Site, Web
 

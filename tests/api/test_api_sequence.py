@@ -14,7 +14,7 @@ from daemon.domain import Evidence, Gap, Incident
 from daemon.ids import new_id
 from daemon.origin.doubt import Doubt
 from daemon.origin.record import to_json
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.page_kit import Page
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import READY, Site, Web

@@ -17,7 +17,7 @@ from daemon.ids import new_id
 from daemon.origin.record import to_json
 from daemon.simulate.chart import Chart, make_chart
 from daemon.storage.clips import Appended, Ended, Span
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.clip_kit import FPS, SECONDS, STEP, clip_of
 from tests.api.page_kit import Page
 from tests.api.shelf import Shelf

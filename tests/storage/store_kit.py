@@ -19,7 +19,8 @@ from daemon.settings import StorageSettings
 from daemon.storage import still
 from daemon.storage.clips import Appended, Span
 from daemon.storage.durable import Disk
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 
 MODEL = ModelInfo(sha256="ab" * 32, name="firewitness-11n", runtime="openvino", input_px=640)
 BEGIN_NS = 1_795_449_909_123_456_789  # 2026-11-23T16:05:09.123Z
@@ -78,7 +79,7 @@ def opened(settings: StorageSettings, clocks: FakeClocks, disk: Disk | None = No
     try:
         yield store
     finally:
-        if not store._connection.closed:
+        if not store._writing.connection.closed:
             store._release()
 
 

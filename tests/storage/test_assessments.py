@@ -11,8 +11,8 @@ from daemon.storage import bodies
 from daemon.storage.assessing import assess
 from daemon.storage.queries import Index
 from daemon.storage.reindex import reindex
-from daemon.storage.store import Entry
 from daemon.storage.verify import verify
+from daemon.storage.writing import Entry
 from tests.storage.recorder_under_test import Host, Worker
 from tests.storage.store_kit import (
     BEGIN_NS,

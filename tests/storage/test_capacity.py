@@ -14,8 +14,8 @@ from daemon.settings import Settings, StorageSettings
 from daemon.sizing import Basis
 from daemon.storage import rates
 from daemon.storage.capacity import CameraRate, expected, rates_of
+from daemon.storage.due import Rule
 from daemon.storage.index import EvidenceRow
-from daemon.storage.purge import Rule
 from daemon.storage.rates import Rate
 from daemon.storage.reindex import reindex
 from daemon.storage.room import Space
@@ -67,9 +67,9 @@ def test_a_day_of_what_is_partly_gone(tmp_path: Path, lost_index: bool) -> None:
             both = [evidence_of(next(number), clocks.wall, kind=kind) for kind in ("hit", "reference")]
             store.commit(still_entries(store, *both))
             clocks.run_for(2 * HOUR_NS)
-            store.purge(dry_run=False, all_due=True)
+            store.purge.run(dry_run=False, all_due=True)
             old = and_(row.kind == "hit", row.captured_at_ns < clocks.wall - 2 * DAY_NS)
-            store._purge_portion(Rule("retention", "space", old), 1000)
+            store.purge._portion(Rule("retention", "space", old), 1000)
         store.commit(still_entries(store, evidence_of(next(number), clocks.wall, camera="yard")))
     if lost_index:
         reindex(settings, clocks, version="0.1.0", cameras=["hall", "yard"])

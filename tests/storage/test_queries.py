@@ -22,7 +22,8 @@ from daemon.storage.filmed import filmed_query
 from daemon.storage.heartbeat import CameraBeat, Heartbeat
 from daemon.storage.index import GapRow, IncidentRow
 from daemon.storage.queries import Index
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -417,7 +418,7 @@ def test_frames_by_the_hour(store: Store, index: Index, clocks: FakeClocks) -> N
 
 def _plan(store: Store, query: Select[Any]) -> str:
     compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    rows = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+    rows = store._writing.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
     return "\n".join(row[3] for row in rows)
 
 
@@ -513,7 +514,7 @@ def test_readers_keep_no_transaction(store: Store, index: Index) -> None:
     index.evidence_page()
     index.coverage()
     index.days()
-    with store._engine.connect() as connection:
+    with store._writing._engine.connect() as connection:
         busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
     assert busy == 0
 

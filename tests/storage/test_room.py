@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from daemon import wire
 from daemon.clock import NS
 from daemon.domain import Evidence
+from daemon.storage.due import Due
 from daemon.storage.durable import RealDisk
 from daemon.storage.ledger import Head, files, follow
-from daemon.storage.purge import Due
 from daemon.storage.retention import Retention
 from daemon.storage.room import HOUR_NS, Hourly, Space, excess, take
 from daemon.storage.store import Store
@@ -100,13 +100,13 @@ def test_a_lamp_evicts_itself(tmp_path: Path) -> None:
         few = [evidence_of(n, BEGIN_NS + n, camera="yard", kind="first_suspect") for n in range(3)]
         size = store_all(store, *few, *(evidence_of(n, BEGIN_NS + n) for n in range(10, 60)))
         disk.others = disk.total - disk.space_bytes(store.root)[0] // 10**9 - store.held.bytes - 2 * size
-        assert store.make_room(12 * size)
+        assert store.purge.make_room(12 * size)
         assert {numbered(n) for n in range(3)} <= left(store)
         (line,) = purged(store)
         assert line["reason"] == "space"
         assert line["ids"] == [numbered(n) for n in range(10, 10 + len(line["ids"]))]
         assert 11 <= len(line["ids"]) <= 13
-        assert store.purged["space"] == len(line["ids"])
+        assert store.purge.removed["space"] == len(line["ids"])
         assert store.held.stills == len(left(store))
         store.close("stop")
     assert verify(tmp_path / "store").findings == ()
@@ -134,7 +134,7 @@ def test_what_can_be_spared_goes_first(tmp_path: Path) -> None:
             evidence_of(8, BEGIN_NS),
             evidence_of(9, BEGIN_NS, kind="sibling", incident=INCIDENT),
         )
-        while store.make_room(1):
+        while store.purge.make_room(1):
             pass
         went = [int(line["ids"][0][-4:], 16) for line in purged(store)]
         assert went == [5, 6, 7, 8, 9, 3, 4, 1, 2]
@@ -249,7 +249,7 @@ def test_fair_in_the_store_under_any_clock(cameras: list[str], kinds: list[str],
         while (wanted := store.space().wanted) > 0:
             before = store.held.by_camera()
             share = store.space().allowed(store.held.bytes) // len(before)
-            gone = store.make_room(wanted)
+            gone = store.purge.make_room(wanted)
             assert gone
             assert all(before[due.camera] > share for due in gone)
             clocks.wall += steps[0]

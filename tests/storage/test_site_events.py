@@ -16,7 +16,7 @@ from daemon.origin.record import to_json
 from daemon.origin.sequence import Event, sequence
 from daemon.storage import bodies
 from daemon.storage.queries import Index
-from daemon.storage.store import Entry
+from daemon.storage.writing import Entry
 from tests.api.shelf import Shelf
 from tests.api.web_under_test import Site
 from tests.storage.analysis_kit import analysis_of

@@ -18,7 +18,8 @@ from daemon.errors import StoreError
 from daemon.storage import index, left_open
 from daemon.storage.durable import RealDisk
 from daemon.storage.ledger import Head, files, follow
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
+from daemon.storage.writing import Entry
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -65,7 +66,7 @@ def test_a_still_is_stored_byte_for_byte(tmp_path: Path) -> None:
         path = store.root / "evidence/hall/2026/11/23" / f"160509.123-{evidence.id}.jpg"
         assert path.read_bytes() == jpeg_of(evidence)
         assert path.stat().st_mode & 0o777 == 0o440
-        with store._session() as session:
+        with store._writing.session() as session:
             row = session.scalars(select(index.EvidenceRow)).one()
             assert (row.sha256, row.run_seq, row.pts) == (hashlib.sha256(jpeg_of(evidence)).hexdigest(), 1, 90000)
             assert store.root / row.path == path
@@ -122,7 +123,7 @@ def test_incident_counts_its_stills_in_any_order(tmp_path: Path) -> None:
         store.commit([*still_entries(store, second), incident_entry("confirmed")])
         (incident,) = store.read(left_open.open_incidents)
         assert (incident.state, incident.max_confidence) == ("confirmed", 0.65)
-        with store._session() as session:
+        with store._writing.session() as session:
             assert session.scalars(select(index.IncidentRow.evidence_count)).one() == 2
         recent = lambda since_ns: store.read(lambda session: left_open.recent_incidents(session, "hall", since_ns))  # noqa: E731
         assert recent(BEGIN_NS)[0].id == INCIDENT
@@ -134,7 +135,7 @@ def test_run_that_comes_after_its_still(tmp_path: Path) -> None:
     with opened(settings_of(tmp_path), FakeClocks()) as store:
         store.commit(still_entries(store, evidence_of(1, BEGIN_NS)))
         store.commit([run_entry(store.next_run_seq())])
-        with store._session() as session:
+        with store._writing.session() as session:
             assert session.scalars(select(index.EvidenceRow.run_seq)).one() == 1
         assert store.knows([RUN, numbered(1), numbered(2)]) == {RUN, numbered(1)}
 
@@ -186,7 +187,7 @@ def test_below_the_reserve_nothing_is_written_and_a_purge_may(tmp_path: Path) ->
             store.commit(still_entries(store, evidence_of(2, clocks.wall)))
         assert (caught.value.state, store.disk_state()) == ("full", "full")
         assert before == (sorted(tmp_path.rglob("*.jpg")), store.head())
-        assert store.purge(dry_run=False, all_due=False).removed == 1
+        assert store.purge.run(dry_run=False, all_due=False).removed == 1
         disk.free = 10**6
         assert store.disk_state() == "ok"
         store.commit(still_entries(store, evidence_of(2, clocks.wall)))
@@ -218,7 +219,7 @@ def test_a_failed_sync_is_never_tried_again(
         head = store.head()
         for refused in (
             lambda: store.commit([gap_entry(1, 1, None)]),
-            lambda: store.purge(dry_run=False, all_due=True),
+            lambda: store.purge.run(dry_run=False, all_due=True),
         ):
             with pytest.raises(StoreError, match="until the store is opened again"):
                 refused()
@@ -262,7 +263,7 @@ def test_sqlite_that_fails_is_said_as_the_disks_state(tmp_path: Path, monkeypatc
 
     with opened(settings, FakeClocks()) as store:
         with monkeypatch.context() as patch:
-            patch.setattr("daemon.storage.store.apply", fail)
+            patch.setattr("daemon.storage.writing.apply", fail)
             with pytest.raises(StoreError) as caught:
                 store.commit(still_entries(store, evidence_of(1, BEGIN_NS)))
         assert caught.value.state == "full"

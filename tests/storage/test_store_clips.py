@@ -59,7 +59,7 @@ def grow(store: Store, writer: ClipWriter, seconds: int) -> None:
 
 def rows_of(store: Store) -> tuple[list[str], list[tuple[str, str]], list[str]]:
     """(closed clips, (incident, clip) pairs, clips with open segments)."""
-    with store._session() as session:
+    with store._writing.session() as session:
         closed = list(session.scalars(select(index.ClipRow.id)))
         pairs = [
             tuple(row) for row in session.execute(select(index.ClipIncidentRow.incident, index.ClipIncidentRow.clip))
@@ -186,7 +186,7 @@ def test_a_stop_closes_clips_and_a_purge_removes_them_whole(tmp_path: Path) -> N
     with opened(settings, clocks) as store:
         assert store.recovered == type(store.recovered)()
         clocks.run_for(31 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
         assert files_of(settings.root) == []
         assert rows_of(store) == ([], [], [])
         store.close("stop")

@@ -127,7 +127,7 @@ def test_a_lying_clock_purges_nothing_and_a_right_one_purges_again(tmp_path: Pat
         clocks.run_for(29 * DAY_NS)
         if how.startswith("rebooted"):
             with opened(settings, clocks) as store:  # as any purge of those days would have kept the anchor
-                store.purge(dry_run=False, all_due=True)
+                store.purge.run(dry_run=False, all_due=True)
             clocks.reboot(HOUR_NS, synchronised=how == "rebooted")
         clocks.wall += step_ns
 
@@ -135,13 +135,13 @@ def test_a_lying_clock_purges_nothing_and_a_right_one_purges_again(tmp_path: Pat
         with opened(settings, clocks) as store:
             lie_begins()
             for _ in range(3):
-                assert store.purge(dry_run=False, all_due=True).removed == 0
+                assert store.purge.run(dry_run=False, all_due=True).removed == 0
                 clocks.run_for(HOUR_NS)
     else:
         lie_begins()
         for _ in range(3):
             with opened(settings, clocks) as store:
-                assert store.purge(dry_run=False, all_due=True).removed == 0
+                assert store.purge.run(dry_run=False, all_due=True).removed == 0
                 store.close("stop")
             clocks.run_for(HOUR_NS)
     clocks.wall -= step_ns
@@ -151,7 +151,7 @@ def test_a_lying_clock_purges_nothing_and_a_right_one_purges_again(tmp_path: Pat
         if not (how == "rebooted" and abs(step_ns) == HOUR_NS):  # a plausible lie across a reboot is believed (design)
             assert store.clock_state() == "ok"
         clocks.run_for(2 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+        assert store.purge.run(dry_run=False, all_due=True).removed == len(ids)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"boot":"a","boot_ns":"x","utc_ns":"1"}', "[1]", "\x00" * 40])
@@ -166,10 +166,10 @@ def test_a_damaged_anchor_holds_back_the_purge_and_no_recording(tmp_path: Path, 
     with opened(settings, clocks) as store:
         store.commit(still_entries(store, evidence_of(100, clocks.wall)))
         assert "no trusted time yet" in store.clock_state()
-        assert store.purge(dry_run=False, all_due=True).removed == 0
+        assert store.purge.run(dry_run=False, all_due=True).removed == 0
         clocks.synchronised = True
         assert store.clock_state() == "ok"
-        assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+        assert store.purge.run(dry_run=False, all_due=True).removed == len(ids)
         assert store.knows({numbered(100)}) == {numbered(100)}
         store.close("stop")
     assert "utc_ns" in json.loads(anchor.read_text())
@@ -185,12 +185,12 @@ def test_what_was_taken_while_the_clock_was_ten_years_slow(tmp_path: Path) -> No
         store.commit(still_entries(store, evidence_of(2, clocks.wall)))
         clocks.run_for(HOUR_NS)
         clocks.wall += YEARS_NS
-        assert store.purge(dry_run=False, all_due=True).removed == 0
+        assert store.purge.run(dry_run=False, all_due=True).removed == 0
         clocks.run_for(29 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
         assert store.knows([numbered(2)])
         clocks.run_for(2 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["", "index lost"])
@@ -210,16 +210,16 @@ def test_what_was_taken_while_the_clock_was_ten_years_fast(tmp_path: Path, lost:
         for path in settings.root.glob("index.sqlite*"):
             path.unlink()
     with opened(settings, clocks) as store:
-        assert store.purge(dry_run=False, all_due=True).removed == 0
+        assert store.purge.run(dry_run=False, all_due=True).removed == 0
         clocks.run_for(DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).due_by == ({} if lost else {"drills": 1})
+        assert store.purge.run(dry_run=False, all_due=True).due_by == ({} if lost else {"drills": 1})
         clocks.run_for(28 * DAY_NS)
         for step_ns in (YEARS_NS, -YEARS_NS):  # a clock that lies meanwhile can only delay
             clocks.wall += step_ns
-            assert store.purge(dry_run=False, all_due=True).removed == 0
+            assert store.purge.run(dry_run=False, all_due=True).removed == 0
             clocks.wall -= step_ns
         clocks.run_for(2 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).due_by == {"retention": 1 if lost else 2}
+        assert store.purge.run(dry_run=False, all_due=True).due_by == {"retention": 1 if lost else 2}
 
 
 def test_a_host_that_begins_in_1970(tmp_path: Path) -> None:
@@ -229,13 +229,13 @@ def test_a_host_that_begins_in_1970(tmp_path: Path) -> None:
     with opened(settings_of(tmp_path), clocks) as store:
         clocks.run_for(60 * NS)
         clocks.wall, clocks.synchronised = BEGIN_NS, True
-        assert store.purge(dry_run=False, all_due=True).removed == 0
+        assert store.purge.run(dry_run=False, all_due=True).removed == 0
         assert store.clock_state() == "ok"
         clocks.run_for(29 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 0
+        assert store.purge.run(dry_run=False, all_due=True).removed == 0
         assert store.knows(ids) == ids
         clocks.run_for(2 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+        assert store.purge.run(dry_run=False, all_due=True).removed == len(ids)
 
 
 def test_the_operator_accepts_the_clock(tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_the_operator_accepts_the_clock(tmp_path: Path) -> None:
     ids = stored(tmp_path, clocks)
     clocks.reboot(60 * DAY_NS)
     with opened(settings_of(tmp_path), clocks) as store:
-        result = store.purge(dry_run=False, all_due=True)
+        result = store.purge.run(dry_run=False, all_due=True)
         assert (result.removed, "stands still" in result.clock) == (0, True)
         assert store.accept_clock() == clocks.wall
         assert store.clock_state() == "ok"
-        assert store.purge(dry_run=False, all_due=True).removed == len(ids)
+        assert store.purge.run(dry_run=False, all_due=True).removed == len(ids)
     assert json.loads((tmp_path / "state/trusted-clock.json").read_text())["utc_ns"] == str(clocks.wall)
 
 
@@ -260,7 +260,7 @@ def test_a_lost_state_dir_and_a_clock_nobody_vouches_for(tmp_path: Path) -> None
     clocks.run_for(60 * DAY_NS)
     clocks.synchronised = False
     with opened(settings_of(tmp_path), clocks) as store:
-        result = store.purge(dry_run=False, all_due=True)
+        result = store.purge.run(dry_run=False, all_due=True)
         assert (result.due, "no trusted time" in result.clock) == (0, True)
 
 

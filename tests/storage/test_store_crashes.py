@@ -26,8 +26,9 @@ from daemon.clips.reading import fragments, read_head
 from daemon.storage import index, rows, working_set
 from daemon.storage.clips import Ended
 from daemon.storage.ledger import Head, Line, files, follow
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
 from daemon.storage.verify import verify
+from daemon.storage.writing import Entry
 from tests.storage.modelfs import Crash, ModelDisk
 from tests.storage.store_kit import (
     BEGIN_NS,
@@ -98,7 +99,7 @@ class Scene:
     def purge(self, store: Store) -> None:
         due = {path for path in self.acked if "160509.123" in path}
         self.may_go |= due
-        result = store.purge(dry_run=False, all_due=True)
+        result = store.purge.run(dry_run=False, all_due=True)
         assert result.removed == len(due)
         self.gone |= due
         self.acked_ledger = self.ledger()
@@ -107,7 +108,7 @@ class Scene:
         oldest = next(path for path in self.acked if path not in self.gone)
         self.may_go.add(oldest)
         self.disk.free_bytes = 0  # other files take all: whatever is there may go
-        assert [str(self.root / due.path) for due in store.make_room(1)] == [oldest]
+        assert [str(self.root / due.path) for due in store.purge.make_room(1)] == [oldest]
         self.disk.free_bytes = 10**12
         self.gone.add(oldest)
         self.acked_ledger = self.ledger()
@@ -235,7 +236,7 @@ def check(scene: Scene, *, reopen: bool = True) -> None:
         scene.store(store, *still_entries(store, evidence_of(77, scene.clocks.wall)))
         store.close("stop")
     finally:
-        if not store._connection.closed:
+        if not store._writing.connection.closed:
             store._release()
     if not reopen:
         return
@@ -282,7 +283,7 @@ def check_rows(scene: Scene, store: Store, lines: list[Line]) -> None:
             for id_ in line.body["ids"]:
                 expected.pop(id_, None)
         assert line.kind != "missing", "nothing was taken away, and something is missing"
-    with store._session() as session:
+    with store._writing.session() as session:
         rows = dict(session.execute(select(index.EvidenceRow.id, index.EvidenceRow.path)).all())
         seen = set(session.scalars(select(index.SightingRow.evidence)))
         clips = set(session.scalars(select(index.ClipRow.id)))

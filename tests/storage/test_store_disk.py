@@ -136,6 +136,6 @@ def test_schema_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     """An index that this version does not know is not written to."""
     settings = settings_of(tmp_path)
     with opened(settings, FakeClocks()) as store:
-        store._connection.exec_driver_sql("PRAGMA user_version = 99")
+        store._writing.connection.exec_driver_sql("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="has schema 99"):
         Store.open(settings, FakeClocks(), version="0", cameras=[])

@@ -13,8 +13,9 @@ from daemon.storage import index, left_open
 from daemon.storage.clips import Ended
 from daemon.storage.ledger import Head, Line, files, follow
 from daemon.storage.reindex import reindex
-from daemon.storage.store import Entry, Store
+from daemon.storage.store import Store
 from daemon.storage.verify import verify
+from daemon.storage.writing import Entry
 from tests.storage.analysis_kit import analysis_of
 from tests.storage.store_kit import (
     BEGIN_NS,
@@ -51,15 +52,15 @@ def test_age_decides(tmp_path: Path) -> None:
     with opened(settings_of(tmp_path), clocks) as store:
         store.commit(still_entries(store, evidence_of(1, BEGIN_NS), evidence_of(2, BEGIN_NS + DAY_NS)))
         clocks.run_for(31 * DAY_NS)
-        result = store.purge(dry_run=False, all_due=True)
+        result = store.purge.run(dry_run=False, all_due=True)
         assert (result.due, result.removed, result.left) == (1, 1, 0)
         (left,) = (tmp_path / "store").rglob("*.jpg")
         assert left.name.endswith(f"{numbered(2)}.jpg")
         assert not (store.root / "evidence/hall/2026/11/23").exists()
         clocks.run_for(1)
-        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
         assert sorted((store.root / "evidence").rglob("*")) == [store.root / "evidence/hall"]
-        with store._session() as session:
+        with store._writing.session() as session:
             assert session.scalar(select(func.count()).select_from(index.SightingRow)) == 0
         store.commit(still_entries(store, evidence_of(3, BEGIN_NS)))
 
@@ -70,17 +71,17 @@ def test_a_tenth_a_run(tmp_path: Path) -> None:
     with opened(settings_of(tmp_path), clocks) as store:
         fill(store, 25)
         clocks.run_for(31 * DAY_NS)
-        dry = store.purge(dry_run=True, all_due=False)
+        dry = store.purge.run(dry_run=True, all_due=False)
         assert (dry.due, dry.removed, dry.left, len(store.knows([numbered(n) for n in range(25)]))) == (25, 2, 23, 25)
-        result = store.purge(dry_run=False, all_due=False)
+        result = store.purge.run(dry_run=False, all_due=False)
         assert result == dry
         assert store.knows([numbered(n) for n in range(25)]) == {numbered(n) for n in range(2, 25)}
         for left in range(22, 0, -1):
-            removed = store.purge(dry_run=False, all_due=False).removed
+            removed = store.purge.run(dry_run=False, all_due=False).removed
             assert 1 <= removed <= max(1, (left + removed) // 10 + 1)
             if not list(store.root.rglob("*.jpg")):
                 break
-        while store.purge(dry_run=False, all_due=False).removed:
+        while store.purge.run(dry_run=False, all_due=False).removed:
             pass
         assert not list(store.root.rglob("*.jpg"))
 
@@ -91,7 +92,7 @@ def test_a_line_names_at_most_a_thousand(tmp_path: Path) -> None:
     with opened(settings_of(tmp_path), clocks) as store:
         fill(store, 1100)
         clocks.run_for(31 * DAY_NS)
-        steps = store.purge_steps(dry_run=False, all_due=True)
+        steps = store.purge.steps(dry_run=False, all_due=True)
         assert next(steps).removed == 0
         assert next(steps).removed == 1000
         store.commit(still_entries(store, evidence_of(5000, clocks.wall)))
@@ -109,8 +110,8 @@ def test_incidents_and_gaps_stay(tmp_path: Path) -> None:
         store.commit(still_entries(store, evidence_of(30, BEGIN_NS, incident=INCIDENT)))
         clocks.run_for(31 * DAY_NS)
         store.commit(still_entries(store, evidence_of(2, clocks.wall, incident=INCIDENT)))
-        assert store.purge(dry_run=False, all_due=True).removed == 1
-        with store._session() as session:
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
+        with store._writing.session() as session:
             incident = session.scalars(select(index.IncidentRow)).one()
             assert (incident.evidence_count, incident.max_confidence) == (1, 0.55)
             assert session.scalar(select(func.count()).select_from(index.GapRow)) == 1
@@ -125,7 +126,7 @@ def test_a_file_that_somebody_removed_does_not_stop_it(tmp_path: Path) -> None:
         path.unlink()
         path.parent.rmdir()
         clocks.run_for(31 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 2
+        assert store.purge.run(dry_run=False, all_due=True).removed == 2
 
 
 def test_a_dry_run_writes_no_line(tmp_path: Path) -> None:
@@ -135,10 +136,10 @@ def test_a_dry_run_writes_no_line(tmp_path: Path) -> None:
         fill(store, 3)
         clocks.run_for(31 * DAY_NS)
         head, size = store.head(), sum(path.stat().st_size for path in store.root.rglob("*.jpg"))
-        result = store.purge(dry_run=True, all_due=True)
+        result = store.purge.run(dry_run=True, all_due=True)
         assert (result.removed, result.bytes, result.left) == (3, size, 0)
         assert store.head() == head
-        assert store.purge(dry_run=False, all_due=True) == result
+        assert store.purge.run(dry_run=False, all_due=True) == result
 
 
 def test_reference_stills_have_their_own_retention_and_quota(tmp_path: Path) -> None:
@@ -151,16 +152,16 @@ def test_reference_stills_have_their_own_retention_and_quota(tmp_path: Path) -> 
         hall = [evidence_of(n, BEGIN_NS + n, kind="reference") for n in range(7)]
         yard = [evidence_of(n, BEGIN_NS + n, kind="reference", camera="yard") for n in range(20, 23)]
         store.commit(still_entries(store, *hall, *yard, evidence_of(40, BEGIN_NS)))
-        result = store.purge(dry_run=False, all_due=True)
+        result = store.purge.run(dry_run=False, all_due=True)
         assert (result.due, result.removed, result.due_by) == (3, 3, {"references_over_quota": 3})
         assert store.knows([each.id for each in hall]) == {each.id for each in hall[3:]}
         clocks.run_for(3 * DAY_NS + 100)
-        assert store.purge(dry_run=True, all_due=True).due_by == {"references": 7}
-        assert store.purge(dry_run=False, all_due=True).removed == 7
+        assert store.purge.run(dry_run=True, all_due=True).due_by == {"references": 7}
+        assert store.purge.run(dry_run=False, all_due=True).removed == 7
         assert [path.stem[-2:] for path in store.root.rglob("*.jpg")] == ["28"]
         reasons = [(len(line.body["ids"]), line.body["reason"]) for line in lines(store) if line.kind == "purged"]
         assert reasons == [(3, "space"), (7, "age")]
-        assert store.purged == {"space": 3, "age": 7}
+        assert store.purge.removed == {"space": 3, "age": 7}
 
 
 def test_what_is_kept_for_other_cameras_has_its_quota(tmp_path: Path) -> None:
@@ -174,11 +175,11 @@ def test_what_is_kept_for_other_cameras_has_its_quota(tmp_path: Path) -> None:
             store.commit([], [writer.next(), Ended(writer.clip.id, "ended")])
         kept = [evidence_of(n, BEGIN_NS + n, kind="sibling") for n in range(4)]
         store.commit(still_entries(store, *kept, evidence_of(40, BEGIN_NS)))
-        assert store.purge(dry_run=False, all_due=True).due_by == {"siblings_over_quota": 2}
+        assert store.purge.run(dry_run=False, all_due=True).due_by == {"siblings_over_quota": 2}
         gone = [line.body for line in lines(store) if line.kind == "purged"]
         assert gone == [{"ids": [kept[0].id, film.clip.id], "reason": "space"}]
         clocks.run_for(31 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).due_by == {"retention": 5}
+        assert store.purge.run(dry_run=False, all_due=True).due_by == {"retention": 5}
         store.close("stop")
     assert verify(tmp_path / "store").findings == ()
 
@@ -195,12 +196,12 @@ def test_drills_are_gone_after_a_day(tmp_path: Path) -> None:
         store.commit(still_entries(store, evidence_of(1, BEGIN_NS, drill=True, incident=INCIDENT)))
         store.commit(still_entries(store, evidence_of(2, BEGIN_NS), evidence_of(3, BEGIN_NS, kind="reference")))
         clocks.run_for(DAY_NS)
-        assert store.purge(dry_run=False, all_due=False).removed == 0
+        assert store.purge.run(dry_run=False, all_due=False).removed == 0
         clocks.run_for(1)
-        assert store.purge(dry_run=False, all_due=False).due_by == {"drills": 1}
+        assert store.purge.run(dry_run=False, all_due=False).due_by == {"drills": 1}
         purged = [line.body for line in lines(store) if line.kind == "purged"]
         assert purged == [{"ids": [numbered(1)], "reason": "drill"}, {"ids": [INCIDENT], "reason": "drill"}]
-        with store._session() as session:
+        with store._writing.session() as session:
             assert session.scalars(select(index.IncidentRow.id)).all() == [numbered(800)]
             assert session.scalars(select(index.AnalysisRow.id)).all() == [found[1].id]
         store.close("stop")
@@ -222,8 +223,8 @@ def test_a_drill_is_not_forgotten_before_all_that_is_kept_of_it(tmp_path: Path) 
         store.commit(still_entries(store, evidence_of(2, later_ns, kind="sibling", drill=True, incident=INCIDENT)))
         clocks.run_for(1)
         for expected in ([INCIDENT], []):
-            store.purge(dry_run=False, all_due=True)
-            with store._session() as session:
+            store.purge.run(dry_run=False, all_due=True)
+            with store._writing.session() as session:
                 assert session.scalars(select(index.IncidentRow.id)).all() == expected
             clocks.run_for(DAY_NS)
 
@@ -236,7 +237,7 @@ def test_a_drill_that_runs_is_not_forgotten(tmp_path: Path) -> None:
         drill.body.update(drill=True)
         store.commit([drill])
         clocks.run_for(2 * DAY_NS)
-        store.purge(dry_run=False, all_due=True)
+        store.purge.run(dry_run=False, all_due=True)
         assert [each.id for each in store.read(left_open.open_incidents)] == [INCIDENT]
 
 
@@ -247,7 +248,7 @@ def test_rules_share_the_tenth_of_a_run(tmp_path: Path) -> None:
         stills = [evidence_of(n, BEGIN_NS, drill=n < 3, kind="reference" if n < 6 else "hit") for n in range(50)]
         store.commit(still_entries(store, *stills))
         clocks.run_for(31 * DAY_NS)
-        dry = store.purge(dry_run=True, all_due=False)
+        dry = store.purge.run(dry_run=True, all_due=False)
         assert (dry.due, dry.removed, dry.due_by) == (50, 5, {"drills": 3, "references": 3, "retention": 44})
-        assert store.purge(dry_run=False, all_due=False) == dry
+        assert store.purge.run(dry_run=False, all_due=False) == dry
         assert [len(line.body["ids"]) for line in lines(store) if line.kind == "purged"] == [3, 2]

@@ -99,7 +99,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
     for missing in ([numbered(1)], []):
         with opened(settings, FakeClocks()) as store:
             assert store.recovered.missing == missing
-            with store._session() as session:
+            with store._writing.session() as session:
                 assert session.scalars(select(index.EvidenceRow.missing)).all() == [True]
     found = verify(settings.root)
     assert (found.findings, found.missing) == ((), 1)
@@ -164,7 +164,7 @@ def test_a_lost_index_is_made_again(tmp_path: Path) -> None:
     with opened(settings, clocks) as store:
         store.commit(still_entries(store, evidence_of(1, BEGIN_NS)))
         clocks.run_for(31 * DAY_NS)
-        assert store.purge(dry_run=False, all_due=True).removed == 1
+        assert store.purge.run(dry_run=False, all_due=True).removed == 1
         store.commit([*still_entries(store, evidence_of(2, clocks.wall)), coverage_entry(BEGIN_NS, 3)])
         store.close("stop")
     for path in settings.root.glob("index.sqlite*"):
@@ -282,7 +282,7 @@ def test_recovery_looks_at_nothing_old(tmp_path: Path) -> None:
     for many in (0, 20_000):
         with opened(settings, clocks) as store:
             old = [_old_row(number) for number in range(many)]
-            with store._session() as session, session.begin():
+            with store._writing.session() as session, session.begin():
                 if old:
                     session.execute(insert(index.EvidenceRow), old)
             for path in {Path(str(row["path"])).parent for row in old}:

@@ -16,8 +16,8 @@ from daemon.errors import StoreError
 from daemon.settings import StorageSettings
 from daemon.storage import index, recovery
 from daemon.storage.reindex import KEPT, reindex
-from daemon.storage.store import Entry
 from daemon.storage.verify import verify
+from daemon.storage.writing import Entry
 from tests.storage.store_kit import (
     BEGIN_NS,
     DAY_NS,
@@ -69,7 +69,7 @@ def settings(tmp_path: Path, clocks: FakeClocks) -> StorageSettings:
             Entry("coverage", {**hour, "frames": 7, "watched_s": 12.5}),
             Entry("settings", {"sha256": "ab" * 32, "cameras": ["hall", "yard", "roof"]}),
         ])  # fmt: skip
-        assert store.purge(dry_run=False, all_due=True).removed > 0
+        assert store.purge.run(dry_run=False, all_due=True).removed > 0
         last = numbered(STILLS - 1)
     (gone,) = (settings.root / "evidence").rglob(f"*{last}.jpg")
     gone.unlink()

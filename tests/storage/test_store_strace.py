@@ -44,7 +44,7 @@ store.commit([], [Ended(writer.clip.id, "ended")])
 say("acknowledged")
 clocks.run_for(31 * DAY_NS)
 say("purge")
-assert store.purge(dry_run=False, all_due=True).removed == 5
+assert store.purge.run(dry_run=False, all_due=True).removed == 5
 say("purged")
 os._exit(0)
 """

@@ -232,7 +232,7 @@ def test_no_false_alarm_while_it_is_written(tmp_path: Path) -> None:
             store.commit(still_entries(store, *(evidence_of(number + n, clocks.wall) for n in range(5))))
             number += 5
             clocks.run_for(DAY_NS)
-            store.purge(dry_run=False, all_due=True)
+            store.purge.run(dry_run=False, all_due=True)
         thread.join()
     assert number > 150
     assert [text for text in results if "found=0" not in text] == []
