@@ -19,6 +19,8 @@ from daemon.settings import CameraSettings, Settings
 from daemon.supervisor.supervisor import Supervisor
 
 SIMULATED = "simulated"
+DRAWN_WITHIN_S = 60.0
+"""At its first start the simulated camera answers nobody before its film is drawn, which takes longer than a camera may."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _with_simulated(settings: Settings, port: int) -> Settings:
     camera = CameraSettings(url=f"rtsp://127.0.0.1:{port}/{SIMULATED}")
-    return settings.model_copy(update={"cameras": {SIMULATED: camera}})
+    ingest = settings.ingest.model_copy(update={"open_timeout": DRAWN_WITHIN_S})
+    return settings.model_copy(update={"cameras": {SIMULATED: camera}, "ingest": ingest})
 
 
 def _lock(folder: Path) -> int:

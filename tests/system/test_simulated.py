@@ -35,6 +35,7 @@ def test_the_first_evidence_within_a_minute_and_a_clean_end(daemon: Daemon) -> N
             return []
 
     found = wait_for(evidence, FIRST_EVIDENCE_S, f"the first evidence\n{daemon.log}")[0]
+    assert "unreachable" not in daemon.log, "the worker waits for a camera that is still drawing"
     picture = requests.get(daemon.url(found["image"]), timeout=5)
     assert hashlib.sha256(picture.content).hexdigest() == found["sha256"]
     assert {each["label"] for each in found["detections"]} >= {"fire"}
