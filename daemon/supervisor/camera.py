@@ -131,7 +131,8 @@ class CameraWatch:
             self._captured_s = float("-inf")
         picture = f" {beat.width_px}×{beat.height_px} {beat.codec}" if beat.state == "streaming" else ""
         detail = f" ({beat.detail})" if beat.detail else ""
-        condition = "" if beat.condition == "ok" else f", {beat.condition}{detail}"
+        connects_first = beat.state == "connecting" and not beat.reconnects  # nothing is known of the camera yet
+        condition = "" if beat.condition == "ok" or connects_first else f", {beat.condition}{detail}"
         text = f"{beat.state}{picture}{condition}" + (f", {beat.incident}" if beat.incident else "")
         if text != self._told and not self.worker.stopping:
             self._told = text
