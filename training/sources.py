@@ -36,6 +36,8 @@ class Source:
     without: re.Pattern[str] | None = None
     only_empty: bool = False
     most_per_scene: int | None = None
+    unlabelled: bool = False
+    """It has no labels of ours, and shows neither: a person has looked."""
 
     def takes(self, name: str) -> bool:
         """Whether a file of this name is wanted."""
@@ -80,25 +82,26 @@ def _source(table: dict[str, Any]) -> Source:
         re.compile(table["without"]) if "without" in table else None,
         table.get("empty") == "only",
         table.get("most_per_scene"),
+        table.get("labels") == "none",
     )
 
 
 def pictures_of(source: Source, repositories: Path) -> Iterator[Found]:
-    """Every wanted picture that has a labels file, in the order of their paths; raises FolderError."""
+    """Every wanted picture that has a labels file, or needs none, in the order of their paths; raises FolderError."""
     git = _git_directory(repositories, source.repository)
     listed = _run(git, "ls-tree", "-r", "-z", "--name-only", source.commit, "--", source.folder)
     paths = sorted(each for each in listed.decode("utf-8", "surrogateescape").split("\0") if each)
-    labels = {each for each in paths if each.endswith(".txt")}
-    pairs = [
-        (each, beside)
-        for each in paths
-        if each.lower().endswith(SUFFIXES) and source.takes(PurePosixPath(each).name)
-        if (beside := _labels_of(each)) in labels
-    ]
-    if not pairs:
-        raise FolderError(f"{source.name}: no labelled pictures in {source.folder} of {source.repository}")
-    contents = _contents(git, source.commit, [path for pair in pairs for path in pair])
-    for (path, _), (coded, text) in zip(pairs, zip(contents, contents, strict=True), strict=True):
+    wanted = [each for each in paths if each.lower().endswith(SUFFIXES) and source.takes(PurePosixPath(each).name)]
+    if not source.unlabelled:
+        labels = {each for each in paths if each.endswith(".txt")}
+        wanted = [each for each in wanted if _labels_of(each) in labels]
+    if not wanted:
+        kind = "" if source.unlabelled else "labelled "
+        raise FolderError(f"{source.name}: no {kind}pictures in {source.folder} of {source.repository}")
+    files = [path for each in wanted for path in ([each] if source.unlabelled else [each, _labels_of(each)])]
+    contents = _contents(git, source.commit, files)
+    for path in wanted:
+        coded, text = next(contents), b"" if source.unlabelled else next(contents)
         if coded is None or text is None:
             continue  # a copy of a repository can lack its largest files
         rows = tuple(_rows(text.decode("utf-8", "replace"), source))

@@ -120,6 +120,17 @@ def test_labels_come_over_in_our_classes(repositories: Path) -> None:
     assert yard.boxes[1].box == pytest.approx((0.2, 0.1, 0.4, 0.3), abs=1e-5)
 
 
+def test_pictures_without_labels_are_taken_where_a_person_has_looked(repositories: Path) -> None:
+    """`labels = "none"`: whatever lies there shows neither, with a labels file or without."""
+    given = words(repositories)
+    sources = repositories.parent / "sources.toml"
+    sources.write_text(sources.read_text() + 'labels = "none"\n')
+    assert main(given) == 0
+    made = read_folder(repositories.parent / "out" / "made", repositories.parent)
+    assert len(made) == 3, "the yard, and two frames of the video"
+    assert not any(each.boxes for each in made)
+
+
 @pytest.mark.parametrize(
     ("instead", "said"),
     [
