@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from daemon import shipped
+from daemon import polygon, shipped
 from daemon.domain import DRILL_CAMERA, Label
 from daemon.origin.outline import UNNAMED
 
@@ -111,11 +111,23 @@ def _own_name(value: str) -> str:
     return value
 
 
+def _outline(corners: tuple[Point, ...]) -> tuple[Point, ...]:
+    if sides := polygon.crossing(corners):
+        raise ValueError(f"its sides {sides[0]} and {sides[1]} cross: give the corners in their order around it")
+    if polygon.area(corners) < polygon.LEAST_AREA:
+        raise ValueError("it has no area: give the corners around it")
+    return corners
+
+
+Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=64), AfterValidator(_outline)]
+"""Corners in shares of width and height, in their order around."""
+
+
 class IgnoreZone(Block):
     """Where fire is meant to be: a burner, a welding place. It marks detections and starts no incident."""
 
     name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_own_name)]
-    polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
+    polygon: Polygon
     labels: Annotated[tuple[Label, ...], Field(min_length=1)] = ("fire", "smoke")
 
 
@@ -129,7 +141,7 @@ class ComponentOutline(Block):
     """A part of the plant as the camera sees it; an origin says on which one a fire first appeared."""
 
     name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_no_reserved_name)]
-    polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
+    polygon: Polygon
 
 
 class Colour(Block):

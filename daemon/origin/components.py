@@ -18,6 +18,7 @@ from daemon.origin.picture import Mask, Point
 from daemon.origin.place import Place
 from daemon.origin.record import Candidate, Component
 from daemon.origin.view import View
+from daemon.polygon import area
 
 LEAST_SHARE = 1 / 3  # of a component that is named: below, the unnamed area is the better answer
 REACH_SIGMAS = 3.0
@@ -74,7 +75,7 @@ def _shares(
 ) -> list[float]:
     if not components:
         return []
-    claims = np.stack([_holds(each.polygon, x, y) / max(_area(each.polygon), 1e-9) for each in components])
+    claims = np.stack([_holds(each.polygon, x, y) / max(area(each.polygon), 1e-9) for each in components])
     total = claims.sum(axis=0)
     parts = np.divide(claims, total, out=np.zeros_like(claims), where=total > 0)
     return [float(share) for share in parts @ weight]
@@ -89,8 +90,3 @@ def _holds(polygon: Sequence[Point], x: NDArray[np.float64], y: NDArray[np.float
             with np.errstate(over="ignore"):  # of an edge that is all but level, beyond which nothing crosses
                 inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
     return inside
-
-
-def _area(polygon: Sequence[Point]) -> float:
-    around = zip(polygon, (*polygon[1:], polygon[0]), strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in around)) / 2

@@ -207,6 +207,15 @@ def test_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "FILE, line 6: cameras.hall.components.0.polygon.3.0: input should be less than or equal to 1",
         ),
         (
+            VIEWED + "      - {name: pump, polygon: [[0, 0], [1, 1], [1, 0], [0, 1]]}\n",
+            "FILE, line 6: cameras.hall.components.0.polygon: its sides 1 and 3 cross: give the corners in their order "
+            "around it",
+        ),
+        (
+            HALL + "    ignore: [{name: torch, polygon: [[0, 0], [0.5, 0.5], [1, 1]]}]\n",
+            "FILE, line 4: cameras.hall.ignore.0.polygon: it has no area: give the corners around it",
+        ),
+        (
             VIEWED + "      - {name: unnamed area, polygon: [[0, 0], [1, 0], [1, 1]]}\n",
             "FILE, line 6: cameras.hall.components.0.name: unnamed area is what lies in no component: choose another name",
         ),
