@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A site's own models: each in a folder of its name below `state_dir/models`, and which one is in use instead of the configured one.
 
-models/<name>/model.json   which file, its hash, when it was added, what the check found
+models/<name>/model.json   which file, its hash, when it was added, its card's thresholds, what the check found
 models/<name>/<name>.onnx  the weights (or .xml with .bin, or .engine), and <name>.md, their card, where there is one
 models/in_use.json         the name and hash of the one in use; absent: the one that the settings name
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from daemon.config_file import state_dir
 from daemon.errors import FirewitnessError
-from daemon.settings import Settings, StorageSettings
+from daemon.settings import Settings, StorageSettings, Thresholds
 from daemon.storage.durable import RealDisk, make_folders, replace
 
 CONFIGURED = "configured"
@@ -36,6 +36,8 @@ class Kept:
     sha256: str
     facts: Mapping[str, Any]
     """What model.json says."""
+    thresholds: Thresholds | None = None
+    """Which its card chose, if it has one that says."""
 
     @property
     def card(self) -> Path:
@@ -141,8 +143,10 @@ def _in_use(storage: StorageSettings) -> dict[str, str]:
 def _read(place: Path) -> Kept:
     try:
         facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
-        return Kept(place.name, place / facts["file"], facts["sha256"], facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        chosen = facts.get("thresholds")
+        thresholds = None if chosen is None else Thresholds.model_validate(chosen)
+        return Kept(place.name, place / facts["file"], facts["sha256"], facts, thresholds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FirewitnessError(f"{place / _FACTS} cannot be read: remove the folder and add the model again") from error
 
 

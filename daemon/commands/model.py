@@ -7,12 +7,12 @@ import argparse
 import importlib
 from pathlib import Path
 
-from daemon import models, sockets
+from daemon import card, models, sockets
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.errors import DetectorError
-from daemon.settings import DetectSettings
+from daemon.settings import DetectSettings, Settings, Thresholds
 
 LOADING_S = 120.0  # a GPU's libraries and a large network on a busy host
 
@@ -60,7 +60,15 @@ def _use(options: argparse.Namespace) -> int:
     control = Control(sockets.control(runtime_dir(settings.storage)))
     done = control.ask("model_use", {"name": options.name}, timeout_s=LOADING_S)
     print(f"{done['name']} is in use, and will be after a restart: {done['weights']}")
+    if write := card.to_write(_chosen(settings, options.name), settings.detect):
+        print(write)
     return 0
+
+
+def _chosen(settings: Settings, name: str) -> Thresholds | None:
+    if name == models.CONFIGURED:
+        return card.thresholds_of(_card_of(settings.detect.weights))
+    return models.find(settings.storage, name).thresholds
 
 
 def _card_of(weights: Path) -> Path:

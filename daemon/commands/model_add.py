@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon import models
+from daemon import card, models
 from daemon.clock import host_clocks, rfc3339
 from daemon.commands import settings as settings_of
-from daemon.commands.stills import reference_stills
+from daemon.commands.stills import Stills, reference_stills
 from daemon.detect.checking import Checked, check
 from daemon.detect.model import Picture
 from daemon.detect.weights import card_of, read_weights
 from daemon.errors import FirewitnessError
-from daemon.settings import Settings
+from daemon.settings import Settings, Thresholds
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,10 +31,15 @@ def run(options: argparse.Namespace) -> int:
             f"`firewitness model export --to onnx {file}`"
         )
     weights = read_weights(file)
-    stills = [each for _, each in reference_stills(settings)]
-    found = check(file, weights.sha256, settings.detect, stills)
-    now = _check_in_use(settings, stills)
+    stills = reference_stills(settings)
+    pictures = stills.pictures if stills is not None else ()
+    card_file = card_of(file)
+    chosen = card.thresholds_of(card_file)
+    measured_at = card.at(settings.detect, chosen)
+    found = check(file, weights.sha256, measured_at, pictures)
+    now = _check_in_use(settings, pictures)
     _tell(found, now, settings)
+    _tell_alarms(found, now, stills, measured_at.thresholds, settings.detect.thresholds)
     if found.drawn_fire is None:
         raise FirewitnessError(
             f"{file}: does not see the drawn fire of the picture that Firewitness comes with: not kept"
@@ -42,12 +47,13 @@ def run(options: argparse.Namespace) -> int:
     files = {file.suffix: weights.content}
     if weights.values:
         files[".bin"] = weights.values
-    card = card_of(file)
-    if card.exists():
-        files[".md"] = card.read_bytes()
-    facts = _facts(name + file.suffix, weights.sha256, found)
+    if card_file.exists():
+        files[".md"] = card_file.read_bytes()
+    facts = _facts(name + file.suffix, weights.sha256, found, chosen)
     kept = models.keep(settings.storage, name, files, facts)
     print(f"{name} is kept as {kept.weights}; `firewitness model use {name}` goes over to it")
+    if write := card.to_write(chosen, settings.detect):
+        print(write)
     return 0
 
 
@@ -70,20 +76,31 @@ def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
     most = int(found.images_per_s * settings.detect.max_interval)
     if watched > most:
         print(f"                too slow: {most} cameras are possible, {watched} are configured")
-    if not found.stills:
+
+
+def _tell_alarms(
+    found: Checked, now: Checked | None, stills: Stills | None, measured_at: Thresholds, in_force: Thresholds
+) -> None:
+    if stills is None:
         print("false alarms    there are no reference stills of this site yet to look at")
         return
-    compared = f"; by the one in use {now.alarmed}" if now is not None else ""
+    own, others = _in_words(measured_at), _in_words(in_force)
+    compared = f"; by the one in use {now.alarmed}{f', at {others}' * (own != others)}" if now is not None else ""
     print(
-        f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at "
-        f"detect.thresholds{compared}"
+        f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at {own}{compared}"
     )
+    print(f"                {stills}")
 
 
-def _facts(file: str, sha256: str, found: Checked) -> dict[str, Any]:
+def _in_words(thresholds: Thresholds) -> str:
+    return f"fire {thresholds.fire:g}, smoke {thresholds.smoke:g}"
+
+
+def _facts(file: str, sha256: str, found: Checked, chosen: Thresholds | None) -> dict[str, Any]:
     return {
         "file": file,
         "sha256": sha256,
+        **({"thresholds": chosen.as_dict()} if chosen is not None else {}),
         "added_at": rfc3339(host_clocks().wall_ns()),
         "runtime": found.runtime,
         "drawn_fire": found.drawn_fire,

@@ -7,20 +7,22 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
-from daemon import models, shipped
+from daemon import card, models, shipped
 from daemon.cli import main
-from daemon.commands.stills import MOST, reference_stills
+from daemon.clock import NS, rfc3339
+from daemon.commands import model_add
+from daemon.commands.stills import MOST, Stills, reference_stills
 from daemon.config_file import load
+from daemon.control import Control
 from daemon.detect.weights import read_weights
-from daemon.storage import queries
+from daemon.settings import DetectSettings, Thresholds
 from daemon.storage.durable import RealDisk
+from tests.storage.store_kit import BEGIN_NS, FakeClocks, evidence_of, opened, still_entries
 
 
 @pytest.fixture
@@ -164,6 +166,66 @@ def test_a_model_is_added_where_the_one_in_use_cannot_be_loaded(
     assert "next is kept as" in said
 
 
+def line_of(fire: str, smoke: str) -> str:
+    """As training/card.py writes it."""
+    return f"**Thresholds** chosen on validation pictures: fire {fire}, smoke {smoke}."
+
+
+def test_the_shipped_card_says_the_shipped_thresholds() -> None:
+    """The line is read as `python -m training` writes it."""
+    assert card.thresholds_of(shipped.CARD) == Thresholds(fire=shipped.FIRE, smoke=shipped.SMOKE)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        line_of("1.5", "0.4"),
+        line_of("x", "0.4"),
+        line_of("0.3", "0.4") + " Not",
+        "**Thresholds** chosen on validation pictures: none is admissible.",
+    ],
+)
+def test_a_card_without_thresholds_says_none(said: str) -> None:
+    """What is no such line, or no threshold, is nothing."""
+    assert card.thresholds_in(f"# site\n\n{said}\n") is None
+
+
+def test_what_to_write_names_the_floor_where_it_is_in_the_way() -> None:
+    """A threshold below detect.floor is refused by the settings."""
+    detect = DetectSettings()
+    assert card.to_write(detect.thresholds, detect) is None
+    said = card.to_write(Thresholds(fire=0.05, smoke=0.5), detect)
+    assert said is not None
+    assert "write detect.thresholds: {fire: 0.05, smoke: 0.5} and detect.floor: 0.05; they hold after a restart" in said
+    assert card.at(detect, Thresholds(fire=0.05, smoke=0.5)).floor == 0.05
+
+
+def test_a_models_own_thresholds_are_kept_and_said(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """False alarms are counted at them; what to write is said by `add`, and by `use` again; the settings stay as they are."""
+    shutil.copyfile(shipped.WEIGHTS, tmp_path / "site.onnx")
+    (tmp_path / "site.md").write_text(f"# site\n\n{line_of('0.9', '0.8')}\n")
+    still = cv2.imread(str(shipped.MODELS / "reference.jpg"))  # fire is seen in it, below 0.9
+    monkeypatch.setattr(model_add, "reference_stills", lambda _: Stills((still,), 1, 1, 0, 0))
+    write = "write detect.thresholds: {fire: 0.9, smoke: 0.8}; they hold after a restart"
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "site.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "0 of 1 reference stills of this site give a detection at fire 0.9, smoke 0.8; by the one in use 1, at fire"
+        in said
+    )
+    assert write in said
+    assert models.find(load(config).storage, "site").thresholds == Thresholds(fire=0.9, smoke=0.8)
+
+    monkeypatch.setattr(Control, "ask", lambda *_, **__: {"name": "site", "weights": "site.onnx"})
+    assert main(["model", "--config", str(config), "use", "site"]) == 0
+    assert write in capsys.readouterr().out
+    assert main(["model", "--config", str(config), "use", "configured"]) == 0
+    assert "thresholds" not in capsys.readouterr().out
+
+
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Records name it by name and hash: another one needs another name."""
     storage = load(config).storage
@@ -233,27 +295,22 @@ def test_bench_shows_every_runtime(config: Path, capsys: pytest.CaptureFixture[s
     assert "every 2 s (detect.max_interval)" in last
 
 
-@pytest.mark.parametrize("count", [0, 3, 200, 399, 1999])
-def test_reference_stills_are_chosen_from_first_to_last(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """The newest alone would be one night's, and weights that fail by day be let in."""
-    picture = tmp_path / "still.png"
-    cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
-
-    class Shelf:
-        def __init__(self, *_: object) -> None: ...
-
-        def evidence_page(self, limit: int, cursor: str | None, **_: object) -> dict[str, object]:
-            begin = int(cursor or 0)
-            items = [{"id": str(place), "camera": str(place)} for place in range(begin, min(count, begin + limit))]
-            return {"items": items, "next": str(begin + limit) if begin + limit < count else None}
-
-        def evidence_file(self, _: str) -> Path:
-            return picture
-
-    monkeypatch.setattr(queries, "Index", Shelf)
-    chosen = [int(camera) for camera, _ in reference_stills(load(config))]
-    assert len(chosen) == min(count, MOST)
-    steps = [later - one for one, later in pairwise([*chosen, count])]
-    assert all(step in (count // MOST, -(-count // MOST)) for step in steps) or count < MOST
+def test_reference_stills_are_of_the_whole_time(config: Path) -> None:
+    """From all cameras; said from when to when, and of how many. Where the store is none there are none."""
+    settings = load(config)
+    assert reference_stills(settings) is None
+    settings.storage.root.mkdir()
+    with opened(settings.storage, FakeClocks()) as store:
+        assert reference_stills(settings) is None
+        for camera, first, count in (("hall", 0, 300), ("yard", 1000, 100)):
+            several = [
+                evidence_of(first + n, BEGIN_NS + n * 60 * NS, camera=camera, kind="reference") for n in range(count)
+            ]
+            store.commit(still_entries(store, *several))
+        found = reference_stills(settings)
+    assert found is not None
+    assert [picture.shape for picture in found.pictures] == [(24, 32, 3)] * MOST
+    begin, end = rfc3339(found.first_ns), rfc3339(found.last_ns)
+    assert str(found) == f"evenly chosen from 400, of 2 cameras, {begin} to {end}"
+    assert found.first_ns - BEGIN_NS <= 120 * NS
+    assert found.last_ns - BEGIN_NS >= 297 * 60 * NS
