@@ -14,6 +14,7 @@ from daemon.commands import settings as settings_of
 from daemon.commands.stills import Stills, reference_stills
 from daemon.detect.checking import Checked, check
 from daemon.detect.model import Picture
+from daemon.detect.served import in_words
 from daemon.detect.weights import card_of, read_weights
 from daemon.errors import FirewitnessError
 from daemon.settings import Settings, Thresholds
@@ -73,9 +74,11 @@ def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
     compared = f"; the one in use takes {now.picture_ms:.0f} ms" if now is not None else ""
     print(f"a picture       {found.picture_ms:.0f} ms{compared}")
     watched = sum(camera.enabled for camera in settings.cameras.values())
-    most = int(found.images_per_s * settings.detect.max_interval)
-    if watched > most:
-        print(f"                too slow: {most} cameras are possible, {watched} are configured")
+    if watched > found.cameras:
+        print(
+            f"                too slow: {found.cameras} cameras are possible, {in_words(settings.detect)}; "
+            f"{watched} are configured"
+        )
 
 
 def _tell_alarms(

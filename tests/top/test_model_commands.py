@@ -19,6 +19,7 @@ from daemon.commands import model_add
 from daemon.commands.stills import MOST, Stills, reference_stills
 from daemon.config_file import load
 from daemon.control import Control
+from daemon.detect import served
 from daemon.detect.weights import read_weights
 from daemon.settings import DetectSettings, Thresholds
 from daemon.storage.durable import RealDisk
@@ -292,7 +293,22 @@ def test_bench_shows_every_runtime(config: Path, capsys: pytest.CaptureFixture[s
     assert rows[0].startswith("OpenVINO")
     assert any(row.startswith("ONNX Runtime") for row in rows)
     assert all(int(row.split()[-2]) > 0 for row in rows)
-    assert "every 2 s (detect.max_interval)" in last
+    assert "every 2 s (detect.max_interval) and, 1080p, searched in 6 tiles every 30 s (detect.patrol)" in last
+
+
+@pytest.mark.parametrize(
+    ("detect", "possible", "says_patrol"),
+    [
+        (DetectSettings(max_interval=2, patrol=30), 71, True),  # 1 / (0.02 / 2 + 6 × 0.02 / 30)
+        (DetectSettings(max_interval=2, patrol=0), 100, False),
+        (DetectSettings(max_interval=2, patrol=30, input_px=1920), 100, False),  # one tile would be the whole again
+    ],
+)
+def test_possible_cameras_are_counted_with_the_patrol(detect: DetectSettings, possible: int, says_patrol: bool) -> None:
+    """What each camera costs is its looks and its tiles; without a patrol, the looks alone."""
+    assert served.cameras(0.02, 0.02, detect) == possible
+    assert ("detect.patrol" in served.in_words(detect)) is says_patrol
+    assert (served.tile_picture(detect) is not None) is says_patrol
 
 
 def test_reference_stills_are_of_the_whole_time(config: Path) -> None:
