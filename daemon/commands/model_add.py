@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     measured_at = card.at(settings.detect, chosen)
     found = check(file, weights.sha256, measured_at, pictures)
     now = _check_in_use(settings, pictures)
-    _tell(found, now, settings)
+    _tell(found, now, settings, measured_at.thresholds)
     _tell_alarms(found, now, stills, measured_at.thresholds, settings.detect.thresholds)
     if found.drawn_fire is None:
         raise FirewitnessError(
@@ -68,9 +68,9 @@ def _check_in_use(settings: Settings, stills: Sequence[Picture]) -> Checked | No
         return None
 
 
-def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
+def _tell(found: Checked, now: Checked | None, settings: Settings, measured_at: Thresholds) -> None:
     print(f"computed by     {found.runtime}")
-    print(f"drawn fire      {'not seen' if found.drawn_fire is None else f'seen at {found.drawn_fire:.2f}'}")
+    print(f"drawn fire      {_drawn(found.drawn_fire, measured_at.fire, settings.detect.thresholds.fire)}")
     compared = f"; the one in use takes {now.picture_ms:.0f} ms" if now is not None else ""
     print(f"a picture       {found.picture_ms:.0f} ms{compared}")
     watched = sum(camera.enabled for camera in settings.cameras.values())
@@ -79,6 +79,18 @@ def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
             f"                too slow: {found.cameras} cameras are possible, {in_words(settings.detect)}; "
             f"{watched} are configured"
         )
+
+
+def _drawn(confidence: float | None, own: float, in_force: float) -> str:
+    """Seen is from detect.floor on, which alone starts nothing."""
+    if confidence is None:
+        return "not seen"
+    seen = f"seen at {confidence:.2f}"
+    if confidence < in_force:
+        return f"{seen}: too weak to count, from {in_force:g} on (detect.thresholds, fire)"
+    if confidence < own:
+        return f"{seen}: too weak to count at the model's own threshold of fire, {own:g}"
+    return seen
 
 
 def _tell_alarms(

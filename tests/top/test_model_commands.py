@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -218,6 +219,9 @@ def test_a_models_own_thresholds_are_kept_and_said(
         in said
     )
     assert write in said
+    assert re.search(
+        r"drawn fire +seen at 0\.\d\d: too weak to count at the model's own threshold of fire, 0\.9\n", said
+    )
     assert models.find(load(config).storage, "site").thresholds == Thresholds(fire=0.9, smoke=0.8)
 
     monkeypatch.setattr(Control, "ask", lambda *_, **__: {"name": "site", "weights": "site.onnx"})
@@ -225,6 +229,19 @@ def test_a_models_own_thresholds_are_kept_and_said(
     assert write in capsys.readouterr().out
     assert main(["model", "--config", str(config), "use", "configured"]) == 0
     assert "thresholds" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "in_force", "says"),
+    [
+        (0.39, 0.39, "seen at 0.50"),
+        (0.39, 0.6, "seen at 0.50: too weak to count, from 0.6 on (detect.thresholds, fire)"),
+        (0.6, 0.39, "seen at 0.50: too weak to count at the model's own threshold of fire, 0.6"),
+    ],
+)
+def test_a_drawn_fire_that_is_too_weak_is_no_good_sign(own: float, in_force: float, says: str) -> None:
+    """What holds now is named first; what the card chose would have to be written first."""
+    assert model_add._drawn(0.5, own, in_force) == says
 
 
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
