@@ -52,15 +52,13 @@ def folder(storage: StorageSettings) -> Path:
 
 def kept(storage: StorageSettings) -> list[Kept]:
     """All of them, by name; what is none is passed over."""
-    return [_read(path.parent) for path in sorted(folder(storage).glob(f"*/{_FACTS}"))]
+    return [_read(path.parent) for path in sorted(folder(storage).glob(f"[!.]*/{_FACTS}"))]
 
 
 def find(storage: StorageSettings, name: str) -> Kept:
     """Raises FirewitnessError when there is none of that name."""
-    if NAME.match(name) and (folder(storage) / name / _FACTS).exists():
-        return _read(folder(storage) / name)
-    known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
-    raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
+    _check_there(storage, name)
+    return _read(folder(storage) / name)
 
 
 def check_name(storage: StorageSettings, name: str) -> None:
@@ -80,8 +78,7 @@ def keep(storage: StorageSettings, name: str, files: Mapping[str, bytes], facts:
     check_name(storage, name)
     disk = RealDisk()
     make_folders(disk, folder(storage), state_dir(storage).parent)
-    making = folder(storage) / f".{name}.part"
-    shutil.rmtree(making, ignore_errors=True)
+    making = _unfinished(storage, name)
     disk.make_folder(making)
     for suffix, content in files.items():
         disk.write_new(making / f"{name}{suffix}", content)
@@ -90,6 +87,22 @@ def keep(storage: StorageSettings, name: str, files: Mapping[str, bytes], facts:
     disk.rename(making, folder(storage) / name)
     disk.sync_folder(folder(storage))
     return find(storage, name)
+
+
+def remove(storage: StorageSettings, name: str) -> None:
+    """Its name is free then. Raises FirewitnessError for the one in use, and for what is none of ours."""
+    if name == CONFIGURED:
+        raise FirewitnessError(f"{CONFIGURED} is what detect.weights names, and was not added: it cannot be removed")
+    _check_there(storage, name)
+    if name == in_use(storage):
+        raise FirewitnessError(
+            f"{name} is in use: go over to another one first, such as `firewitness model use {CONFIGURED}`"
+        )
+    disk = RealDisk()
+    going = _unfinished(storage, name)
+    disk.rename(folder(storage) / name, going)  # at once gone for all, also when killed in between
+    disk.sync_folder(folder(storage))
+    shutil.rmtree(going)
 
 
 def in_use(storage: StorageSettings) -> str:
@@ -126,6 +139,19 @@ def with_model(settings: Settings, weights: Path, sha256: str | None) -> Setting
     """The same settings with other weights."""
     detect = settings.detect.model_copy(update={"weights": weights, "weights_sha256": sha256})
     return settings.model_copy(update={"detect": detect})
+
+
+def _check_there(storage: StorageSettings, name: str) -> None:
+    if not NAME.match(name) or not (folder(storage) / name / _FACTS).exists():
+        known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
+        raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
+
+
+def _unfinished(storage: StorageSettings, name: str) -> Path:
+    """Where a model is while it comes or goes; what a kill has left there is cleared."""
+    place = folder(storage) / f".{name}.part"
+    shutil.rmtree(place, ignore_errors=True)
+    return place
 
 
 def _in_use(storage: StorageSettings) -> dict[str, str]:

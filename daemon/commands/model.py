@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`firewitness model list|add|use|export`: the network that looks."""
+"""`firewitness model list|add|use|remove|export`: the network that looks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
         module = importlib.import_module(f"daemon.commands.model_{options.what}")
         status: int = module.run(options)
         return status
-    return _list(options) if options.what == "list" else _use(options)
+    here = {"list": _list, "use": _use, "remove": _remove}
+    return here[options.what](options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -62,6 +63,12 @@ def _use(options: argparse.Namespace) -> int:
     print(f"{done['name']} is in use, and will be after a restart: {done['weights']}")
     if write := card.to_write(_chosen(settings, options.name), settings.detect):
         print(write)
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    models.remove(settings_of.of(options.config).storage, options.name)
+    print(f"{options.name} is removed; records of what it saw go on naming its hash")
     return 0
 
 

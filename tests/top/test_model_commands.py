@@ -168,6 +168,44 @@ def test_a_model_is_added_where_the_one_in_use_cannot_be_loaded(
     assert "next is kept as" in said
 
 
+def test_an_added_model_is_removed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the one in use, nor the settings' own; afterwards its name is free, also where its facts are damaged."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
+    kept = models.keep(storage, "site", {".onnx": b"1"}, facts)
+    models.use(storage, "site")
+    for name, says in (
+        ("site", "site is in use: go over to another one first, such as `firewitness model use configured`"),
+        ("configured", "configured is what detect.weights names, and was not added: it cannot be removed"),
+        (
+            "../models/site",
+            "there is no model '../models/site'; there are configured, site. `firewitness model add` adds one",
+        ),
+    ):
+        assert main(["model", "--config", str(config), "remove", name]) == 2
+        assert capsys.readouterr().err == f"firewitness model: {says}\n"
+    assert kept.weights.exists()
+    models.use(storage, "configured")
+    (kept.weights.parent / "model.json").write_text("{")
+    assert main(["model", "--config", str(config), "remove", "site"]) == 0
+    assert list(models.folder(storage).iterdir()) == []
+    models.keep(storage, "site", {".onnx": b"2"}, facts)
+
+
+def test_a_model_that_came_or_went_when_the_host_stopped_is_none(config: Path) -> None:
+    """What is left of it is not listed, and in nobody's way."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
+    kept = models.keep(storage, "site", {".onnx": b"1"}, facts)
+    kept.weights.parent.rename(models.folder(storage) / ".site.part")
+    assert models.kept(storage) == []
+    models.keep(storage, "site", {".onnx": b"1"}, facts)
+    (models.folder(storage) / ".site.part").mkdir()
+    (models.folder(storage) / ".site.part" / "model.json").write_text("{}")
+    models.remove(storage, "site")
+    assert list(models.folder(storage).iterdir()) == []
+
+
 def line_of(fire: str, smoke: str) -> str:
     """As training/card.py writes it."""
     return f"**Thresholds** chosen on validation pictures: fire {fire}, smoke {smoke}."
