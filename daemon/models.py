@@ -65,11 +65,12 @@ def check_name(storage: StorageSettings, name: str) -> None:
     """Raises FirewitnessError for a name that cannot be given."""
     if not NAME.match(name) or name in (CONFIGURED, _IN_USE):
         raise FirewitnessError(
-            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {_IN_USE}"
+            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {_IN_USE}; "
+            "give one with --name"
         )
     if (folder(storage) / name).exists():
         raise FirewitnessError(
-            f"there is a model {name} already; what records name is never changed: choose another name"
+            f"there is a model {name} already; what records name is never changed: give another with --name"
         )
 
 

@@ -85,7 +85,8 @@ def _read(path: Path) -> bytes:
             raise DetectorError(f"{path}: {size} bytes; a weights file has between 1 and {_MOST_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise DetectorError(f"{path}: the weights cannot be read ({error.strerror}); see detect.weights") from error
+        beside = "; an .xml has its weights in a .bin beside it" if path.suffix == ".bin" else ""
+        raise DetectorError(f"{path}: the weights cannot be read ({error.strerror}){beside}") from error
 
 
 def _hash_of(card: Path) -> str | None:

@@ -287,7 +287,7 @@ def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixt
     storage = load(config).storage
     models.keep(storage, "firewitness-11n", {".onnx": b"1"}, {"file": "x", "sha256": "0" * 64, "added_at": ""})
     assert main(["model", "--config", str(config), "add", str(shipped.WEIGHTS), "--name", "firewitness-11n"]) == 2
-    assert "choose another name" in capsys.readouterr().err
+    assert "give another with --name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -297,10 +297,25 @@ def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixt
         (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
         (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
         (["add", "site.onnx", "--name", "in_use.json"], "is no name for a model"),
-        (["add", "missing.onnx"], "the weights cannot be read"),
+        (
+            ["add", "our yard.onnx"],
+            "'our yard' is no name for a model: letters, digits, . - and _, and neither configured nor in_use.json; give one with --name\n",
+        ),
+        (["add", "missing.onnx"], "missing.onnx: the weights cannot be read (No such file or directory)\n"),
         (["use", "site"], "no daemon is running here"),
         (["export", "--to", "onnx", "site.onnx"], "onnx is made of a .pt"),
         (["export", "--to", "openvino", "site.onnx", "--out", "x.onnx"], "ends in .xml"),
+        *(
+            (
+                ["export", "--to", to, file, "--out", f"no/y{suffix}"],
+                "there is no folder no; make it, or name another file with --out\n",
+            )
+            for to, file, suffix in (
+                ("onnx", "site.pt", ".onnx"),
+                ("openvino", "site.onnx", ".xml"),
+                ("engine", "site.onnx", ".engine"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(
@@ -312,6 +327,16 @@ def test_what_cannot_be_is_one_sentence(
     assert says in error
     assert len(error.splitlines()) == 1
     assert models.kept(load(config).storage) == []
+
+
+def test_an_xml_without_its_bin_is_one_sentence(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what is missing, and nothing of a key that has to do with another model."""
+    (tmp_path / "site.xml").write_text("<net/>")
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "site.xml")]) == 2
+    says = "the weights cannot be read (No such file or directory); an .xml has its weights in a .bin beside it"
+    assert capsys.readouterr().err == f"firewitness model: {tmp_path / 'site.bin'}: {says}\n"
 
 
 def test_a_network_of_another_kind_is_one_sentence(
