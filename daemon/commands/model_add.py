@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
     if file.suffix == ".pt":
         raise FirewitnessError(
             f"{file}: a .pt file runs code when it is opened: make data of your own one with "
-            f"`firewitness model export --to onnx {file}`"
+            f"`firewitness model export --to onnx {file}`, or, if `python -m training train` wrote it, "
+            f"`python -m training export {file}`"
         )
     weights = read_weights(file)
     stills = reference_stills(settings)

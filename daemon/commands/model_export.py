@@ -47,7 +47,7 @@ def _check(file: Path, out: Path, to: str) -> None:
         raise FirewitnessError(f"{out}: what is exported to {to} ends in {_SUFFIX[to]}")
     if out.parent != file.parent and not out.parent.is_dir():  # before a pickle is opened for nothing
         raise FirewitnessError(f"{out}: there is no folder {out.parent}; make it, or name another file with --out")
-    if not os.access(out.parent, os.W_OK):
+    if out.parent.is_dir() and not os.access(out.parent, os.W_OK):
         raise FirewitnessError(f"{out}: {out.parent} is closed to this user; name another file with --out")
     if (file.suffix == ".pt" or to == "engine") and not look().torch:
         raise FirewitnessError(

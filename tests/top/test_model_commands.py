@@ -294,6 +294,11 @@ def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixt
     ("words", "says"),
     [
         (["add", "site.pt"], "firewitness model export --to onnx site.pt"),
+        (["add", "site.pt"], "if `python -m training train` wrote it, `python -m training export site.pt`"),
+        (
+            ["export", "--to", "openvino", "gone/site.onnx"],
+            "gone/site.onnx: the weights cannot be read (No such file or directory)",
+        ),
         (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
         (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
         (["add", "site.onnx", "--name", "in_use.json"], "is no name for a model"),
