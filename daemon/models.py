@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config_file import state_dir
+from daemon.detect.weights import CHOICE, unreadable_choice
 from daemon.errors import FirewitnessError
 from daemon.settings import Settings, StorageSettings, Thresholds
 from daemon.storage.durable import RealDisk, make_folders, replace
@@ -24,7 +25,7 @@ from daemon.storage.durable import RealDisk, make_folders, replace
 CONFIGURED = "configured"
 """The name under which the model of the settings is known."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-_FACTS, _IN_USE = "model.json", "in_use.json"
+_FACTS = "model.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ def find(storage: StorageSettings, name: str) -> Kept:
 
 def check_name(storage: StorageSettings, name: str) -> None:
     """Raises FirewitnessError for a name that cannot be given."""
-    if not NAME.match(name) or name in (CONFIGURED, _IN_USE):
+    if not NAME.match(name) or name in (CONFIGURED, CHOICE):
         raise FirewitnessError(
-            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {_IN_USE}; "
+            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {CHOICE}; "
             "give one with --name"
         )
     if (folder(storage) / name).exists():
@@ -114,7 +115,7 @@ def in_use(storage: StorageSettings) -> str:
 def use(storage: StorageSettings, name: str) -> None:
     """From the next start on; raises StoreError when it cannot be written down."""
     disk = RealDisk()
-    place = folder(storage) / _IN_USE
+    place = folder(storage) / CHOICE
     if name == CONFIGURED:
         disk.unlink(place)
         if place.parent.is_dir():
@@ -125,7 +126,10 @@ def use(storage: StorageSettings, name: str) -> None:
 
 def applied(settings: Settings) -> Settings:
     """The settings with the model in use."""
-    choice = _in_use(settings.storage)
+    try:
+        choice = _in_use(settings.storage)
+    except FirewitnessError:  # all cameras are recorded all the same; the detector, check-config and doctor say so
+        return with_model(settings, folder(settings.storage) / CHOICE, None)
     if not choice:
         return settings
     name = str(choice["name"])
@@ -159,12 +163,12 @@ def _in_use(storage: StorageSettings) -> dict[str, str]:
     if storage.state_dir is None:  # defaults, of no file: nobody can have chosen
         return {}
     try:
-        choice = json.loads((folder(storage) / _IN_USE).read_text(encoding="utf-8"))
+        choice = json.loads((folder(storage) / CHOICE).read_text(encoding="utf-8"))
         return {"name": str(choice["name"]), "sha256": str(choice["sha256"])}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise FirewitnessError(f"{folder(storage) / _IN_USE} cannot be read: choose again, or remove it") from error
+        raise FirewitnessError(unreadable_choice(folder(storage) / CHOICE)) from error
 
 
 def _read(place: Path) -> Kept:

@@ -15,6 +15,8 @@ from daemon import shipped
 from daemon.errors import DetectorError
 
 _MOST_BYTES = 2_000_000_000  # an ONNX file's own limit (protobuf)
+CHOICE = "in_use.json"
+"""The file that says which of a site's models is in use (daemon/models.py)."""
 SUFFIXES = (".onnx", ".xml", ".engine", ".pt")
 
 
@@ -57,6 +59,8 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
     hash says.
     """
     path = path or shipped.WEIGHTS
+    if path.name == CHOICE:  # stands for the weights that it no longer names: no others look in their stead
+        raise DetectorError(unreadable_choice(path))
     if path.suffix not in SUFFIXES:
         allowed = ", ".join(SUFFIXES[:-1])
         raise DetectorError(f"{path}: not a weights file; allowed are {allowed} and, with detect.allow_pickle, .pt")
@@ -71,6 +75,11 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
     if expected is not None and found != expected:
         raise DetectorError(f"{path}: these are not the weights expected: SHA-256 is {found}, it should be {expected}")
     return Weights(path, content, found, values, _hash_of(card_of(path)))
+
+
+def unreadable_choice(path: Path) -> str:
+    """What is said of a `CHOICE` that says nothing."""
+    return f"{path} cannot be read: choose again, or remove it"
 
 
 def card_of(path: Path) -> Path:
