@@ -110,11 +110,15 @@ def _model(command: argparse.ArgumentParser) -> None:
     added.add_argument("--name", metavar="NAME", help="(default: the file's)")
     used = what.add_parser("use", help="go over to a model while all goes on")
     used.add_argument("name", metavar="NAME", help="as list says; configured: the settings' own")
+    removed = what.add_parser("remove", help="remove a model that was added and is not in use")
+    removed.add_argument("name", metavar="NAME", help="as list says")
     exported = what.add_parser("export", help="make of weights what the daemon loads")
-    exported.add_argument("file", type=Path, metavar="FILE", help="a .pt (it runs its code: your own), or an .onnx")
+    exported.add_argument(
+        "file", type=Path, metavar="FILE", help="a .pt of Ultralytics (it runs its code: your own), or an .onnx"
+    )
     exported.add_argument("--to", choices=["onnx", "openvino", "engine"], required=True)
     exported.add_argument("--out", type=Path, metavar="FILE", help="(default: beside it)")
-    for each in (listed, added, used, exported):  # before or behind WHAT; behind, it counts
+    for each in (listed, added, used, removed, exported):  # before or behind WHAT; behind, it counts
         each.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=_CONFIG)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A site's own models: each in a folder of its name below `state_dir/models`, and which one is in use instead of the configured one.
 
-models/<name>/model.json   which file, its hash, when it was added, what the check found
+models/<name>/model.json   which file, its hash, when it was added, its card's thresholds, what the check found
 models/<name>/<name>.onnx  the weights (or .xml with .bin, or .engine), and <name>.md, their card, where there is one
 models/in_use.json         the name and hash of the one in use; absent: the one that the settings name
 """
@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config_file import state_dir
+from daemon.detect.weights import CHOICE, unreadable_choice
 from daemon.errors import FirewitnessError
-from daemon.settings import Settings, StorageSettings
+from daemon.settings import Settings, StorageSettings, Thresholds
 from daemon.storage.durable import RealDisk, make_folders, replace
 
 CONFIGURED = "configured"
 """The name under which the model of the settings is known."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-_FACTS, _IN_USE = "model.json", "in_use.json"
+_FACTS = "model.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Kept:
     sha256: str
     facts: Mapping[str, Any]
     """What model.json says."""
+    thresholds: Thresholds | None = None
+    """Which its card chose, if it has one that says."""
 
     @property
     def card(self) -> Path:
@@ -50,26 +53,25 @@ def folder(storage: StorageSettings) -> Path:
 
 def kept(storage: StorageSettings) -> list[Kept]:
     """All of them, by name; what is none is passed over."""
-    return [_read(path.parent) for path in sorted(folder(storage).glob(f"*/{_FACTS}"))]
+    return [_read(path.parent) for path in sorted(folder(storage).glob(f"[!.]*/{_FACTS}"))]
 
 
 def find(storage: StorageSettings, name: str) -> Kept:
     """Raises FirewitnessError when there is none of that name."""
-    if NAME.match(name) and (folder(storage) / name / _FACTS).exists():
-        return _read(folder(storage) / name)
-    known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
-    raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
+    _check_there(storage, name)
+    return _read(folder(storage) / name)
 
 
 def check_name(storage: StorageSettings, name: str) -> None:
     """Raises FirewitnessError for a name that cannot be given."""
-    if not NAME.match(name) or name in (CONFIGURED, _IN_USE):
+    if not NAME.match(name) or name in (CONFIGURED, CHOICE):
         raise FirewitnessError(
-            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {_IN_USE}"
+            f"{name!r} is no name for a model: letters, digits, . - and _, and neither {CONFIGURED} nor {CHOICE}; "
+            "give one with --name"
         )
     if (folder(storage) / name).exists():
         raise FirewitnessError(
-            f"there is a model {name} already; what records name is never changed: choose another name"
+            f"there is a model {name} already; what records name is never changed: give another with --name"
         )
 
 
@@ -78,8 +80,7 @@ def keep(storage: StorageSettings, name: str, files: Mapping[str, bytes], facts:
     check_name(storage, name)
     disk = RealDisk()
     make_folders(disk, folder(storage), state_dir(storage).parent)
-    making = folder(storage) / f".{name}.part"
-    shutil.rmtree(making, ignore_errors=True)
+    making = _unfinished(storage, name)
     disk.make_folder(making)
     for suffix, content in files.items():
         disk.write_new(making / f"{name}{suffix}", content)
@@ -90,6 +91,22 @@ def keep(storage: StorageSettings, name: str, files: Mapping[str, bytes], facts:
     return find(storage, name)
 
 
+def remove(storage: StorageSettings, name: str) -> None:
+    """Its name is free then. Raises FirewitnessError for the one in use, and for what is none of ours."""
+    if name == CONFIGURED:
+        raise FirewitnessError(f"{CONFIGURED} is what detect.weights names, and was not added: it cannot be removed")
+    _check_there(storage, name)
+    if name == in_use(storage):
+        raise FirewitnessError(
+            f"{name} is in use: go over to another one first, such as `firewitness model use {CONFIGURED}`"
+        )
+    disk = RealDisk()
+    going = _unfinished(storage, name)
+    disk.rename(folder(storage) / name, going)  # at once gone for all, also when killed in between
+    disk.sync_folder(folder(storage))
+    shutil.rmtree(going)
+
+
 def in_use(storage: StorageSettings) -> str:
     """The name of the model in use."""
     return str(_in_use(storage).get("name", CONFIGURED))
@@ -98,7 +115,7 @@ def in_use(storage: StorageSettings) -> str:
 def use(storage: StorageSettings, name: str) -> None:
     """From the next start on; raises StoreError when it cannot be written down."""
     disk = RealDisk()
-    place = folder(storage) / _IN_USE
+    place = folder(storage) / CHOICE
     if name == CONFIGURED:
         disk.unlink(place)
         if place.parent.is_dir():
@@ -109,7 +126,10 @@ def use(storage: StorageSettings, name: str) -> None:
 
 def applied(settings: Settings) -> Settings:
     """The settings with the model in use."""
-    choice = _in_use(settings.storage)
+    try:
+        choice = _in_use(settings.storage)
+    except FirewitnessError:  # all cameras are recorded all the same; the detector, check-config and doctor say so
+        return with_model(settings, folder(settings.storage) / CHOICE, None)
     if not choice:
         return settings
     name = str(choice["name"])
@@ -126,23 +146,38 @@ def with_model(settings: Settings, weights: Path, sha256: str | None) -> Setting
     return settings.model_copy(update={"detect": detect})
 
 
+def _check_there(storage: StorageSettings, name: str) -> None:
+    if not NAME.match(name) or not (folder(storage) / name / _FACTS).exists():
+        known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
+        raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
+
+
+def _unfinished(storage: StorageSettings, name: str) -> Path:
+    """Where a model is while it comes or goes; what a kill has left there is cleared."""
+    place = folder(storage) / f".{name}.part"
+    shutil.rmtree(place, ignore_errors=True)
+    return place
+
+
 def _in_use(storage: StorageSettings) -> dict[str, str]:
     if storage.state_dir is None:  # defaults, of no file: nobody can have chosen
         return {}
     try:
-        choice = json.loads((folder(storage) / _IN_USE).read_text(encoding="utf-8"))
+        choice = json.loads((folder(storage) / CHOICE).read_text(encoding="utf-8"))
         return {"name": str(choice["name"]), "sha256": str(choice["sha256"])}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise FirewitnessError(f"{folder(storage) / _IN_USE} cannot be read: choose again, or remove it") from error
+        raise FirewitnessError(unreadable_choice(folder(storage) / CHOICE)) from error
 
 
 def _read(place: Path) -> Kept:
     try:
         facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
-        return Kept(place.name, place / facts["file"], facts["sha256"], facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        chosen = facts.get("thresholds")
+        thresholds = None if chosen is None else Thresholds.model_validate(chosen)
+        return Kept(place.name, place / facts["file"], facts["sha256"], facts, thresholds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FirewitnessError(f"{place / _FACTS} cannot be read: remove the folder and add the model again") from error
 
 

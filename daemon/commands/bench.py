@@ -13,6 +13,7 @@ import numpy as np
 
 from daemon import models
 from daemon.commands import settings as settings_of
+from daemon.detect import served
 from daemon.detect.detector import FireDetector, reference_picture
 from daemon.detect.model import Picture
 from daemon.detect.runtimes import Host, choose, in_best_form, look, runtimes_for
@@ -37,9 +38,7 @@ def run(options: argparse.Namespace) -> int:
     host = look()
     print(f"{'runtime':44} {'one picture: median, 95 %':>26} {'images/s':>9} {'cameras':>8} {'idle':>6}")
     measured = [_measure(path, runtime, detect, options.seconds) for path, runtime in _candidates(detect, host)]
-    print(
-        f"cameras: each looked at every {detect.max_interval:g} s (detect.max_interval), nothing burning; input {detect.input_px} px"
-    )
+    print(f"cameras: {served.in_words(detect)}, nothing burning; input {detect.input_px} px")
     return 0 if any(measured) else 2
 
 
@@ -65,7 +64,9 @@ def _measure(path: Path, runtime: str, detect: DetectSettings, seconds: float) -
     together_s = _times_s(detector, [picture] * detect.batch, seconds / 2, detect.floor)
     images_per_s = detect.batch * len(together_s) / sum(together_s)
     median_ms, late_ms = statistics.median(alone_s) * 1000, float(np.percentile(alone_s, 95)) * 1000
-    cameras = int(images_per_s * detect.max_interval)
+    tile = served.tile_picture(detect)
+    tiles_s = _times_s(detector, [tile] * detect.batch, seconds / 2, detect.floor) if tile is not None else [0.0]
+    cameras = served.cameras(1 / images_per_s, sum(tiles_s) / len(tiles_s) / detect.batch, detect)
     print(
         f"{detector.info.runtime:44} {median_ms:14.1f} ms, {late_ms:5.1f} ms {images_per_s:9.1f} {cameras:8} {_idle():6.1%}",
         flush=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`firewitness model list|add|use|export`: the network that looks."""
+"""`firewitness model list|add|use|remove|export`: the network that looks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import argparse
 import importlib
 from pathlib import Path
 
-from daemon import models, sockets
+from daemon import card, models, sockets
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
 from daemon.errors import DetectorError
-from daemon.settings import DetectSettings
+from daemon.settings import DetectSettings, Settings, Thresholds
 
 LOADING_S = 120.0  # a GPU's libraries and a large network on a busy host
 
@@ -23,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
         module = importlib.import_module(f"daemon.commands.model_{options.what}")
         status: int = module.run(options)
         return status
-    return _list(options) if options.what == "list" else _use(options)
+    here = {"list": _list, "use": _use, "remove": _remove}
+    return here[options.what](options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -60,7 +61,21 @@ def _use(options: argparse.Namespace) -> int:
     control = Control(sockets.control(runtime_dir(settings.storage)))
     done = control.ask("model_use", {"name": options.name}, timeout_s=LOADING_S)
     print(f"{done['name']} is in use, and will be after a restart: {done['weights']}")
+    if write := card.to_write(_chosen(settings, options.name), settings.detect):
+        print(write)
     return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    models.remove(settings_of.of(options.config).storage, options.name)
+    print(f"{options.name} is removed; records of what it saw go on naming its hash")
+    return 0
+
+
+def _chosen(settings: Settings, name: str) -> Thresholds | None:
+    if name == models.CONFIGURED:
+        return card.thresholds_of(_card_of(settings.detect.weights))
+    return models.find(settings.storage, name).thresholds
 
 
 def _card_of(weights: Path) -> Path:

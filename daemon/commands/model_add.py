@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon import models
+from daemon import card, models
 from daemon.clock import host_clocks, rfc3339
 from daemon.commands import settings as settings_of
-from daemon.commands.stills import reference_stills
+from daemon.commands.stills import Stills, reference_stills
 from daemon.detect.checking import Checked, check
 from daemon.detect.model import Picture
+from daemon.detect.served import in_words
 from daemon.detect.weights import card_of, read_weights
 from daemon.errors import FirewitnessError
-from daemon.settings import Settings
+from daemon.settings import Settings, Thresholds
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,13 +29,19 @@ def run(options: argparse.Namespace) -> int:
     if file.suffix == ".pt":
         raise FirewitnessError(
             f"{file}: a .pt file runs code when it is opened: make data of your own one with "
-            f"`firewitness model export --to onnx {file}`"
+            f"`firewitness model export --to onnx {file}`, or, if `python -m training train` wrote it, "
+            f"`python -m training export {file}`"
         )
     weights = read_weights(file)
-    stills = [each for _, each in reference_stills(settings)]
-    found = check(file, weights.sha256, settings.detect, stills)
-    now = _check_in_use(settings, stills)
-    _tell(found, now, settings)
+    stills = reference_stills(settings)
+    pictures = stills.pictures if stills is not None else ()
+    card_file = card_of(file)
+    chosen = card.thresholds_of(card_file)
+    measured_at = card.at(settings.detect, chosen)
+    found = check(file, weights.sha256, measured_at, pictures)
+    now = _check_in_use(settings, pictures)
+    _tell(found, now, settings, measured_at.thresholds)
+    _tell_alarms(found, now, stills, measured_at.thresholds, settings.detect.thresholds)
     if found.drawn_fire is None:
         raise FirewitnessError(
             f"{file}: does not see the drawn fire of the picture that Firewitness comes with: not kept"
@@ -42,12 +49,13 @@ def run(options: argparse.Namespace) -> int:
     files = {file.suffix: weights.content}
     if weights.values:
         files[".bin"] = weights.values
-    card = card_of(file)
-    if card.exists():
-        files[".md"] = card.read_bytes()
-    facts = _facts(name + file.suffix, weights.sha256, found)
+    if card_file.exists():
+        files[".md"] = card_file.read_bytes()
+    facts = _facts(name + file.suffix, weights.sha256, found, chosen)
     kept = models.keep(settings.storage, name, files, facts)
     print(f"{name} is kept as {kept.weights}; `firewitness model use {name}` goes over to it")
+    if write := card.to_write(chosen, settings.detect):
+        print(write)
     return 0
 
 
@@ -61,29 +69,54 @@ def _check_in_use(settings: Settings, stills: Sequence[Picture]) -> Checked | No
         return None
 
 
-def _tell(found: Checked, now: Checked | None, settings: Settings) -> None:
+def _tell(found: Checked, now: Checked | None, settings: Settings, measured_at: Thresholds) -> None:
     print(f"computed by     {found.runtime}")
-    print(f"drawn fire      {'not seen' if found.drawn_fire is None else f'seen at {found.drawn_fire:.2f}'}")
+    print(f"drawn fire      {_drawn(found.drawn_fire, measured_at.fire, settings.detect.thresholds.fire)}")
     compared = f"; the one in use takes {now.picture_ms:.0f} ms" if now is not None else ""
     print(f"a picture       {found.picture_ms:.0f} ms{compared}")
     watched = sum(camera.enabled for camera in settings.cameras.values())
-    most = int(found.images_per_s * settings.detect.max_interval)
-    if watched > most:
-        print(f"                too slow: {most} cameras are possible, {watched} are configured")
-    if not found.stills:
+    if watched > found.cameras:
+        print(
+            f"                too slow: {found.cameras} cameras are possible, {in_words(settings.detect)}; "
+            f"{watched} are configured"
+        )
+
+
+def _drawn(confidence: float | None, own: float, in_force: float) -> str:
+    """Seen is from detect.floor on, which alone starts nothing."""
+    if confidence is None:
+        return "not seen"
+    seen = f"seen at {confidence:.2f}"
+    if confidence < in_force:
+        return f"{seen}: too weak to count, from {in_force:g} on (detect.thresholds, fire)"
+    if confidence < own:
+        return f"{seen}: too weak to count at the model's own threshold of fire, {own:g}"
+    return seen
+
+
+def _tell_alarms(
+    found: Checked, now: Checked | None, stills: Stills | None, measured_at: Thresholds, in_force: Thresholds
+) -> None:
+    if stills is None:
         print("false alarms    there are no reference stills of this site yet to look at")
         return
-    compared = f"; by the one in use {now.alarmed}" if now is not None else ""
+    own, others = _in_words(measured_at), _in_words(in_force)
+    compared = f"; by the one in use {now.alarmed}{f', at {others}' * (own != others)}" if now is not None else ""
     print(
-        f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at "
-        f"detect.thresholds{compared}"
+        f"false alarms    {found.alarmed} of {found.stills} reference stills of this site give a detection at {own}{compared}"
     )
+    print(f"                {stills}")
 
 
-def _facts(file: str, sha256: str, found: Checked) -> dict[str, Any]:
+def _in_words(thresholds: Thresholds) -> str:
+    return f"fire {thresholds.fire:g}, smoke {thresholds.smoke:g}"
+
+
+def _facts(file: str, sha256: str, found: Checked, chosen: Thresholds | None) -> dict[str, Any]:
     return {
         "file": file,
         "sha256": sha256,
+        **({"thresholds": chosen.as_dict()} if chosen is not None else {}),
         "added_at": rfc3339(host_clocks().wall_ns()),
         "runtime": found.runtime,
         "drawn_fire": found.drawn_fire,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def _check(file: Path, out: Path, to: str) -> None:
         raise FirewitnessError(f"{file}: onnx is made of a .pt, openvino and engine of a .pt or an .onnx")
     if out.suffix != _SUFFIX[to]:
         raise FirewitnessError(f"{out}: what is exported to {to} ends in {_SUFFIX[to]}")
+    if out.parent != file.parent and not out.parent.is_dir():  # before a pickle is opened for nothing
+        raise FirewitnessError(f"{out}: there is no folder {out.parent}; make it, or name another file with --out")
+    if out.parent.is_dir() and not os.access(out.parent, os.W_OK):
+        raise FirewitnessError(f"{out}: {out.parent} is closed to this user; name another file with --out")
     if (file.suffix == ".pt" or to == "engine") and not look().torch:
         raise FirewitnessError(
             "this needs torch and Ultralytics, which are not installed: make setup EXTRAS=train or gpu"

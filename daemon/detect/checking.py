@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from daemon.detect.detector import FireDetector, reference_picture
 from daemon.detect.model import Picture
+from daemon.detect.served import cameras, tile_picture
 
 if TYPE_CHECKING:
     from daemon.settings import DetectSettings
@@ -30,7 +31,8 @@ class Checked:
     """How surely it sees the drawn fire; None: not at all."""
     picture_ms: float
     """One picture of 16:9 alone, with all that belongs to it (median)."""
-    images_per_s: float
+    cameras: int
+    """How many it serves while nothing burns."""
     stills: int
     alarmed: int
     """In how many of the stills it sees something at or above the thresholds."""
@@ -52,15 +54,22 @@ def check(weights: Path, sha256: str | None, detect: DetectSettings, stills: Seq
         and each.box[1] <= _DRAWN_AT_PX[1] <= each.box[3]
     ]
     alone_ms = statistics.median(_took_ms(detector, [picture], detect.floor) for _ in range(_TIMES))
-    batch_ms = statistics.median(_took_ms(detector, [picture] * detect.batch, detect.floor) for _ in range(3))
+    tile = tile_picture(detect)
+    tile_s = _each_s(detector, tile, detect) if tile is not None else 0.0
     return Checked(
         runtime=detector.info.runtime,
         drawn_fire=max(drawn, default=None),
         picture_ms=alone_ms,
-        images_per_s=1000 * detect.batch / batch_ms,
+        cameras=cameras(_each_s(detector, picture, detect), tile_s, detect),
         stills=len(stills),
         alarmed=_alarmed(detector, detect, stills),
     )
+
+
+def _each_s(detector: FireDetector, picture: Picture, detect: DetectSettings) -> float:
+    """In full batches, as when many wait."""
+    batch = [picture] * detect.batch
+    return statistics.median(_took_ms(detector, batch, detect.floor) for _ in range(3)) / 1000 / detect.batch
 
 
 def _took_ms(detector: FireDetector, pictures: Sequence[Picture], floor: float) -> float:

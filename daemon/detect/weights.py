@@ -15,6 +15,8 @@ from daemon import shipped
 from daemon.errors import DetectorError
 
 _MOST_BYTES = 2_000_000_000  # an ONNX file's own limit (protobuf)
+CHOICE = "in_use.json"
+"""The file that says which of a site's models is in use (daemon/models.py)."""
 SUFFIXES = (".onnx", ".xml", ".engine", ".pt")
 
 
@@ -57,6 +59,8 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
     hash says.
     """
     path = path or shipped.WEIGHTS
+    if path.name == CHOICE:  # stands for the weights that it no longer names: no others look in their stead
+        raise DetectorError(unreadable_choice(path))
     if path.suffix not in SUFFIXES:
         allowed = ", ".join(SUFFIXES[:-1])
         raise DetectorError(f"{path}: not a weights file; allowed are {allowed} and, with detect.allow_pickle, .pt")
@@ -73,6 +77,11 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
     return Weights(path, content, found, values, _hash_of(card_of(path)))
 
 
+def unreadable_choice(path: Path) -> str:
+    """What is said of a `CHOICE` that says nothing."""
+    return f"{path} cannot be read: choose again, or remove it"
+
+
 def card_of(path: Path) -> Path:
     """Where the model card of these weights lies, or would; both forms of the shipped weights have one card."""
     return shipped.CARD if _known(path) is not None else path.with_suffix(".md")
@@ -85,7 +94,8 @@ def _read(path: Path) -> bytes:
             raise DetectorError(f"{path}: {size} bytes; a weights file has between 1 and {_MOST_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise DetectorError(f"{path}: the weights cannot be read ({error.strerror}); see detect.weights") from error
+        beside = "; an .xml has its weights in a .bin beside it" if path.suffix == ".bin" else ""
+        raise DetectorError(f"{path}: the weights cannot be read ({error.strerror}){beside}") from error
 
 
 def _hash_of(card: Path) -> str | None:

@@ -33,6 +33,7 @@ from daemon.storage.incident_queries import (
 )
 from daemon.storage.index import AnalysisRow, CameraRow, EvidenceRow, GapRow, IncidentRow, reading_engine, store_error
 from daemon.storage.paging import Item, Page, page, paged
+from daemon.storage.reference_sample import Reference, references_evenly
 from daemon.storage.site_events import site_events
 
 _DAY_NS = 86_400 * NS
@@ -100,6 +101,11 @@ class Index:
         with self._session() as session:
             path = session.scalar(select(EvidenceRow.path).where(EvidenceRow.id == id))
             return None if path is None else self._root / path
+
+    def references_evenly(self, most: int) -> tuple[list[Reference], int]:
+        """At most so many reference stills, evenly over all cameras and all of their time, and how many there are."""
+        with self._session() as session:
+            return references_evenly(session, most)
 
     def days(self, camera: str | None = None) -> list[str]:
         """The UTC days that have evidence, newest first, such as "2026-11-23"."""

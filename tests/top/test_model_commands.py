@@ -6,21 +6,25 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
-from daemon import models, shipped
+from daemon import card, models, shipped
 from daemon.cli import main
-from daemon.commands.stills import MOST, reference_stills
+from daemon.clock import NS, rfc3339
+from daemon.commands import model_add
+from daemon.commands.stills import MOST, Stills, reference_stills
 from daemon.config_file import load
+from daemon.control import Control
+from daemon.detect import served
 from daemon.detect.weights import read_weights
-from daemon.storage import queries
+from daemon.settings import DetectSettings, Thresholds
 from daemon.storage.durable import RealDisk
+from tests.storage.store_kit import BEGIN_NS, FakeClocks, evidence_of, opened, still_entries
 
 
 @pytest.fixture
@@ -164,25 +168,159 @@ def test_a_model_is_added_where_the_one_in_use_cannot_be_loaded(
     assert "next is kept as" in said
 
 
+def test_an_added_model_is_removed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the one in use, nor the settings' own; afterwards its name is free, also where its facts are damaged."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
+    kept = models.keep(storage, "site", {".onnx": b"1"}, facts)
+    models.use(storage, "site")
+    for name, says in (
+        ("site", "site is in use: go over to another one first, such as `firewitness model use configured`"),
+        ("configured", "configured is what detect.weights names, and was not added: it cannot be removed"),
+        (
+            "../models/site",
+            "there is no model '../models/site'; there are configured, site. `firewitness model add` adds one",
+        ),
+    ):
+        assert main(["model", "--config", str(config), "remove", name]) == 2
+        assert capsys.readouterr().err == f"firewitness model: {says}\n"
+    assert kept.weights.exists()
+    models.use(storage, "configured")
+    (kept.weights.parent / "model.json").write_text("{")
+    assert main(["model", "--config", str(config), "remove", "site"]) == 0
+    assert list(models.folder(storage).iterdir()) == []
+    models.keep(storage, "site", {".onnx": b"2"}, facts)
+
+
+def test_a_model_that_came_or_went_when_the_host_stopped_is_none(config: Path) -> None:
+    """What is left of it is not listed, and in nobody's way."""
+    storage = load(config).storage
+    facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
+    kept = models.keep(storage, "site", {".onnx": b"1"}, facts)
+    kept.weights.parent.rename(models.folder(storage) / ".site.part")
+    assert models.kept(storage) == []
+    models.keep(storage, "site", {".onnx": b"1"}, facts)
+    (models.folder(storage) / ".site.part").mkdir()
+    (models.folder(storage) / ".site.part" / "model.json").write_text("{}")
+    models.remove(storage, "site")
+    assert list(models.folder(storage).iterdir()) == []
+
+
+def line_of(fire: str, smoke: str) -> str:
+    """As training/card.py writes it."""
+    return f"**Thresholds** chosen on validation pictures: fire {fire}, smoke {smoke}."
+
+
+def test_the_shipped_card_says_the_shipped_thresholds() -> None:
+    """The line is read as `python -m training` writes it."""
+    assert card.thresholds_of(shipped.CARD) == Thresholds(fire=shipped.FIRE, smoke=shipped.SMOKE)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        line_of("1.5", "0.4"),
+        line_of("x", "0.4"),
+        line_of("0.3", "0.4") + " Not",
+        "**Thresholds** chosen on validation pictures: none is admissible.",
+    ],
+)
+def test_a_card_without_thresholds_says_none(said: str) -> None:
+    """What is no such line, or no threshold, is nothing."""
+    assert card.thresholds_in(f"# site\n\n{said}\n") is None
+
+
+def test_what_to_write_names_the_floor_where_it_is_in_the_way() -> None:
+    """A threshold below detect.floor is refused by the settings."""
+    detect = DetectSettings()
+    assert card.to_write(detect.thresholds, detect) is None
+    said = card.to_write(Thresholds(fire=0.05, smoke=0.5), detect)
+    assert said is not None
+    assert "write detect.thresholds: {fire: 0.05, smoke: 0.5} and detect.floor: 0.05; they hold after a restart" in said
+    assert card.at(detect, Thresholds(fire=0.05, smoke=0.5)).floor == 0.05
+
+
+def test_a_models_own_thresholds_are_kept_and_said(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """False alarms are counted at them; what to write is said by `add`, and by `use` again; the settings stay as they are."""
+    shutil.copyfile(shipped.WEIGHTS, tmp_path / "site.onnx")
+    (tmp_path / "site.md").write_text(f"# site\n\n{line_of('0.9', '0.8')}\n")
+    still = cv2.imread(str(shipped.MODELS / "reference.jpg"))  # fire is seen in it, below 0.9
+    monkeypatch.setattr(model_add, "reference_stills", lambda _: Stills((still,), 1, 1, 0, 0))
+    write = "write detect.thresholds: {fire: 0.9, smoke: 0.8}; they hold after a restart"
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "site.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "0 of 1 reference stills of this site give a detection at fire 0.9, smoke 0.8; by the one in use 1, at fire"
+        in said
+    )
+    assert write in said
+    assert re.search(
+        r"drawn fire +seen at 0\.\d\d: too weak to count at the model's own threshold of fire, 0\.9\n", said
+    )
+    assert models.find(load(config).storage, "site").thresholds == Thresholds(fire=0.9, smoke=0.8)
+
+    monkeypatch.setattr(Control, "ask", lambda *_, **__: {"name": "site", "weights": "site.onnx"})
+    assert main(["model", "--config", str(config), "use", "site"]) == 0
+    assert write in capsys.readouterr().out
+    assert main(["model", "--config", str(config), "use", "configured"]) == 0
+    assert "thresholds" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "in_force", "says"),
+    [
+        (0.39, 0.39, "seen at 0.50"),
+        (0.39, 0.6, "seen at 0.50: too weak to count, from 0.6 on (detect.thresholds, fire)"),
+        (0.6, 0.39, "seen at 0.50: too weak to count at the model's own threshold of fire, 0.6"),
+    ],
+)
+def test_a_drawn_fire_that_is_too_weak_is_no_good_sign(own: float, in_force: float, says: str) -> None:
+    """What holds now is named first; what the card chose would have to be written first."""
+    assert model_add._drawn(0.5, own, in_force) == says
+
+
 def test_a_kept_model_is_never_replaced(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Records name it by name and hash: another one needs another name."""
     storage = load(config).storage
     models.keep(storage, "firewitness-11n", {".onnx": b"1"}, {"file": "x", "sha256": "0" * 64, "added_at": ""})
     assert main(["model", "--config", str(config), "add", str(shipped.WEIGHTS), "--name", "firewitness-11n"]) == 2
-    assert "choose another name" in capsys.readouterr().err
+    assert "give another with --name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["add", "site.pt"], "firewitness model export --to onnx site.pt"),
+        (["add", "site.pt"], "if `python -m training train` wrote it, `python -m training export site.pt`"),
+        (
+            ["export", "--to", "openvino", "gone/site.onnx"],
+            "gone/site.onnx: the weights cannot be read (No such file or directory)",
+        ),
         (["add", "site.onnx", "--name", "../up"], "is no name for a model"),
         (["add", "site.onnx", "--name", "configured"], "is no name for a model"),
         (["add", "site.onnx", "--name", "in_use.json"], "is no name for a model"),
-        (["add", "missing.onnx"], "the weights cannot be read"),
+        (
+            ["add", "our yard.onnx"],
+            "'our yard' is no name for a model: letters, digits, . - and _, and neither configured nor in_use.json; give one with --name\n",
+        ),
+        (["add", "missing.onnx"], "missing.onnx: the weights cannot be read (No such file or directory)\n"),
         (["use", "site"], "no daemon is running here"),
         (["export", "--to", "onnx", "site.onnx"], "onnx is made of a .pt"),
         (["export", "--to", "openvino", "site.onnx", "--out", "x.onnx"], "ends in .xml"),
+        *(
+            (
+                ["export", "--to", to, file, "--out", f"no/y{suffix}"],
+                "there is no folder no; make it, or name another file with --out\n",
+            )
+            for to, file, suffix in (
+                ("onnx", "site.pt", ".onnx"),
+                ("openvino", "site.onnx", ".xml"),
+                ("engine", "site.onnx", ".engine"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(
@@ -194,6 +332,16 @@ def test_what_cannot_be_is_one_sentence(
     assert says in error
     assert len(error.splitlines()) == 1
     assert models.kept(load(config).storage) == []
+
+
+def test_an_xml_without_its_bin_is_one_sentence(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what is missing, and nothing of a key that has to do with another model."""
+    (tmp_path / "site.xml").write_text("<net/>")
+    assert main(["model", "--config", str(config), "add", str(tmp_path / "site.xml")]) == 2
+    says = "the weights cannot be read (No such file or directory); an .xml has its weights in a .bin beside it"
+    assert capsys.readouterr().err == f"firewitness model: {tmp_path / 'site.bin'}: {says}\n"
 
 
 def test_a_network_of_another_kind_is_one_sentence(
@@ -230,30 +378,40 @@ def test_bench_shows_every_runtime(config: Path, capsys: pytest.CaptureFixture[s
     assert rows[0].startswith("OpenVINO")
     assert any(row.startswith("ONNX Runtime") for row in rows)
     assert all(int(row.split()[-2]) > 0 for row in rows)
-    assert "every 2 s (detect.max_interval)" in last
+    assert "every 2 s (detect.max_interval) and, 1080p, searched in 6 tiles every 30 s (detect.patrol)" in last
 
 
-@pytest.mark.parametrize("count", [0, 3, 200, 399, 1999])
-def test_reference_stills_are_chosen_from_first_to_last(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """The newest alone would be one night's, and weights that fail by day be let in."""
-    picture = tmp_path / "still.png"
-    cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
+@pytest.mark.parametrize(
+    ("detect", "possible", "says_patrol"),
+    [
+        (DetectSettings(max_interval=2, patrol=30), 71, True),  # 1 / (0.02 / 2 + 6 × 0.02 / 30)
+        (DetectSettings(max_interval=2, patrol=0), 100, False),
+        (DetectSettings(max_interval=2, patrol=30, input_px=1920), 100, False),  # one tile would be the whole again
+    ],
+)
+def test_possible_cameras_are_counted_with_the_patrol(detect: DetectSettings, possible: int, says_patrol: bool) -> None:
+    """What each camera costs is its looks and its tiles; without a patrol, the looks alone."""
+    assert served.cameras(0.02, 0.02, detect) == possible
+    assert ("detect.patrol" in served.in_words(detect)) is says_patrol
+    assert (served.tile_picture(detect) is not None) is says_patrol
 
-    class Shelf:
-        def __init__(self, *_: object) -> None: ...
 
-        def evidence_page(self, limit: int, cursor: str | None, **_: object) -> dict[str, object]:
-            begin = int(cursor or 0)
-            items = [{"id": str(place), "camera": str(place)} for place in range(begin, min(count, begin + limit))]
-            return {"items": items, "next": str(begin + limit) if begin + limit < count else None}
-
-        def evidence_file(self, _: str) -> Path:
-            return picture
-
-    monkeypatch.setattr(queries, "Index", Shelf)
-    chosen = [int(camera) for camera, _ in reference_stills(load(config))]
-    assert len(chosen) == min(count, MOST)
-    steps = [later - one for one, later in pairwise([*chosen, count])]
-    assert all(step in (count // MOST, -(-count // MOST)) for step in steps) or count < MOST
+def test_reference_stills_are_of_the_whole_time(config: Path) -> None:
+    """From all cameras; said from when to when, and of how many. Where the store is none there are none."""
+    settings = load(config)
+    assert reference_stills(settings) is None
+    settings.storage.root.mkdir()
+    with opened(settings.storage, FakeClocks()) as store:
+        assert reference_stills(settings) is None
+        for camera, first, count in (("hall", 0, 300), ("yard", 1000, 100)):
+            several = [
+                evidence_of(first + n, BEGIN_NS + n * 60 * NS, camera=camera, kind="reference") for n in range(count)
+            ]
+            store.commit(still_entries(store, *several))
+        found = reference_stills(settings)
+    assert found is not None
+    assert [picture.shape for picture in found.pictures] == [(24, 32, 3)] * MOST
+    begin, end = rfc3339(found.first_ns), rfc3339(found.last_ns)
+    assert str(found) == f"evenly chosen from 400, of 2 cameras, {begin} to {end}"
+    assert found.first_ns - BEGIN_NS <= 120 * NS
+    assert found.last_ns - BEGIN_NS >= 297 * 60 * NS
