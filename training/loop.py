@@ -2,7 +2,7 @@
 """The training itself: draws, steps, averages; goes on from a checkpoint as if it had never stopped; needs torch.
 
 Step s is the pictures s × batch to (s + 1) × batch, whoever draws them. Nothing in a step is random but those pictures,
-so that on one host, with the same number of threads, the same seed gives the same weights to the last bit.
+so that on a CPU, with the same number of threads, the same seed gives the same weights to the last bit.
 """
 
 from __future__ import annotations

@@ -308,6 +308,26 @@ def test_the_shipped_weights_can_be_trained_on(
     assert not torch.equal(found["model"]["model.0.conv.weight"], training.model.state_dict()["model.0.conv.weight"])
 
 
+def test_batch_norms_are_measured_on_any_device() -> None:
+    """Torch works out, without a GPU, where each value would be, and refuses sums of what lies on two devices."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from training import unfused
+
+    with FakeTensorMode():
+        block = torch.nn.Module()
+        block.conv, block.bn = torch.nn.Conv2d(3, 4, 1, bias=False), torch.nn.BatchNorm2d(4)
+        block.conv.weight = torch.nn.Parameter(torch.zeros(4, 3, 1, 1, device="cuda"))
+        norms = unfused._norms(torch.nn.ModuleList([block]))
+        sums = {name: torch.zeros(3, 4, dtype=torch.float64) for name in norms}
+        with unfused._watched(norms, sums), torch.no_grad():
+            assert block.conv(torch.zeros(2, 3, 8, 8, device="cuda")).device.type == "cuda"
+    assert sums["0"].device.type == "cpu"
+    elsewhere = torch.nn.BatchNorm2d(4, device="meta")
+    unfused._normalise(elsewhere, torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
+    assert elsewhere.running_mean.device.type == "meta"
+
+
 def test_only_exported_detectors_of_ours_are_trained_on(
     tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
 ) -> None:
