@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from daemon.detect.letterbox import draw, letterbox
@@ -22,7 +21,7 @@ from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.folders import SUFFIXES, FolderError, Pixels, check_out, read_folder, split_folders
+from training.folders import SUFFIXES, FolderError, Pixels, check_out, pixels_of, read_folder, split_folders
 from training.in_turns import in_turns
 from training.measures import Estimate
 from training.seen import Seen, Thresholds, ap, flames_found, look
@@ -123,10 +122,8 @@ def calibration_pictures(folders: Sequence[Path], count: int, seed: int, input_p
 
 
 def _tensor(path: Path, input_px: int) -> Any:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise FolderError(f"{path}: not a picture that can be read")
+    picture = pixels_of(path)
     layout = letterbox((picture.shape[1], picture.shape[0]), input_px)
     onto: Pixels = np.empty((*layout.padded, 3), np.uint8)
-    draw(np.asarray(picture, np.uint8), layout, onto)
+    draw(picture, layout, onto)
     return onto[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
