@@ -126,9 +126,21 @@ def test_frames_and_copies_are_one_scene(one: str, other: str, *, same: bool) ->
     assert (scene_of(one) == scene_of(other)) is same
 
 
-def test_a_name_of_another_form_is_a_scene_of_its_own() -> None:
-    """A site's own pictures need no special names."""
-    assert (source_of("yard 3"), scene_of("yard 3")) == ("unnamed", "yard 3")
+@pytest.mark.parametrize(
+    ("name", "scene"),
+    [
+        ("yard_cam1_0000", "yard_cam1"),
+        ("yard_cam1_0001+002", "yard_cam1"),
+        ("yard (3)", "yard"),
+        ("IMG_20260101_120000", "IMG_20260101"),
+        ("cam2-7-night", "cam2night"),
+        ("0007", ""),
+        ("gate", "gate"),
+    ],
+)
+def test_a_name_of_another_form_is_of_the_scene_without_its_last_number(name: str, scene: str) -> None:
+    """A site's own pictures need no special names: frames of a camera are numbered."""
+    assert (source_of(name), scene_of(name)) == ("unnamed", scene)
 
 
 def test_thresholds_are_the_lowest_that_spare_the_empty_pictures() -> None:
