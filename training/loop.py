@@ -190,7 +190,7 @@ class Training:
         keep()
 
     def learn(self, batch: dict[str, torch.Tensor]) -> float:
-        """One step; returns its loss a picture."""
+        """One step; returns its loss a picture. Raises FolderError where the training has come apart."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         images = self._images(batch)
@@ -198,6 +198,11 @@ class Training:
             answers = self.model(images)
         loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
         total = loss.sum()
+        if not torch.isfinite(total):  # before it moves anything: what is kept on disk stays good
+            raise FolderError(
+                f"step {self.step + 1}: the loss is no number any more; what was saved last is kept; train with a lower "
+                "--learning-rate or another --seed"
+            )
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
         self._optimizer.step()

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from daemon.detect.class_names import class_names
-from daemon.detect.exporting import CLOSE
+from daemon.detect.exporting import close
 from daemon.detect.model import Picture
 from daemon.detect.weights import Weights
 from daemon.domain import LABELS
@@ -111,7 +111,7 @@ def _compare(network: Any, model: Any, path: Path) -> None:
         raise OtherNetwork(f"{path}: not a YOLO11n that can be compared: {first_line(error)}") from error
     with torch.no_grad():
         found = network(torch.from_numpy(picture))[0].numpy()
-    if found.shape != wanted.shape or np.abs(found - wanted).max() > CLOSE * np.abs(wanted).max():
+    if not close(found, wanted):
         raise OtherNetwork(
             f"{path}: a YOLO11n that computes otherwise than Ultralytics' does, such as by another activation"
         )

@@ -13,8 +13,9 @@ import pytest
 
 from daemon import shipped
 from daemon.detect.detector import FireDetector
+from daemon.errors import DetectorError
 from tests.training.conftest import flame, put
-from training.__main__ import main
+from training.__main__ import main, parser
 from training.data import Folder, Pictures
 from training.folders import FolderError
 
@@ -22,7 +23,7 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     import onnx
     import torch
 
-    from training import checkpoint, train
+    from training import checkpoint, export, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 PLAN: dict[str, Any] = {
@@ -76,6 +77,25 @@ def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Pat
         assert torch.equal(value, weights(resumed)[name]), name
         assert torch.equal(value, weights(again)[name]), name
     assert not torch.equal(weights(whole)["model.0.conv.weight"], weights(begun())["model.0.conv.weight"])
+
+
+def test_a_training_that_comes_apart_stops_before_it_is_saved(tmp_path: Path, pictures: Pictures) -> None:
+    """The last good checkpoint stays, and the sentence names the step."""
+    training, kept = begun(), list[int]()
+    next(training.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FolderError, match="step 1: the loss is no number any more"):
+        training.run(pictures, lambda _: None, lambda: kept.append(training.step))
+    assert kept == []
+
+
+def test_what_is_no_number_is_not_exported(tmp_path: Path) -> None:
+    """NaN is not "something else" to a comparison that asks whether the difference is too large."""
+    training = begun()
+    next(training.model.parameters()).data.fill_(float("nan"))
+    training.average.load_state_dict(training.model.state_dict())
+    training.save(tmp_path / "a.pt")
+    with pytest.raises(DetectorError, match="ONNX Runtime gives something else than torch"):
+        export.run(parser().parse_args(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]))
 
 
 def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
