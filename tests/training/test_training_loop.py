@@ -13,6 +13,8 @@ import pytest
 
 from daemon import shipped
 from daemon.detect.detector import FireDetector
+from daemon.detect.exporting import pickle_to_onnx
+from daemon.detect.weights import read_weights
 from daemon.errors import DetectorError
 from tests.training.conftest import flame, put
 from training.__main__ import main, parser
@@ -222,6 +224,15 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     assert main(["export", str(tmp_path / "b.pt"), "--out", str(tmp_path / "b.onnx")]) == 0
     written = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
     assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
+
+
+def test_a_checkpoint_is_no_weights_yet(tmp_path: Path) -> None:
+    """Who asks the detector to run one, or to export it, is told which command makes weights of it."""
+    begun().save(tmp_path / "a.pt")
+    with pytest.raises(DetectorError, match=r"a\.pt: a checkpoint of .*; `python -m training export` makes ONNX of it"):
+        FireDetector(tmp_path / "a.pt", allow_pickle=True)
+    with pytest.raises(DetectorError, match="a checkpoint of"):
+        pickle_to_onnx(read_weights(tmp_path / "a.pt", allow_pickle=True), tmp_path / "a.onnx")
 
 
 def test_the_mean_of_several_is_exported(tmp_path: Path) -> None:
