@@ -93,6 +93,10 @@ def _source(path: Path, allow_pickle: bool) -> Source:
     content = checkpoint.found(path)
     if content is not None:
         return Source(content["plan"], content["average"])
+    if path.suffix != ".pt":
+        raise FolderError(
+            f"{path}: not what a training begins from: a checkpoint of `training train` or of Ultralytics (.pt), or .onnx"
+        )
     if not allow_pickle:
         raise FolderError(f"{path}: a .pt file can execute code; for one that you trust, add --allow-pickle")
     return of_ultralytics(path)

@@ -131,6 +131,19 @@ def test_some_of_many_are_spread_over_all() -> None:
         (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
         (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
         (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),
+        (
+            ["train", "pictures", "--out", "a.pt", "--epochs", "nan"],
+            "argument --epochs: nan is not a number more than 0",
+        ),
+        (["train", "pictures", "--out", "a.pt", "--learning-rate", "0"], "argument --learning-rate: 0 is not a number"),
+        (["train", "pictures", "--out", "a.pt", "--learning-rate", "inf"], "argument --learning-rate: inf is not"),
+        (["evaluate", "--data", "data", "--at", "35"], "argument --at: 35 is not from 0 to 1"),
+        (
+            ["evaluate", "--data", "data", "--verify-px", "65"],
+            "argument --verify-px: 65 is not a multiple of 16 from 32",
+        ),
+        (["verifier", "pictures", "--out", "a.onnx", "--side-px", "512"], "argument --side-px: 512 is not a multiple"),
+        (["hours", "--data", "data", "--fire", "-1"], "argument --fire: -1 is not from 0 to 1"),
         (["evaluate", "--data", "data", "--input-px", "64"], "argument --input-px: 64 is not from 128 to 1920"),
     ],
 )

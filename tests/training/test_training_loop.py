@@ -214,7 +214,7 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     training = begun()
     training.run(pictures, lambda _: None, lambda: training.save(tmp_path / "a.pt"))
     words = ["--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "b.pt"), "--side-px", "64", "--batch", "1"]
-    still = ["--last-side-px", "64", "--learning-rate", "0", "--epochs", "1"]
+    still = ["--last-side-px", "64", "--learning-rate", "1e-50", "--epochs", "1"]
     assert main(["train", str(tmp_path / "fire"), *words, *still]) == 0
     before, after = training.average.state_dict(), checkpoint.load(tmp_path / "b.pt")
     assert after["step"] == 4
@@ -265,7 +265,7 @@ def test_a_training_begins_from_the_mean_of_several(
     one, other = begun(), begun()
     one.run(pictures, lambda _: None, lambda: one.save(tmp_path / "a.pt"))
     other.save(tmp_path / "b.pt")
-    words = ["train", str(tmp_path / "fire"), "--side-px", "64", "--last-side-px", "64", "--learning-rate", "0"]
+    words = ["train", str(tmp_path / "fire"), "--side-px", "64", "--last-side-px", "64", "--learning-rate", "1e-50"]
     both = ["--weights", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--batch", "4", "--epochs", "1"]
     assert main([*words, *both, "--out", str(tmp_path / "c.pt")]) == 0
     found = checkpoint.load(tmp_path / "c.pt")["model"]
@@ -290,6 +290,12 @@ def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys:
     assert "can execute code" in capsys.readouterr().err
     assert main([*words, "--allow-pickle"]) == 2
     assert "not an Ultralytics checkpoint" in capsys.readouterr().err
+    (tmp_path / "a.xml").write_bytes(b"none")
+    assert (
+        main(["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.xml"), "--out", str(tmp_path / "b.pt")])
+        == 2
+    )
+    assert "a.xml: not what a training begins from: a checkpoint of `training train` or" in capsys.readouterr().err
 
 
 def test_what_cannot_end_well_does_not_begin(
