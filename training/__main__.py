@@ -28,6 +28,10 @@ COMMANDS = {
 }
 
 
+EXTRAS = ("torch", "ultralytics", "onnx", "nncf")
+"""Packages of the extra `train`, which most commands do without."""
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command and its options."""
     top = argparse.ArgumentParser(
@@ -244,11 +248,20 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 done, 2 it could not be done."""
     options = parser().parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    module = importlib.import_module("training." + options.command.replace("-", "_"))
     try:
+        module = importlib.import_module("training." + options.command.replace("-", "_"))
         status: int = module.run(options)
     except FirewitnessError as error:
         print(f"training {options.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(
+            f"training {options.command}: needs {error.name}: make setup EXTRAS=train VENV=.venv-train, then "
+            f".venv-train/bin/python -m training {options.command} …",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,6 +7,7 @@ Then measures both on one core, in turns, in one process. Whether it still sees 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if weights.format != "onnx" or weights.quantised or options.out.suffix != ".xml":
         raise FolderError("what is quantised is an .onnx in full precision, and what is written an .xml with its .bin")
     check_out(options.out)
+    importlib.import_module("nncf")  # where it is missing, that is said before hundreds of pictures are read
     pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
     write(options.weights, pictures, options.out)
     made = read_weights(options.out)

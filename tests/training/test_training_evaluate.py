@@ -125,6 +125,31 @@ def test_some_of_many_are_spread_over_all() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (["train", "nowhere", "--out", "a.pt"], "torch"),
+        (["verifier", "nowhere", "--out", "a.onnx"], "onnx"),
+        (["quantise", str(WEIGHTS), "nowhere", "--out", "a.xml"], "nncf"),
+    ],
+)
+def test_a_package_that_is_missing_is_one_sentence(
+    arguments: list[str],
+    package: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what brings it, before a picture is looked for; a module of ours that is missing stays a fault."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"training.{arguments[0]}", raising=False)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert f"training {arguments[0]}: needs {package}: make setup EXTRAS=train VENV=.venv-train" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,19 @@ def test_batch_norms_are_measured_on_any_device() -> None:
     elsewhere = torch.nn.BatchNorm2d(4, device="meta")
     unfused._normalise(elsewhere, torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
     assert elsewhere.running_mean.device.type == "meta"
+
+
+def test_a_plan_of_other_classes_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """COCO's 80 are of no interest to who trains two."""
+    from training.network import network
+
+    logger = logging.getLogger("ultralytics")
+    logger.addHandler(caplog.handler)
+    try:
+        made = network({**PLAN, "nc": 80})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert (made.model[-1].nc, caplog.text) == (2, "")
 
 
 def test_only_exported_detectors_of_ours_are_trained_on(

@@ -14,6 +14,8 @@ from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.weights import read_weights
 from daemon.simulate.scene import Scene
 from training.__main__ import main
+from training.folders import FolderError
+from training.quantise import calibration_pictures
 
 
 @pytest.mark.torch
@@ -42,5 +44,5 @@ def test_what_cannot_be_quantised_is_one_sentence(tmp_path: Path, capsys: pytest
     """Only ONNX becomes .xml."""
     assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.onnx")]) == 2
     assert "what is quantised is an .onnx" in capsys.readouterr().err
-    assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.xml")]) == 2
-    assert "no pictures in" in capsys.readouterr().err
+    with pytest.raises(FolderError, match="no pictures in"):
+        calibration_pictures([tmp_path], 1, 0, 640)
