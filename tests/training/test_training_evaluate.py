@@ -54,6 +54,18 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     assert done.stderr.count("the figures say too much") == 1
 
 
+def test_that_no_thresholds_can_be_chosen_is_said_at_the_start(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the folder that is missing; what can be measured is measured."""
+    shutil.rmtree(data / "neg_hard")
+    out = tmp_path / "found.json"
+    assert main(["evaluate", "--data", str(data), "--input-px", "128", "--no-clips", "--out", str(out)]) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == f"thresholds cannot be chosen: {data / 'neg_hard'} with images is missing"
+    assert json.loads(out.read_text())["chosen"] is None
+
+
 def test_thresholds_are_admissible_for_both_forms(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +109,7 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
         (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
         (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
+        (["--data", "nowhere", "--small", "x"], "x: make it first: python -m training small-flames"),
         (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
         (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
         (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
