@@ -120,7 +120,8 @@ class Training:
     def __init__(self, model: torch.nn.Module, plan: dict[str, Any], settings: Settings, device: str) -> None:
         self.plan, self.settings, self.step, self._device = plan, settings, 0, device
         self.made_of = dict[str, str]()
-        """SHA-256 of the pictures and of the weights that it began from, as far as they are known."""
+        """SHA-256 of the pictures and of the weights that it began from, and in words the folders and those weights, for the card;
+        as far as they are known."""
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         for parameter in self.average.parameters():

@@ -19,9 +19,10 @@ import numpy as np
 from daemon.detect.letterbox import draw, letterbox
 from daemon.detect.model import YoloModel
 from daemon.detect.runtimes import Choice, load
-from daemon.detect.weights import read_weights
+from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
+from training.card import with_int8
 from training.folders import SUFFIXES, FolderError, Pixels, check_out, pixels_of, read_folder, split_folders
 from training.in_turns import in_turns
 from training.measures import Estimate
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
     write(options.weights, pictures, options.out)
     made = read_weights(options.out)
+    _write_card(weights.path, made)
     print(f"{options.out}, SHA-256 {made.sha256} (of .xml and .bin), calibrated with {len(pictures)} pictures")
     before_ms, after_ms = in_turns(weights, made, (384, 640))
     print(
@@ -58,6 +60,14 @@ def run(options: argparse.Namespace) -> int:
     if options.data is not None:
         _compare(options, weights.path, made.path)
     return 0
+
+
+def _write_card(before: Path, made: Weights) -> None:
+    """That of the weights it is made of, where there is one, with a line about this form."""
+    card = before.with_suffix(".md")
+    if card.is_file():
+        text = with_int8(card.read_text(encoding="utf-8"), made.path, made.sha256)
+        made.path.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def _compare(options: argparse.Namespace, before: Path, after: Path) -> None:

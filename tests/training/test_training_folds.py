@@ -117,7 +117,8 @@ def test_the_tables_are_the_folds_and_the_card_says_so(data: Path, tmp_path: Pat
     assert "of 2 weights that were" in card(Path(weights), "10 steps", {}, [], [], folded)
     text = card(Path(weights), "10 steps", {}, [], [], folded, "red cars")
     assert "Pictures, at the thresholds:" in text
-    assert "| val_cctv_neg | – | – | 0.000 |" in text
+    assert "| val_cctv_neg | – | – | 0.000 (0.000–0.000) |" in text
+    assert "In brackets: 95 % intervals" in text
     assert text.endswith("**Weak**: red cars\n")
     assert "in folds" not in card(Path(weights), "10 steps", {}, [], [], alone)
 

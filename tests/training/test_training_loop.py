@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 from dataclasses import replace
@@ -225,6 +226,20 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     assert main(["export", str(tmp_path / "b.pt"), "--out", str(tmp_path / "b.onnx")]) == 0
     written = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
     assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
+
+
+def test_the_card_says_what_weights_are_made_of(tmp_path: Path, pictures: Pictures) -> None:
+    """What they began from, the folders with their weights, and the pictures' hash; checkpoints that do not say it are exported, too."""
+    begun().save(tmp_path / "a.pt")
+    fire, out = f"{tmp_path / 'fire'}=2", tmp_path / "b.pt"
+    words = ["train", fire, "--weights", str(tmp_path / "a.pt"), "--out", str(out), "--batch", "4", "--epochs", "1"]
+    assert main([*words, "--side-px", "64", "--last-side-px", "64"]) == 0
+    assert main(["export", str(out), "--out", str(tmp_path / "b.onnx")]) == 0
+    text, sha256 = (tmp_path / "b.md").read_text(), hashlib.sha256((tmp_path / "a.pt").read_bytes()).hexdigest()
+    assert f"Begun from a.pt (SHA-256 `{sha256}`); folders, and how often their pictures were drawn: {fire};" in text
+    assert f"`{Pictures([Folder(tmp_path / 'fire', 2.0)], 0).sha256()}`" in text
+    assert main(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]) == 0
+    assert "Begun from" not in (tmp_path / "a.md").read_text()
 
 
 def test_a_checkpoint_is_no_weights_yet(tmp_path: Path) -> None:

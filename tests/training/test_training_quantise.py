@@ -30,7 +30,14 @@ def test_int8_sees_the_drawn_fire(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = tmp_path / "int8.xml"
     assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path / "pictures"), "--out", str(out)]) == 0
     assert "one core, 640×384" in capsys.readouterr().out
-    assert read_weights(out).quantised
+    made = read_weights(out)
+    assert made.quantised
+    card = out.with_suffix(".md").read_text()
+    assert card.startswith(shipped.CARD.read_text().partition("**In int8**")[0].rstrip())
+    assert (
+        f"**In int8**: `int8.xml`, quantised from these weights (`python -m training quantise`), SHA-256 `{made.sha256}`"
+        in card
+    )
     detector = FireDetector(out)
     assert "int8" in detector.info.runtime
     (found,) = detector.detect([cv2.imread(str(REFERENCE_PICTURE))], 0.5)[0]
