@@ -239,6 +239,9 @@ def _mine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--most", type=at_least(1), default=1000, metavar="N", help="pictures, the strongest first (default: 1000)"
     )
+    command.add_argument(
+        "--tiles", action="store_true", help="look at tiles of full resolution too, as the patrol does"
+    )
     command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
