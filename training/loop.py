@@ -199,13 +199,13 @@ class Training:
             answers = self.model(images)
         loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
         total = loss.sum()
-        if not torch.isfinite(total):  # before it moves anything: what is kept on disk stays good
-            raise FolderError(
-                f"step {self.step + 1}: the loss is no number any more; what was saved last is kept; train with a lower "
-                "--learning-rate or another --seed"
-            )
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        slope = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        if not torch.isfinite(total.detach() + slope):  # before it moves anything: what is kept on disk stays good
+            raise FolderError(
+                f"step {self.step + 1}: the loss or its slope is no number any more; what was saved last is kept; train with "
+                "a lower --learning-rate or another --seed"
+            )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1

@@ -80,9 +80,8 @@ def hardest(
 ) -> list[Hard]:
     """Those in which something is seen with that confidence, the strongest first, each content once.
 
-    `tiles_of_px`: the detector's longer side, to look at tiles of full resolution as well, as the patrol does.
-
     A file that is no picture is left out, and told: one of a site's many must not cost the looks at all the others.
+    `tiles_of_px`: the detector's longer side, to look at tiles of full resolution as well, as the patrol does.
     """
     found: dict[bytes, Hard] = {}
     for number, sample in enumerate(samples, 1):

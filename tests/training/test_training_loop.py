@@ -87,9 +87,15 @@ def test_a_training_that_comes_apart_stops_before_it_is_saved(tmp_path: Path, pi
     """The last good checkpoint stays, and the sentence names the step."""
     training, kept = begun(), list[int]()
     next(training.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(FolderError, match="step 1: the loss is no number any more"):
+    with pytest.raises(FolderError, match="step 1: the loss or its slope is no number"):
         training.run(pictures, lambda _: None, lambda: kept.append(training.step))
     assert kept == []
+    training = begun()
+    next(training.model.parameters()).register_hook(lambda slope: slope * float("inf"))
+    with pytest.raises(FolderError, match="step 1: the loss or its slope"):
+        training.run(pictures, lambda _: None, lambda: kept.append(training.step))
+    assert kept == []
+    assert all(each.isfinite().all() for each in training.model.parameters()), "nothing has moved"
 
 
 def test_what_is_no_number_is_not_exported(tmp_path: Path) -> None:
