@@ -7,10 +7,10 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from daemon.errors import FirewitnessError
+from training.arguments import at_least, confidence, cut_out_px, input_px, positive, side_px
 
 COMMANDS = {
     "assemble": "take the sources' pictures from copies of their repositories, without near-duplicates, apart from what is measured with",
@@ -28,28 +28,8 @@ COMMANDS = {
 }
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
-        return value
-
-    return number
-
-
-def _side_px(text: str) -> int:
-    value = int(text)
-    if value < 32 or value % 32:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 32, as the network's strides need it")
-    return value
-
-
-def _input_px(text: str) -> int:
-    value = _side_px(text)
-    if not 128 <= value <= 1920:
-        raise argparse.ArgumentTypeError(f"{text} is not from 128 to 1920, as detect.input_px has to be")
-    return value
+EXTRAS = ("torch", "ultralytics", "onnx", "nncf")
+"""Packages of the extra `train`, which most commands do without."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,13 +58,13 @@ def parser() -> argparse.ArgumentParser:
     small = made["small-flames"]
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
-    small.add_argument("--count", type=_at_least(1), default=500, metavar="N", help="of each size (default: 500)")
+    small.add_argument("--count", type=at_least(1), default=500, metavar="N", help="of each size (default: 500)")
     small.add_argument("--seed", type=int, default=10, metavar="N")
     _tiling(made["tiling"])
     folds = made["folds"]
     folds.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, …")
     folds.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
-    folds.add_argument("--count", type=_at_least(2), default=2, metavar="N", help="of folds (default: 2)")
+    folds.add_argument("--count", type=at_least(2), default=2, metavar="N", help="of folds (default: 2)")
     return top
 
 
@@ -109,18 +89,22 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")
     command.add_argument(
-        "--tiles", type=_at_least(0), default=0, metavar="N", help="look at N small flames of each size in tiles too"
+        "--tiles", type=at_least(0), default=0, metavar="N", help="look at N small flames of each size in tiles too"
     )
     command.add_argument(
-        "--at", type=float, action="append", default=[], metavar="T", help="thresholds of both labels, too"
+        "--at", type=confidence, action="append", default=[], metavar="T", help="thresholds of both labels, too"
     )
     command.add_argument(
         "--verify", type=Path, metavar="FILE", help="a verifier behind the detector, and what it changes"
     )
-    command.add_argument("--verify-px", type=int, default=64, metavar="PX", help="side of its cut-outs (default: 64)")
-    command.add_argument("--verify-from", type=float, default=0.5, metavar="T", help="its threshold (default: 0.5)")
+    command.add_argument(
+        "--verify-px", type=cut_out_px, default=64, metavar="PX", help="side of its cut-outs (default: 64)"
+    )
+    command.add_argument(
+        "--verify-from", type=confidence, default=0.5, metavar="T", help="its threshold (default: 0.5)"
+    )
     command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
@@ -133,13 +117,13 @@ def _tiling(command: argparse.ArgumentParser) -> None:
     command.add_argument("--small", type=Path, required=True, metavar="FOLDER", help="what small-flames made")
     command.add_argument(
         "--pictures",
-        type=_at_least(1),
+        type=at_least(1),
         default=60,
         metavar="N",
         help="of each kind (default: 60, a quarter of an hour of a core)",
     )
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
@@ -158,16 +142,18 @@ def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the checkpoint; where it exists, go on"
     )
-    command.add_argument("--epochs", type=float, default=10, metavar="N", help="pictures seen ÷ pictures (default: 10)")
-    command.add_argument("--batch", type=_at_least(1), default=16, metavar="N")
-    command.add_argument("--side-px", type=_side_px, default=448, metavar="PX", help="of the pictures (default: 448)")
     command.add_argument(
-        "--last-side-px", type=_side_px, default=640, metavar="PX", help="in the last tenth (default: 640)"
+        "--epochs", type=positive, default=10, metavar="N", help="pictures seen ÷ pictures (default: 10)"
     )
-    command.add_argument("--learning-rate", type=float, default=1e-3, metavar="R")
+    command.add_argument("--batch", type=at_least(1), default=16, metavar="N")
+    command.add_argument("--side-px", type=side_px, default=448, metavar="PX", help="of the pictures (default: 448)")
+    command.add_argument(
+        "--last-side-px", type=side_px, default=640, metavar="PX", help="in the last tenth (default: 640)"
+    )
+    command.add_argument("--learning-rate", type=positive, default=1e-3, metavar="R")
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument(
-        "--workers", type=_at_least(0), default=0, metavar="N", help="processes that draw pictures (default: none)"
+        "--workers", type=at_least(0), default=0, metavar="N", help="processes that draw pictures (default: none)"
     )
 
 
@@ -206,9 +192,11 @@ def _verifier(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--weights", type=Path, metavar="FILE", help="the detector, ONNX (default: the shipped one)")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX, for detect.verify.weights")
-    command.add_argument("--side-px", type=int, default=64, metavar="PX", help="of the cut-outs (default: 64)")
-    command.add_argument("--epochs", type=float, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)")
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="the detector's longer side")
+    command.add_argument("--side-px", type=cut_out_px, default=64, metavar="PX", help="of the cut-outs (default: 64)")
+    command.add_argument(
+        "--epochs", type=positive, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)"
+    )
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="the detector's longer side")
     command.add_argument("--seed", type=int, default=0, metavar="N")
 
 
@@ -218,21 +206,21 @@ def _quantise(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="XML", help="OpenVINO's; its .bin goes beside it")
     command.add_argument("--data", type=Path, metavar="FOLDER", help="with val and val_cctv: measures both on them too")
     command.add_argument(
-        "--pictures", type=_at_least(1), default=300, metavar="N", help="to calibrate with (default: 300)"
+        "--pictures", type=at_least(1), default=300, metavar="N", help="to calibrate with (default: 300)"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
 
 
 def _hours(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with clips.csv and clips")
-    command.add_argument("--hours", type=float, default=8, metavar="N", help="of all clips together (default: 8)")
+    command.add_argument("--hours", type=positive, default=8, metavar="N", help="of all clips together (default: 8)")
     command.add_argument("--lookalikes", action="store_true", help="those clips too, which are neither right nor wrong")
-    command.add_argument("--fire", type=float, metavar="T", help="threshold (default: the configured one)")
-    command.add_argument("--smoke", type=float, metavar="T", help="threshold (default: the configured one)")
+    command.add_argument("--fire", type=confidence, metavar="T", help="threshold (default: the configured one)")
+    command.add_argument("--smoke", type=confidence, metavar="T", help="threshold (default: the configured one)")
     command.add_argument("--seed", type=int, default=8, metavar="N", help="of light, noise and cars (default: 8)")
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
@@ -247,11 +235,14 @@ def _mine(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
-    command.add_argument("--from-confidence", type=float, default=0.2, metavar="C", help="(default: 0.2)")
+    command.add_argument("--from-confidence", type=confidence, default=0.2, metavar="C", help="(default: 0.2)")
     command.add_argument(
-        "--most", type=_at_least(1), default=1000, metavar="N", help="pictures, the strongest first (default: 1000)"
+        "--most", type=at_least(1), default=1000, metavar="N", help="pictures, the strongest first (default: 1000)"
     )
-    command.add_argument("--input-px", type=_input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument(
+        "--tiles", action="store_true", help="look at tiles of full resolution too, as the patrol does"
+    )
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
@@ -260,11 +251,20 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 done, 2 it could not be done."""
     options = parser().parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    module = importlib.import_module("training." + options.command.replace("-", "_"))
     try:
+        module = importlib.import_module("training." + options.command.replace("-", "_"))
         status: int = module.run(options)
     except FirewitnessError as error:
         print(f"training {options.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(
+            f"training {options.command}: needs {error.name}: make setup EXTRAS=train VENV=.venv-train, then "
+            f".venv-train/bin/python -m training {options.command} …",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return 130

@@ -11,13 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from daemon.domain import LABELS
 from training.alike import APART_BITS, Known, Looks, looks_of_clip
 from training.clips import read_clips
-from training.folders import FolderError, Sample, put, read_folder
+from training.folders import FolderError, Sample, decoded, put, read_folder
 from training.scenes import scene_of
 from training.sources import Found, Source, pictures_of, read_sources
 
@@ -90,11 +87,11 @@ def _measured(folders: Iterable[Path]) -> Apart:
 
 def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken, out: Path) -> None:
     stem = stem_of(source.name, each)
-    pixels = cv2.imdecode(np.frombuffer(each.coded, np.uint8), cv2.IMREAD_COLOR)
+    pixels = decoded(each.coded)
     if pixels is None:
         taken.fates["not readable"] += 1
         return
-    looks, scene = Looks.of(np.asarray(pixels, np.uint8)), scene_of(stem)
+    looks, scene = Looks.of(pixels), scene_of(stem)
     fate = "taken"
     if apart.has(looks, stem):
         fate = "like what is measured with"

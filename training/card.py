@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.measures import Estimate
 from training.sources import Source
+
+_INT8 = "**In int8**"
 
 FOLDS = (
     "**Measured in folds**: all figures of pictures are of {count} weights that were trained with a part of their scenes "
@@ -40,10 +44,11 @@ def card(
     sources: Sequence[Source],
     evaluated: Mapping[str, Any] | None,
     weak: str = "",
+    made_of: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """As Markdown; `evaluated` is what `training evaluate` wrote of these very weights, else it is left out and said.
 
-    `weak`: what is known to be seen badly, or taken for fire.
+    `weak`: what is known to be seen badly, or taken for fire. `made_of`: what each training's checkpoint says of that (loop.py).
     """
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     lines = [
@@ -54,6 +59,7 @@ def card(
         f"**Made** with `python -m training train` in {steps}; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
         f"Data: {', '.join(data) or 'not said'}.",
         "",
+        *_made_of(made_of),
         *_sources(sources),
     ]
     if evaluated is None or evaluated["weights"]["sha256"] != sha256:
@@ -65,12 +71,35 @@ def card(
     chosen = evaluated["chosen"]
     thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]
+    lines += ["In brackets: 95 % intervals, of scenes drawn with replacement; of a single scene there is none.", ""]
     precision = next(each for each in evaluated["tables"] if each["title"] == "Average precision")
     heads = ["split", "source", "fire, IoU 0.5", "smoke, IoU 0.5", "fire, IoU 0.3", "smoke, IoU 0.3"]
     lines += _table(heads, precision["rows"])
     for table in evaluated["tables"]:
         lines += _at_the_thresholds(table)
     return "\n".join([*lines, *([f"**Weak**: {weak}", ""] if weak else [])])
+
+
+def with_int8(card: str, weights: Path, sha256: str) -> str:
+    """The card of weights with what has to be known of their form in int8: who finds its hash on record finds it here."""
+    line = f"{_INT8}: `{weights.name}`, quantised from these weights (`python -m training quantise`), SHA-256 `{sha256}` of .xml and .bin."
+    return f"{without_int8(card)}\n{line}\n"
+
+
+def without_int8(card: str) -> str:
+    """The card as it was without."""
+    return re.sub(rf"\n{re.escape(_INT8)}: .*\n", "", card)
+
+
+def _made_of(trainings: Sequence[Mapping[str, str]]) -> list[str]:
+    """One line for each that differs; older checkpoints say less."""
+    lines = [
+        f"Begun from {each.get('began_from', 'what is not said')}; folders, and how often their pictures were drawn: "
+        f"{each.get('folders', 'not said')}; SHA-256 of these pictures, their labels and how often: `{each.get('pictures', 'not said')}`."
+        for each in trainings
+        if each
+    ]
+    return [line for each in dict.fromkeys(lines) for line in (each, "")]
 
 
 def _at_the_thresholds(table: Mapping[str, Any]) -> list[str]:
@@ -93,7 +122,7 @@ def _table(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]
 
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        value = value["value"]
+        return str(Estimate(**value))
     return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
@@ -101,8 +130,14 @@ def _sources(sources: Sequence[Source]) -> list[str]:
     if not sources:
         return ["Where the pictures are from, and under which licences, has to be written here by hand.", ""]
     rows = [
-        f"| {each.name} | {each.repository}, {each.commit[:12]}, {each.folder} | {each.licence} "
-        f"| {', '.join(sorted(set(each.classes.values()))) or 'neither'}{'' if each.smoke_known else '; smoke not labelled'} |"
+        f"| {each.name} | {each.repository}, {each.commit[:12]}, {each.folder} | {each.licence} | {_shows(each)} |"
         for each in sources
     ]
-    return ["| pictures | from | licence as stated there | shows |", "| --- | --- | --- | --- |", *rows, ""]
+    about = "What `training assemble` takes from the sources named; which of it was trained with stands above."
+    return [about, "", "| pictures | from | licence as stated there | shows |", "| --- | --- | --- | --- |", *rows, ""]
+
+
+def _shows(source: Source) -> str:
+    if source.only_empty or source.unlabelled or not source.classes:
+        return "neither"
+    return ", ".join(sorted(set(source.classes.values()))) + ("" if source.smoke_known else "; smoke not labelled")

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.domain import LABELS
 from training.augment import burning, light, weather
 from training.augment.view import View, mirrored, mosaic, placed
-from training.folders import FolderError, Sample, read_folder, written
+from training.folders import FolderError, Sample, decoded, read_folder, written
 from training.pasting import Cutout, cut_outs
 
 FLAMES = 2500
@@ -92,7 +91,7 @@ class Pictures:
         """One of them, or of those in which smoke is (not) labelled."""
         at = int(rng.choice(len(self._samples), p=self._chances[smoke_known]))
         sample = self._samples[at]
-        pixels = cv2.imdecode(np.frombuffer(self._coded[at], np.uint8), cv2.IMREAD_COLOR)
+        pixels = decoded(self._coded[at])
         if pixels is None:
             raise FolderError(f"{sample.path}: not a picture that can be read")
         height, width = pixels.shape[:2]
@@ -102,7 +101,7 @@ class Pictures:
             for x1, y1, x2, y2 in [each.box]
         ]
         boxes = np.array(rows, np.float32).reshape(-1, 5)
-        return View(np.asarray(pixels, np.uint8), boxes, sample.smoke_known)
+        return View(pixels, boxes, sample.smoke_known)
 
 
 def _kinds(known: NDArray[np.bool_]) -> tuple[tuple[bool | None, NDArray[np.bool_]], ...]:

@@ -82,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
         check_out(options.out)
     if options.page is not None:
         check_section(options.page, "evaluate")
+    if options.small is not None:
+        _check_small(options.small)
     trained = [each for folder in options.trained for each in read_folder(folder, folder.parent)]
     other = chosen_of(options.other_form) if options.other_form is not None else None
     detect = DetectSettings(input_px=options.input_px)
@@ -89,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
     detector = _detector(options, options.weights, verify)
     parts = [_detector(options, each, verify) for each in options.folds]
     folds = dealt(options.data, len(parts)) if parts else {}
+    _tell_missing(options.data)
     splits = _look_at(options.data, SPLITS, partial(look_apart, parts or [detector], folds))
     if not splits:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
@@ -114,6 +117,21 @@ def run(options: argparse.Namespace) -> int:
     known = _known_clips(trained, options.data) if options.clips else None
     _write(options, detector, parts, tables, chosen, known)
     return 0
+
+
+def _check_small(small: Path) -> None:
+    """Raises FolderError where small-flames made nothing there."""
+    if not any(split_folders(small, name) for name in KINDS):
+        raise FolderError(f"{small}: make it first: python -m training small-flames --data … --out {small}")
+
+
+def _tell_missing(data: Path) -> None:
+    """Says, before an hour of looking, that no thresholds will be chosen; where nothing is there, that is said instead."""
+    missing = [str(data / name) for name in LIMITS if not split_folders(data, name)]
+    if missing and any(split_folders(data, name) for name in SPLITS):
+        print(
+            f"thresholds cannot be chosen: {' and '.join(missing)} with images is missing", file=sys.stderr, flush=True
+        )
 
 
 def _flattered(detector: FireDetector, parts: Sequence[FireDetector]) -> bool:
@@ -170,10 +188,6 @@ def _small_table(
 ) -> Table:
     """The pasted flames, scaled whole and in tiles."""
     whole: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, detectors, folds))
-    if not whole:
-        raise FolderError(
-            f"{options.small}: make it first: python -m training small-flames --data … --out {options.small}"
-        )
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
     if options.tiles:
         in_tiles = [InTiles(each, options.input_px) for each in detectors]

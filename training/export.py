@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         sources,
         found,
         options.weak,
+        [each.made_of for each in trainings],
     )
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"{options.out} and its card {options.out.with_suffix('.md')}")

@@ -54,11 +54,25 @@ class Sample:
         return label != "smoke" or self.smoke_known
 
     def pixels(self) -> Pixels:
-        """BGR as stored; raises FolderError for what is no picture."""
-        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if picture is None:
-            raise FolderError(f"{self.path}: not a picture that can be read")
-        return np.asarray(picture, np.uint8)
+        """See `pixels_of`."""
+        return pixels_of(self.path)
+
+
+def decoded(coded: bytes) -> Pixels | None:
+    """BGR, upright: turned as its EXIF orientation says, as labelling tools show it and the daemon looks at it; None for no picture."""
+    picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR) if coded else None
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
+def pixels_of(path: Path) -> Pixels:
+    """A file's, as `decoded`; raises FolderError for what is no picture."""
+    try:
+        picture = decoded(path.read_bytes())
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read ({error.strerror})") from error
+    if picture is None:
+        raise FolderError(f"{path}: not a picture that can be read")
+    return picture
 
 
 def split_folders(data: Path, name: str) -> list[Path]:

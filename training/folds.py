@@ -23,10 +23,14 @@ def run(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise FolderError(f"{options.out} is there already; name another folder")
     folds = dealt(options.data, options.count)
+    pictures = 0
     for name in SPLITS:
-        for sample, fold in product(read_split(options.data, name), range(options.count)):
+        samples = read_split(options.data, name)
+        pictures += len(samples)
+        for sample, fold in product(samples, range(options.count)):
             if folds[scene_of(sample.path.stem)] != fold:
                 _copy(sample, options.out / f"without-{fold}" / name)
+    print(f"{len(folds)} scenes of {pictures} pictures")
     for fold in range(options.count):
         print(f"{options.out / f'without-{fold}'}: train with it the weights that evaluate asks about fold {fold}")
     return 0

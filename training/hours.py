@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
     if not clips:
         raise FolderError(f"{options.data}: no clips of kind {' or '.join(kinds)}")
     detect = DetectSettings(input_px=options.input_px)
-    at = {"fire": options.fire or detect.thresholds.fire, "smoke": options.smoke or detect.thresholds.smoke}
+    at = _thresholds(options, detect)
     detector = FireDetector(
         options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
     )
@@ -188,6 +188,12 @@ def run(options: argparse.Namespace) -> int:
             )
     print(table.markdown())
     return 1 if total else 0
+
+
+def _thresholds(options: argparse.Namespace, detect: DetectSettings) -> dict[str, float]:
+    """The configured ones, but for what was asked for: 0 is asked for, too."""
+    asked = {"fire": options.fire, "smoke": options.smoke}
+    return detect.thresholds.as_dict() | {label: value for label, value in asked.items() if value is not None}
 
 
 def play(

@@ -2,7 +2,7 @@
 """The training itself: draws, steps, averages; goes on from a checkpoint as if it had never stopped; needs torch.
 
 Step s is the pictures s × batch to (s + 1) × batch, whoever draws them. Nothing in a step is random but those pictures,
-so that on one host, with the same number of threads, the same seed gives the same weights to the last bit.
+so that on a CPU, with the same number of threads, the same seed gives the same weights to the last bit.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class Training:
     def __init__(self, model: torch.nn.Module, plan: dict[str, Any], settings: Settings, device: str) -> None:
         self.plan, self.settings, self.step, self._device = plan, settings, 0, device
         self.made_of = dict[str, str]()
-        """SHA-256 of the pictures and of the weights that it began from, as far as they are known."""
+        """SHA-256 of the pictures and of the weights that it began from, and in words the folders and those weights, for the card;
+        as far as they are known."""
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         for parameter in self.average.parameters():
@@ -190,7 +191,7 @@ class Training:
         keep()
 
     def learn(self, batch: dict[str, torch.Tensor]) -> float:
-        """One step; returns its loss a picture."""
+        """One step; returns its loss a picture. Raises FolderError where the training has come apart."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         images = self._images(batch)
@@ -199,7 +200,12 @@ class Training:
         loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
         total = loss.sum()
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        slope = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
+        if not torch.isfinite(total.detach() + slope):  # before it moves anything: what is kept on disk stays good
+            raise FolderError(
+                f"step {self.step + 1}: the loss or its slope is no number any more; what was saved last is kept; train with "
+                "a lower --learning-rate or another --seed"
+            )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1

@@ -25,7 +25,8 @@ the exponential that half of the time in int8 goes to (docs/detector.md, INT8)."
 def network(plan: dict[str, Any]) -> DetectionModel:
     """As its plan says (Ultralytics' YAML as a dict), with our two classes, untrained."""
     # where a plan names none, Ultralytics takes the activation of the network made before
-    made = DetectionModel({"activation": "torch.nn.SiLU()", **plan}, nc=len(LABELS), verbose=False)
+    # and of a plan that names other than our classes it says aloud that they were overridden
+    made = DetectionModel({"activation": "torch.nn.SiLU()", **plan, "nc": len(LABELS)}, verbose=False)
     made.args = SimpleNamespace(**DEFAULT_CFG_DICT)
     made.names = dict(enumerate(LABELS))
     return made

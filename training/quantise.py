@@ -7,22 +7,23 @@ Then measures both on one core, in turns, in one process. Whether it still sees 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from daemon.detect.letterbox import draw, letterbox
 from daemon.detect.model import YoloModel
 from daemon.detect.runtimes import Choice, load
-from daemon.detect.weights import read_weights
+from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.folders import SUFFIXES, FolderError, Pixels, check_out, read_folder, split_folders
+from training.card import with_int8
+from training.folders import SUFFIXES, FolderError, Pixels, check_out, pixels_of, read_folder, split_folders
 from training.in_turns import in_turns
 from training.measures import Estimate
 from training.seen import Seen, Thresholds, ap, flames_found, look
@@ -46,9 +47,11 @@ def run(options: argparse.Namespace) -> int:
     if weights.format != "onnx" or weights.quantised or options.out.suffix != ".xml":
         raise FolderError("what is quantised is an .onnx in full precision, and what is written an .xml with its .bin")
     check_out(options.out)
+    importlib.import_module("nncf")  # where it is missing, that is said before hundreds of pictures are read
     pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
     write(options.weights, pictures, options.out)
     made = read_weights(options.out)
+    _write_card(weights.path, made)
     print(f"{options.out}, SHA-256 {made.sha256} (of .xml and .bin), calibrated with {len(pictures)} pictures")
     before_ms, after_ms = in_turns(weights, made, (384, 640))
     print(
@@ -57,6 +60,14 @@ def run(options: argparse.Namespace) -> int:
     if options.data is not None:
         _compare(options, weights.path, made.path)
     return 0
+
+
+def _write_card(before: Path, made: Weights) -> None:
+    """That of the weights it is made of, where there is one, with a line about this form."""
+    card = before.with_suffix(".md")
+    if card.is_file():
+        text = with_int8(card.read_text(encoding="utf-8"), made.path, made.sha256)
+        made.path.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def _compare(options: argparse.Namespace, before: Path, after: Path) -> None:
@@ -123,10 +134,8 @@ def calibration_pictures(folders: Sequence[Path], count: int, seed: int, input_p
 
 
 def _tensor(path: Path, input_px: int) -> Any:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise FolderError(f"{path}: not a picture that can be read")
+    picture = pixels_of(path)
     layout = letterbox((picture.shape[1], picture.shape[0]), input_px)
     onto: Pixels = np.empty((*layout.padded, 3), np.uint8)
-    draw(np.asarray(picture, np.uint8), layout, onto)
+    draw(picture, layout, onto)
     return onto[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255

@@ -2,9 +2,10 @@
 """Which pictures show one scene, by their names: SOURCE_HASH_NAME, where NAME is what the source called the file.
 
 Frames of a video bear its name and a number; altered copies bear the name of their picture, and those that
-a flame was pasted into the name of the empty one with +NUMBER. Where a name tells
-nothing, each picture is a scene of its own: that is then an assumption, which makes intervals too narrow rather than
-too wide.
+a flame was pasted into the name of the empty one with +NUMBER. Of names of any other form, a site's own, the last number is
+the frame's, and what is left names the scene: yard_cam1_0007 is of yard_cam1. That joins rather too many, and intervals are
+rather too wide. Where a name has no number, each picture is a scene of its own: that is then an assumption, which makes
+intervals too narrow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 
 _NAME = re.compile(r"^(?P<source>[a-z0-9]+)_[0-9a-f]{7}_(?P<name>.+)$")
+_NUMBERED = re.compile(r"[\W_]*\d+[\W_]*(?=\D*$)")
 _PASTED = re.compile(r"\+\d+$")
 _COPY = re.compile(r"^(FireDetectionImage-)?(Noise|Mirror)(?=WEB)")
 _FRAME = (
@@ -34,7 +36,7 @@ def scene_of(stem: str) -> str:
     stem = _PASTED.sub("", stem)
     named = _NAME.match(stem)
     if named is None:
-        return stem
+        return _NUMBERED.sub("", stem, count=1)
     name = _COPY.sub("", named["name"])
     found = next((match for each in _FRAME if (match := each.match(name))), None)
     return f"{named['source']}:{found['scene'] if found else name}"

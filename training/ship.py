@@ -23,6 +23,7 @@ from daemon.detect.detector import (
 )
 from daemon.detect.runtimes import Choice, load
 from daemon.detect.weights import read_weights
+from training.card import with_int8, without_int8
 from training.folders import FolderError
 from training.thresholds import chosen_of
 
@@ -41,7 +42,10 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
     answer = _answer(options.weights, weights.sha256)
     int8 = _int8(options.int8, answer)
+    text = card.read_text(encoding="utf-8")
+    text = with_int8(text, options.int8, int8["int8"]["sha256"]) if int8 else without_int8(text)
     _exchange((options.weights, card, *_both(options.int8)))
+    (shipped.MODELS / card.name).write_text(text, encoding="utf-8")
     _write(REFERENCE_ANSWER, answer)
     _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, **int8, "thresholds": chosen})
     _into_config(chosen)

@@ -41,7 +41,12 @@ def run(options: argparse.Namespace) -> int:
         training = _begun(source, settings, device)
         if source.fused:
             training.measure(pictures)
-        training.made_of = {"pictures": pictures.sha256(), "weights": _sha256(options.weights)}
+        training.made_of = {
+            "pictures": pictures.sha256(),
+            "weights": _sha256(options.weights),
+            "folders": " ".join(options.folders),
+            "began_from": ", ".join(f"{each.name} (SHA-256 `{_sha256_of(each)}`)" for each in options.weights),
+        }
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
         pictures,
@@ -60,6 +65,7 @@ def _check_same(training: Training, options: argparse.Namespace, pictures: Pictu
         raise FolderError(
             f"{options.out}: was trained with other pictures, labels or weights of folders until now; give the same, or another --out"
         )
+    before.setdefault("folders", " ".join(options.folders))
     if options.weights is not None and "weights" in before and before["weights"] != _sha256(options.weights):
         raise FolderError(
             f"{options.out}: began from other weights than --weights; leave them out, or give another --out"
@@ -68,8 +74,12 @@ def _check_same(training: Training, options: argparse.Namespace, pictures: Pictu
 
 def _sha256(files: Sequence[Path]) -> str:
     """Of the files in their order; raises FolderError."""
+    return hashlib.sha256(b"".join(bytes.fromhex(_sha256_of(each)) for each in files)).hexdigest()
+
+
+def _sha256_of(file: Path) -> str:
     try:
-        return hashlib.sha256(b"".join(hashlib.sha256(each.read_bytes()).digest() for each in files)).hexdigest()
+        return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise FolderError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
@@ -93,6 +103,10 @@ def _source(path: Path, allow_pickle: bool) -> Source:
     content = checkpoint.found(path)
     if content is not None:
         return Source(content["plan"], content["average"])
+    if path.suffix != ".pt":
+        raise FolderError(
+            f"{path}: not what a training begins from: a checkpoint of `training train` or of Ultralytics (.pt), or .onnx"
+        )
     if not allow_pickle:
         raise FolderError(f"{path}: a .pt file can execute code; for one that you trust, add --allow-pickle")
     return of_ultralytics(path)

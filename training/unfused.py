@@ -43,7 +43,8 @@ def of_onnx(path: Path) -> Source:
 def with_statistics(model: torch.nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """Gives every batch norm the mean and variance of what reaches it; batches are (N, 3, H, W), RGB from 0 to 1.
 
-    In f32 and double sums; what the model answers in evaluation stays the same. Raises FolderError without any picture.
+    In f32 and double sums on the CPU, wherever the model is; what it answers in evaluation stays the same. Raises FolderError
+    without any picture.
     """
     norms = _norms(model)
     sums = {name: torch.zeros(3, norm.num_features, dtype=torch.float64) for name, (_, norm) in norms.items()}
@@ -59,11 +60,12 @@ def with_statistics(model: torch.nn.Module, batches: Iterable[torch.Tensor]) -> 
             raise FolderError("there are no pictures to measure a network with")
         mean = total / values
         variance = (squares / values - mean**2).clamp(min=0)
-        _normalise(norm, mean.to(norm.weight.dtype), variance.to(norm.weight.dtype))
+        _normalise(norm, mean, variance)
 
 
 def _normalise(norm: torch.nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) -> None:
-    """The same function with another mean and variance."""
+    """The same function with another mean and variance, from whichever device."""
+    mean, variance = mean.to(norm.weight), variance.to(norm.weight)
     with torch.no_grad():
         slope = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         norm.bias += slope * (mean - norm.running_mean)
@@ -86,7 +88,7 @@ def _watched(norms: Norms, sums: dict[str, torch.Tensor]) -> Iterator[None]:
     """Adds up how many values, the values and their squares, of each channel that a convolution gives."""
 
     def add(name: str, values: torch.Tensor) -> None:
-        channels = values.double().transpose(0, 1).flatten(1)
+        channels = values.cpu().double().transpose(0, 1).flatten(1)
         sums[name] += torch.stack(
             (torch.full((len(channels),), float(channels.shape[1])), channels.sum(1), (channels**2).sum(1))
         )

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from daemon.detect.class_names import class_names
-from daemon.detect.exporting import CLOSE
+from daemon.detect.exporting import close
 from daemon.detect.model import Picture
 from daemon.detect.weights import Weights
 from daemon.domain import LABELS
@@ -111,7 +111,7 @@ def _compare(network: Any, model: Any, path: Path) -> None:
         raise OtherNetwork(f"{path}: not a YOLO11n that can be compared: {first_line(error)}") from error
     with torch.no_grad():
         found = network(torch.from_numpy(picture))[0].numpy()
-    if found.shape != wanted.shape or np.abs(found - wanted).max() > CLOSE * np.abs(wanted).max():
+    if not close(found, wanted):
         raise OtherNetwork(
             f"{path}: a YOLO11n that computes otherwise than Ultralytics' does, such as by another activation"
         )
@@ -122,6 +122,15 @@ def _activation(operators: set[str]) -> str:
     return "torch.nn.Hardswish()" if "HardSwish" in operators else "torch.nn.SiLU()"
 
 
+def _of_our_training(path: Path) -> bool:
+    """Whether it is what training/checkpoint.py writes: tensors and plain values, read without running anything."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a pickle can raise anything, and what it is, who opens it next says
+        return False
+    return isinstance(content, dict) and "format" in content
+
+
 def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
     """The network of an Ultralytics checkpoint and its classes' names: runs whatever code is in it."""
     from ultralytics.nn.tasks import load_checkpoint
@@ -130,6 +139,10 @@ def from_pickle(weights: Weights) -> tuple[Any, tuple[str, ...] | None]:
         # It loads only from a path; the file given may have changed since its bytes were checked.
         copy = Path(private) / "weights.pt"
         copy.write_bytes(weights.content)
+        if _of_our_training(copy):
+            raise DetectorError(
+                f"{weights.path}: a checkpoint of `python -m training train`; `python -m training export` makes ONNX of it"
+            )
         try:
             network, _ = load_checkpoint(str(copy), device="cpu", fuse=True)
         except Exception as error:  # a pickle can raise anything

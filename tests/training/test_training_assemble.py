@@ -171,4 +171,9 @@ def test_the_card_says_where_the_pictures_are_from(repositories: Path) -> None:
     given = repositories.parent / "a.onnx", "10 steps", {"seed": 0}, ["ours"]
     text = card(*given, read_sources(repositories.parent / "sources.toml"), None)
     assert "| made | someone/fires, HEAD, set/train | none stated | fire, smoke; smoke not labelled |" in text
+    assert "What `training assemble` takes from the sources named" in text
     assert "has to be written here by hand" in card(*given, [], None)
+    for word in ('empty = "only"', 'labels = "none"'):
+        (repositories.parent / "sources.toml").write_text(SOURCE.format(commit="HEAD") + word + "\n")
+        text = card(*given, read_sources(repositories.parent / "sources.toml"), None)
+        assert "| none stated | neither |" in text, "none that show fire are taken, whatever the source labels"

@@ -54,6 +54,18 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     assert done.stderr.count("the figures say too much") == 1
 
 
+def test_that_no_thresholds_can_be_chosen_is_said_at_the_start(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the folder that is missing; what can be measured is measured."""
+    shutil.rmtree(data / "neg_hard")
+    out = tmp_path / "found.json"
+    assert main(["evaluate", "--data", str(data), "--input-px", "128", "--no-clips", "--out", str(out)]) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == f"thresholds cannot be chosen: {data / 'neg_hard'} with images is missing"
+    assert json.loads(out.read_text())["chosen"] is None
+
+
 def test_thresholds_are_admissible_for_both_forms(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +109,7 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
         (["--data", "nowhere"], "none of the folders val, val_cctv, val_cctv_neg, neg_hard is there"),
         (["--data", "nowhere", "--weights", "nothing.onnx"], "nothing.onnx"),
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
+        (["--data", "nowhere", "--small", "x"], "x: make it first: python -m training small-flames"),
         (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
         (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
         (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
@@ -125,12 +138,50 @@ def test_some_of_many_are_spread_over_all() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (["train", "nowhere", "--out", "a.pt"], "torch"),
+        (["verifier", "nowhere", "--out", "a.onnx"], "onnx"),
+        (["quantise", str(WEIGHTS), "nowhere", "--out", "a.xml"], "nncf"),
+    ],
+)
+def test_a_package_that_is_missing_is_one_sentence(
+    arguments: list[str],
+    package: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what brings it, before a picture is looked for; a module of ours that is missing stays a fault."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"training.{arguments[0]}", raising=False)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert f"training {arguments[0]}: needs {package}: make setup EXTRAS=train VENV=.venv-train" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),
         (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
         (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
         (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),
+        (
+            ["train", "pictures", "--out", "a.pt", "--epochs", "nan"],
+            "argument --epochs: nan is not a number more than 0",
+        ),
+        (["train", "pictures", "--out", "a.pt", "--learning-rate", "0"], "argument --learning-rate: 0 is not a number"),
+        (["train", "pictures", "--out", "a.pt", "--learning-rate", "inf"], "argument --learning-rate: inf is not"),
+        (["evaluate", "--data", "data", "--at", "35"], "argument --at: 35 is not from 0 to 1"),
+        (
+            ["evaluate", "--data", "data", "--verify-px", "65"],
+            "argument --verify-px: 65 is not a multiple of 16 from 32",
+        ),
+        (["verifier", "pictures", "--out", "a.onnx", "--side-px", "512"], "argument --side-px: 512 is not a multiple"),
+        (["hours", "--data", "data", "--fire", "-1"], "argument --fire: -1 is not from 0 to 1"),
         (["evaluate", "--data", "data", "--input-px", "64"], "argument --input-px: 64 is not from 128 to 1920"),
     ],
 )

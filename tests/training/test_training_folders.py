@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.training.conftest import put, seen
+from training import folders
+from training.data import Folder, Pictures
 from training.folders import FolderError, Labelled, read_folder, read_labels, written
+from training.quantise import calibration_pictures
 from training.scenes import scene_of, source_of
 from training.seen import hit_rate
 from training.thresholds import Chosen, choose
@@ -42,6 +47,31 @@ def test_a_missing_labels_file_is_no_empty_picture(tmp_path: Path) -> None:
     (tmp_path / "labels" / "a.txt").unlink()
     with pytest.raises(FolderError, match="has an empty file"):
         read_folder(tmp_path, tmp_path)
+
+
+def turned(folder: Path) -> None:
+    """A picture that is black above and white below once it is upright; stored lying, as a phone held upright stores it."""
+    lying = np.zeros((40, 64, 3), np.uint8)
+    lying[:, 32:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(lying).save(file, "JPEG", exif=exif.tobytes(), quality=95)
+    folders.put(folder, "phone.jpg", file.getvalue(), "0 0.5 0.75 1 0.5\n")
+
+
+def test_a_picture_is_upright_whoever_looks_at_it(tmp_path: Path) -> None:
+    """As its EXIF orientation says: measured, trained and calibrated with in the same way, so that the same labels fit."""
+    turned(tmp_path / "val")
+    (sample,) = read_folder(tmp_path / "val", tmp_path)
+    drawn = Pictures([Folder(tmp_path / "val")], 1).pick(np.random.default_rng(0))
+    for pixels in (sample.pixels(), drawn.pixels):
+        assert pixels.shape == (64, 40, 3)
+        assert pixels[:28].mean() < 20 < 235 < pixels[36:].mean()
+    assert drawn.boxes.tolist() == [[0, 0, 32, 40, 64]]
+    (calibrating,) = calibration_pictures([tmp_path / "val"], 1, 0, 64)
+    assert calibrating.shape == (1, 3, 64, 64)
+    assert calibrating[0, :, :28, 20:44].mean() < 0.1 < 0.9 < calibrating[0, :, 36:, 20:44].mean()
 
 
 def test_in_a_partial_folder_smoke_is_not_known(tmp_path: Path) -> None:
@@ -96,9 +126,21 @@ def test_frames_and_copies_are_one_scene(one: str, other: str, *, same: bool) ->
     assert (scene_of(one) == scene_of(other)) is same
 
 
-def test_a_name_of_another_form_is_a_scene_of_its_own() -> None:
-    """A site's own pictures need no special names."""
-    assert (source_of("yard 3"), scene_of("yard 3")) == ("unnamed", "yard 3")
+@pytest.mark.parametrize(
+    ("name", "scene"),
+    [
+        ("yard_cam1_0000", "yard_cam1"),
+        ("yard_cam1_0001+002", "yard_cam1"),
+        ("yard (3)", "yard"),
+        ("IMG_20260101_120000", "IMG_20260101"),
+        ("cam2-7-night", "cam2night"),
+        ("0007", ""),
+        ("gate", "gate"),
+    ],
+)
+def test_a_name_of_another_form_is_of_the_scene_without_its_last_number(name: str, scene: str) -> None:
+    """A site's own pictures need no special names: frames of a camera are numbered."""
+    assert (source_of(name), scene_of(name)) == ("unnamed", scene)
 
 
 def test_thresholds_are_the_lowest_that_spare_the_empty_pictures() -> None:

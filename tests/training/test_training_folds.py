@@ -64,13 +64,23 @@ def test_scenes_are_dealt_whole_and_evenly(scenes: Path) -> None:
     assert folds == dealt(scenes, 2)
 
 
+def test_a_sites_own_camera_is_one_scene(tmp_path: Path) -> None:
+    """Its numbered frames stay together, as those of a video do."""
+    for camera in ("yard_cam1", "gate"):
+        for frame in range(3):
+            put(tmp_path / "val", f"{camera}_{frame:04}", np.full((32, 32, 3), 90, np.uint8))
+    assert dealt(tmp_path, 2) == {"gate": 0, "yard_cam1": 1}
+
+
 def test_what_is_written_leaves_out_its_fold_and_nothing_else(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Folders to train with, labels and PARTIAL included."""
     words = ["folds", "--data", str(scenes), "--out", str(tmp_path / "folds")]
     assert main(words) == 0
-    assert f"{tmp_path / 'folds' / 'without-1'}: train with it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("6 scenes of 11 pictures\n")
+    assert f"{tmp_path / 'folds' / 'without-1'}: train with it" in said
     folds = dealt(scenes, 2)
     for fold in range(2):
         assert scenes_in(tmp_path / "folds" / f"without-{fold}") == {name for name, of in folds.items() if of != fold}
@@ -107,7 +117,8 @@ def test_the_tables_are_the_folds_and_the_card_says_so(data: Path, tmp_path: Pat
     assert "of 2 weights that were" in card(Path(weights), "10 steps", {}, [], [], folded)
     text = card(Path(weights), "10 steps", {}, [], [], folded, "red cars")
     assert "Pictures, at the thresholds:" in text
-    assert "| val_cctv_neg | – | – | 0.000 |" in text
+    assert "| val_cctv_neg | – | – | 0.000 (0.000–0.000) |" in text
+    assert "In brackets: 95 % intervals" in text
     assert text.endswith("**Weak**: red cars\n")
     assert "in folds" not in card(Path(weights), "10 steps", {}, [], [], alone)
 

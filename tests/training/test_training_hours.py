@@ -12,9 +12,10 @@ import numpy as np
 
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
+from training.__main__ import parser
 from training.clips import Clip, Timed, frames
 from training.folders import Pixels
-from training.hours import GREY_BELOW, Changed, play
+from training.hours import GREY_BELOW, Changed, _thresholds, play
 
 FPS, SECONDS = 10, 8
 AT = {"fire": 0.3, "smoke": 0.35}
@@ -52,6 +53,13 @@ def test_a_window_is_confirmed_by_detections_alone_and_held_by_time(tmp_path: Pa
     assert hours.alone == 1
     assert hours.confirmed == ()
     assert hours.analysed > 5 * 55, "a suspect is looked at closely all the time"
+
+
+def test_a_threshold_of_nothing_is_one_that_was_asked_for() -> None:
+    """0 is not "not given"; what is not given is as configured."""
+    detect = DetectSettings()
+    options = parser().parse_args(["hours", "--data", "x", "--fire", "0"])
+    assert _thresholds(options, detect) == {"fire": 0.0, "smoke": detect.thresholds.smoke}
 
 
 def test_light_noise_and_cars_follow_from_the_seed(tmp_path: Path) -> None:

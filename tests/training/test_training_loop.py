@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ import pytest
 
 from daemon import shipped
 from daemon.detect.detector import FireDetector
+from daemon.detect.exporting import pickle_to_onnx
+from daemon.detect.weights import read_weights
+from daemon.errors import DetectorError
 from tests.training.conftest import flame, put
-from training.__main__ import main
+from training.__main__ import main, parser
 from training.data import Folder, Pictures
 from training.folders import FolderError
 
@@ -22,7 +27,7 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     import onnx
     import torch
 
-    from training import checkpoint, train
+    from training import checkpoint, export, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 PLAN: dict[str, Any] = {
@@ -76,6 +81,31 @@ def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Pat
         assert torch.equal(value, weights(resumed)[name]), name
         assert torch.equal(value, weights(again)[name]), name
     assert not torch.equal(weights(whole)["model.0.conv.weight"], weights(begun())["model.0.conv.weight"])
+
+
+def test_a_training_that_comes_apart_stops_before_it_is_saved(tmp_path: Path, pictures: Pictures) -> None:
+    """The last good checkpoint stays, and the sentence names the step."""
+    training, kept = begun(), list[int]()
+    next(training.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FolderError, match="step 1: the loss or its slope is no number"):
+        training.run(pictures, lambda _: None, lambda: kept.append(training.step))
+    assert kept == []
+    training = begun()
+    next(training.model.parameters()).register_hook(lambda slope: slope * float("inf"))
+    with pytest.raises(FolderError, match="step 1: the loss or its slope"):
+        training.run(pictures, lambda _: None, lambda: kept.append(training.step))
+    assert kept == []
+    assert all(each.isfinite().all() for each in training.model.parameters()), "nothing has moved"
+
+
+def test_what_is_no_number_is_not_exported(tmp_path: Path) -> None:
+    """NaN is not "something else" to a comparison that asks whether the difference is too large."""
+    training = begun()
+    next(training.model.parameters()).data.fill_(float("nan"))
+    training.average.load_state_dict(training.model.state_dict())
+    training.save(tmp_path / "a.pt")
+    with pytest.raises(DetectorError, match="ONNX Runtime gives something else than torch"):
+        export.run(parser().parse_args(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]))
 
 
 def test_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
@@ -192,7 +222,7 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     training = begun()
     training.run(pictures, lambda _: None, lambda: training.save(tmp_path / "a.pt"))
     words = ["--weights", str(tmp_path / "a.pt"), "--out", str(tmp_path / "b.pt"), "--side-px", "64", "--batch", "1"]
-    still = ["--last-side-px", "64", "--learning-rate", "0", "--epochs", "1"]
+    still = ["--last-side-px", "64", "--learning-rate", "1e-50", "--epochs", "1"]
     assert main(["train", str(tmp_path / "fire"), *words, *still]) == 0
     before, after = training.average.state_dict(), checkpoint.load(tmp_path / "b.pt")
     assert after["step"] == 4
@@ -202,6 +232,29 @@ def test_a_training_begins_from_the_averaged_weights_of_another(tmp_path: Path, 
     assert main(["export", str(tmp_path / "b.pt"), "--out", str(tmp_path / "b.onnx")]) == 0
     written = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
     assert written.count("HardSwish") == 5 + 3 * 4, "what each convolution of backbone and head ends with"
+
+
+def test_the_card_says_what_weights_are_made_of(tmp_path: Path, pictures: Pictures) -> None:
+    """What they began from, the folders with their weights, and the pictures' hash; checkpoints that do not say it are exported, too."""
+    begun().save(tmp_path / "a.pt")
+    fire, out = f"{tmp_path / 'fire'}=2", tmp_path / "b.pt"
+    words = ["train", fire, "--weights", str(tmp_path / "a.pt"), "--out", str(out), "--batch", "4", "--epochs", "1"]
+    assert main([*words, "--side-px", "64", "--last-side-px", "64"]) == 0
+    assert main(["export", str(out), "--out", str(tmp_path / "b.onnx")]) == 0
+    text, sha256 = (tmp_path / "b.md").read_text(), hashlib.sha256((tmp_path / "a.pt").read_bytes()).hexdigest()
+    assert f"Begun from a.pt (SHA-256 `{sha256}`); folders, and how often their pictures were drawn: {fire};" in text
+    assert f"`{Pictures([Folder(tmp_path / 'fire', 2.0)], 0).sha256()}`" in text
+    assert main(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]) == 0
+    assert "Begun from" not in (tmp_path / "a.md").read_text()
+
+
+def test_a_checkpoint_is_no_weights_yet(tmp_path: Path) -> None:
+    """Who asks the detector to run one, or to export it, is told which command makes weights of it."""
+    begun().save(tmp_path / "a.pt")
+    with pytest.raises(DetectorError, match=r"a\.pt: a checkpoint of .*; `python -m training export` makes ONNX of it"):
+        FireDetector(tmp_path / "a.pt", allow_pickle=True)
+    with pytest.raises(DetectorError, match="a checkpoint of"):
+        pickle_to_onnx(read_weights(tmp_path / "a.pt", allow_pickle=True), tmp_path / "a.onnx")
 
 
 def test_the_mean_of_several_is_exported(tmp_path: Path) -> None:
@@ -234,7 +287,7 @@ def test_a_training_begins_from_the_mean_of_several(
     one, other = begun(), begun()
     one.run(pictures, lambda _: None, lambda: one.save(tmp_path / "a.pt"))
     other.save(tmp_path / "b.pt")
-    words = ["train", str(tmp_path / "fire"), "--side-px", "64", "--last-side-px", "64", "--learning-rate", "0"]
+    words = ["train", str(tmp_path / "fire"), "--side-px", "64", "--last-side-px", "64", "--learning-rate", "1e-50"]
     both = ["--weights", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--batch", "4", "--epochs", "1"]
     assert main([*words, *both, "--out", str(tmp_path / "c.pt")]) == 0
     found = checkpoint.load(tmp_path / "c.pt")["model"]
@@ -259,6 +312,12 @@ def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys:
     assert "can execute code" in capsys.readouterr().err
     assert main([*words, "--allow-pickle"]) == 2
     assert "not an Ultralytics checkpoint" in capsys.readouterr().err
+    (tmp_path / "a.xml").write_bytes(b"none")
+    assert (
+        main(["train", str(tmp_path / "fire"), "--weights", str(tmp_path / "a.xml"), "--out", str(tmp_path / "b.pt")])
+        == 2
+    )
+    assert "a.xml: not what a training begins from: a checkpoint of `training train` or" in capsys.readouterr().err
 
 
 def test_what_cannot_end_well_does_not_begin(
@@ -306,6 +365,39 @@ def test_the_shipped_weights_can_be_trained_on(
     found = checkpoint.load(tmp_path / "on.pt")
     assert found["step"] == 1
     assert not torch.equal(found["model"]["model.0.conv.weight"], training.model.state_dict()["model.0.conv.weight"])
+
+
+def test_batch_norms_are_measured_on_any_device() -> None:
+    """Torch works out, without a GPU, where each value would be, and refuses sums of what lies on two devices."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from training import unfused
+
+    with FakeTensorMode():
+        block = torch.nn.Module()
+        block.conv, block.bn = torch.nn.Conv2d(3, 4, 1, bias=False), torch.nn.BatchNorm2d(4)
+        block.conv.weight = torch.nn.Parameter(torch.zeros(4, 3, 1, 1, device="cuda"))
+        norms = unfused._norms(torch.nn.ModuleList([block]))
+        sums = {name: torch.zeros(3, 4, dtype=torch.float64) for name in norms}
+        with unfused._watched(norms, sums), torch.no_grad():
+            assert block.conv(torch.zeros(2, 3, 8, 8, device="cuda")).device.type == "cuda"
+    assert sums["0"].device.type == "cpu"
+    elsewhere = torch.nn.BatchNorm2d(4, device="meta")
+    unfused._normalise(elsewhere, torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
+    assert elsewhere.running_mean.device.type == "meta"
+
+
+def test_a_plan_of_other_classes_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """COCO's 80 are of no interest to who trains two."""
+    from training.network import network
+
+    logger = logging.getLogger("ultralytics")
+    logger.addHandler(caplog.handler)
+    try:
+        made = network({**PLAN, "nc": 80})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert (made.model[-1].nc, caplog.text) == (2, "")
 
 
 def test_only_exported_detectors_of_ours_are_trained_on(

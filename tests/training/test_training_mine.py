@@ -63,6 +63,29 @@ def test_what_people_called_a_false_alarm_is_mined_from_the_store(
     assert capsys.readouterr().err == f"training mine: {tmp_path} holds no store\n"
 
 
+def test_what_only_a_tile_shows_is_mined_as_the_tile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lamp far away in a large picture: scaled whole it is not seen, and only the tile shows what the patrol takes for fire."""
+    lamp = cv2.imread(str(REFERENCE_PICTURE))
+    far = np.full((1440, 2560, 3), 90, np.uint8)
+    far[700:1060, 900:1540] = lamp
+    (tmp_path / "kept").mkdir()
+    cv2.imwrite(str(tmp_path / "kept" / "far.png"), far)
+    words = ["mine", str(tmp_path / "kept"), "--input-px", "320", "--from-confidence", "0.3", "--out"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    assert "0 of 1 pictures" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "mined"), "--tiles"]) == 0
+    (sample,) = read_folder(tmp_path / "mined", tmp_path)
+    left, top = (int(each) for each in sample.path.stem.split("-")[-2:])
+    assert sample.path.stem == f"0000-far-at-{left}-{top}"
+    cut = far[top : top + 352, left : left + 352]
+    assert sample.pixels().shape == cut.shape
+    assert np.abs(sample.pixels().astype(int) - cut).mean() < 3, "but for what JPEG loses"
+    cv2.imwrite(str(tmp_path / "kept" / "far.png"), lamp)
+    assert main([*words, str(tmp_path / "near"), "--tiles"]) == 0
+    (sample,) = read_folder(tmp_path / "near", tmp_path)
+    assert sample.path.name == "0000-far.png", "what the whole shows is copied whole"
+
+
 def test_a_broken_picture_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One of many does not cost the looks at all the others."""
     (tmp_path / "kept").mkdir()

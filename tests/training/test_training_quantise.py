@@ -14,6 +14,8 @@ from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.weights import read_weights
 from daemon.simulate.scene import Scene
 from training.__main__ import main
+from training.folders import FolderError
+from training.quantise import calibration_pictures
 
 
 @pytest.mark.torch
@@ -28,7 +30,14 @@ def test_int8_sees_the_drawn_fire(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = tmp_path / "int8.xml"
     assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path / "pictures"), "--out", str(out)]) == 0
     assert "one core, 640×384" in capsys.readouterr().out
-    assert read_weights(out).quantised
+    made = read_weights(out)
+    assert made.quantised
+    card = out.with_suffix(".md").read_text()
+    assert card.startswith(shipped.CARD.read_text().partition("**In int8**")[0].rstrip())
+    assert (
+        f"**In int8**: `int8.xml`, quantised from these weights (`python -m training quantise`), SHA-256 `{made.sha256}`"
+        in card
+    )
     detector = FireDetector(out)
     assert "int8" in detector.info.runtime
     (found,) = detector.detect([cv2.imread(str(REFERENCE_PICTURE))], 0.5)[0]
@@ -42,5 +51,5 @@ def test_what_cannot_be_quantised_is_one_sentence(tmp_path: Path, capsys: pytest
     """Only ONNX becomes .xml."""
     assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.onnx")]) == 2
     assert "what is quantised is an .onnx" in capsys.readouterr().err
-    assert main(["quantise", str(shipped.WEIGHTS), str(tmp_path), "--out", str(tmp_path / "int8.xml")]) == 2
-    assert "no pictures in" in capsys.readouterr().err
+    with pytest.raises(FolderError, match="no pictures in"):
+        calibration_pictures([tmp_path], 1, 0, 640)

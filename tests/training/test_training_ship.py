@@ -18,6 +18,7 @@ from daemon.detect.runtimes import Choice, Host, in_best_form
 from daemon.detect.weights import read_weights
 from training import ship
 from training.__main__ import main
+from training.card import without_int8
 
 
 @pytest.fixture
@@ -73,10 +74,13 @@ def test_what_is_shipped_can_be_shipped_again(models: Path, tmp_path: Path) -> N
     )
     words = ["ship", str(shipped.WEIGHTS), "--evaluated", str(tmp_path / "found.json")]
     assert main([*words, *(["--int8", str(shipped.INT8)] if shipped.INT8 else [])]) == 0
+    told = without_int8(kept.pop(shipped.CARD).decode())
     assert {each: each.read_bytes() for each in kept} == kept
+    assert without_int8(shipped.CARD.read_text()) == told
+    assert shipped.INT8 is None or shipped.INT8_SHA256 in shipped.CARD.read_text(), "records on such a host name it"
     assert json.loads((models / "shipped.json").read_text())["thresholds"] == {"fire": 0.41, "smoke": 0.5}
     assert {each.name for each in models.iterdir()} == {
-        *(each.name for each in kept), "reference.jpg", "reference.json", "shipped.json",
+        *(each.name for each in kept), shipped.CARD.name, "reference.jpg", "reference.json", "shipped.json",
     }  # fmt: skip
 
 
@@ -110,6 +114,16 @@ def test_the_quantised_form_ships_beside_and_is_taken_where_it_is_fast(
     made = read_weights(models / "next-int8.xml")
     assert facts["int8"] == {"weights": "next-int8.xml", "sha256": made.sha256}
     assert (models / "next-int8.bin").is_file()
+    told = (models / "next.md").read_text()
+    assert (
+        told.count(
+            f"`next-int8.xml`, quantised from these weights (`python -m training quantise`), SHA-256 `{made.sha256}`"
+        )
+        == 1
+    )
+    shutil.copyfile(models / "next.md", tmp_path / "made" / "next.md")
+    assert main([*words, "--int8", str(form)]) == 0
+    assert (models / "next.md").read_text() == told, "said once, however often it is shipped"
 
     monkeypatch.setattr(shipped, "WEIGHTS", models / "next.onnx")
     monkeypatch.setattr(shipped, "INT8", models / "next-int8.xml")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Numbers among a command's words, refused where they cannot be: argparse names the option and says why."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number from there on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    return number
+
+
+def positive(text: str) -> float:
+    """A number more than 0 that has an end."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number more than 0")
+    return value
+
+
+def confidence(text: str) -> float:
+    """From 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
+def side_px(text: str) -> int:
+    """Of a picture to train with."""
+    value = int(text)
+    if value < 32 or value % 32:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 32, as the network's strides need it")
+    return value
+
+
+def input_px(text: str) -> int:
+    """Of the detector's input."""
+    value = side_px(text)
+    if not 128 <= value <= 1920:
+        raise argparse.ArgumentTypeError(f"{text} is not from 128 to 1920, as detect.input_px has to be")
+    return value
+
+
+def cut_out_px(text: str) -> int:
+    """Of the verifier's input."""
+    value = int(text)
+    if not 32 <= value <= 256 or value % 16:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a multiple of 16 from 32 to 256, as detect.verify.input_px has to be"
+        )
+    return value
