@@ -180,7 +180,12 @@ def run(options: argparse.Namespace) -> int:
             len(hours.confirmed),
         ]
         table.rows.append(row)
-        print(" ".join(str(each) for each in row), file=sys.stderr, flush=True)
+        print(
+            f"{clip.name}: {hours.seconds / 3600:.2f} h, {hours.analysed} frames analysed, {hours.suspects} suspects, "
+            f"{len(hours.confirmed)} confirmed ({hours.alone} with time not asked)",
+            file=sys.stderr,
+            flush=True,
+        )
         for at_s, track in hours.confirmed:
             print(
                 f"  {at_s:.1f} s: {track.labels} {track.max_confidence:.2f} {track.place} {track.reason}",
