@@ -28,6 +28,7 @@ EvidenceKind = Literal[
     "first_visible",
     "clip",
 ]
+REFERENCE: EvidenceKind = "reference"
 SIBLING: EvidenceKind = "sibling"
 ClipCause = Literal["confirmed", "sibling", "run", "hole", "recorder", "imported"]
 """Why a clip began: an incident was confirmed, on its camera or on another one of the site; a new run; packets in between were

@@ -120,17 +120,13 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _unfolded(found: dict[str, torch.Tensor], plan: dict[str, Any]) -> dict[str, torch.Tensor] | None:
     """A state for the plan's network with batch norms that only add the bias; None where the tensors are another one's."""
-    made = network(plan)
-    state: dict[str, torch.Tensor] = made.state_dict()
+    made, missing = network(plan), torch.empty(0)
+    wanted: dict[str, torch.Tensor] = made.state_dict()
+    state = {  # how far a box's sides are is no weight: exported as a sum
+        name: value if ".bn." in name or ".dfl." in name else found.get(name, missing) for name, value in wanted.items()
+    }
     for name, (_, norm) in _norms(made).items():
-        if f"{name}.conv.bias" not in found:
-            return None
         state[f"{name}.bn.weight"] = torch.full_like(norm.weight, (1 + norm.eps) ** 0.5)
-        state[f"{name}.bn.bias"] = found[f"{name}.conv.bias"]
-        state[f"{name}.conv.weight"] = found.get(f"{name}.conv.weight", torch.empty(0))
-    for name in state:
-        if ".bn." not in name and ".dfl." not in name:  # how far a box's sides are is no weight: exported as a sum
-            state[name] = found.get(name, torch.empty(0))
-    if any(value.shape != made.state_dict()[name].shape for name, value in state.items()):
-        return None
-    return state
+        state[f"{name}.bn.bias"] = found.get(f"{name}.conv.bias", missing)
+    fits = all(state[name].shape == value.shape for name, value in wanted.items())
+    return state if fits else None

@@ -11,7 +11,7 @@ from statistics import median
 from daemon.api.day import Item, Span
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
-from daemon.storage.evidence_queries import REFERENCE
+from daemon.domain import REFERENCE
 from daemon.storage.queries import Index
 
 HOURS = 24

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.api.parameters import MOST_ITEMS, time_ns
 from daemon.clock import NS
-from daemon.storage.evidence_queries import REFERENCE
+from daemon.domain import REFERENCE
 from daemon.storage.queries import Index
 
 _MILLISECOND_NS = NS // 1000  # to which `captured_at` is rounded down

@@ -17,9 +17,8 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
-from daemon.domain import SIBLING, Evidence
+from daemon.domain import REFERENCE, SIBLING, Evidence
 from daemon.storage import index, mark, record
-from daemon.storage.due import REFERENCE
 from daemon.storage.ledger import Line
 
 UNCOUNTED = ("clip", SIBLING)

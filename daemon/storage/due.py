@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, not_, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from daemon.domain import OPEN_STATES, SIBLING, PurgeReason
+from daemon.domain import OPEN_STATES, REFERENCE, SIBLING, PurgeReason
 from daemon.settings import StorageSettings
 from daemon.storage.index import ClipIncidentRow, EvidenceRow, IncidentRow
 from daemon.storage.record import LARGEST
@@ -17,7 +17,6 @@ from daemon.storage.record import LARGEST
 IDS_A_LINE = 1000
 SHARE_A_RUN = 10  # at most one in so many of all stills, unless the operator says all: no wrong clock empties a disk
 DRILL_KEPT_S = 86_400.0
-REFERENCE = "reference"
 What = Literal["drills", "references", "references_over_quota", "siblings_over_quota", "retention"]
 """What a rule of the purge is about; the order in which they are carried out."""
 

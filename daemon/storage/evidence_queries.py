@@ -6,12 +6,11 @@ from __future__ import annotations
 from sqlalchemy import Select, exists, literal_column, select
 
 from daemon.clock import rfc3339
-from daemon.domain import SIBLING
+from daemon.domain import REFERENCE, SIBLING
 from daemon.storage.clip_queries import clip_item
 from daemon.storage.index import ClipRow, EvidenceRow, SightingRow
 from daemon.storage.paging import Item, Key, aside, within
 
-REFERENCE = "reference"
 CLIP = "clip"
 UNANALYSED = (REFERENCE, "manual", SIBLING, CLIP)
 """Kinds of stills that do not tell that their camera was watched."""

@@ -29,7 +29,7 @@ from daemon.storage.due import (
     portion,
     quotas_of_a_camera,
     rules,
-)  # fmt: skip
+)
 from daemon.storage.durable import Disk
 from daemon.storage.held import Held
 from daemon.storage.paths import EVIDENCE, folder_of

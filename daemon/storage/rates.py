@@ -13,10 +13,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
-from daemon.domain import DRILL_CAMERA
+from daemon.domain import DRILL_CAMERA, REFERENCE
 from daemon.settings import LONGEST_S, StorageSettings
 from daemon.storage import mark
-from daemon.storage.due import REFERENCE
 from daemon.storage.index import EvidenceRow
 from daemon.storage.storing_times import LONG_AGO, Note
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from daemon.storage.evidence_queries import REFERENCE
+from daemon.domain import REFERENCE
 from daemon.storage.index import EvidenceRow
 
 _GOLDEN = 0.6180339887498949

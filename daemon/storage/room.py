@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
-from daemon.domain import SIBLING
-from daemon.storage.due import IDS_A_LINE, REFERENCE, Due, may_go
+from daemon.domain import REFERENCE, SIBLING
+from daemon.storage.due import IDS_A_LINE, Due, may_go
 from daemon.storage.index import EvidenceRow, IncidentRow
 
 HOUR_NS = 3600 * NS
