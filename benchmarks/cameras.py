@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks import film
-from tests.system.daemon_under_test import Daemon, free_port, wait_for
+from tests.system.daemon_under_test import Daemon, port_of, reserved_port, wait_for
 
 CAMERAS = 8
 FLOORS = 2
@@ -31,7 +31,8 @@ MEASURE_S = 60.0
 @contextmanager
 def played(cameras: dict[str, Path], truth: Path | None = None, extra: Iterable[str] = ()) -> Iterator[dict[str, str]]:
     """The cameras' URLs while a farm of another process, with `extra` options, plays them."""
-    port = free_port()
+    reserved = reserved_port()
+    port = port_of(reserved)
     options = [part for name, path in cameras.items() for part in ("--camera", f"{name}={path}")]
     options += ["--truth", str(truth)] if truth else []
     options += extra
@@ -43,6 +44,7 @@ def played(cameras: dict[str, Path], truth: Path | None = None, extra: Iterable[
     finally:
         farm.terminate()
         farm.wait(10)
+        reserved.close()
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -32,7 +32,7 @@ from benchmarks import film
 from benchmarks.cameras import played
 from benchmarks.detector import BATCH, INPUT_PX, bare
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
-from tests.system.daemon_under_test import Daemon, free_port, wait_for
+from tests.system.daemon_under_test import Daemon, port_of, reserved_port, wait_for
 
 CALLERS = (1, 8, 32, 128)
 SECONDS = 8.0
@@ -80,7 +80,8 @@ def _percentiles(values: list[float]) -> tuple[float, float, float] | None:
 @contextmanager
 def plain(*command: str) -> Iterator[str]:
     """A plain service's URL, once it answers."""
-    port = free_port()
+    reserved = reserved_port()
+    port = port_of(reserved)
     process = subprocess.Popen(
         [sys.executable, *(part.format(port=port) for part in command)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -92,6 +93,7 @@ def plain(*command: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+        reserved.close()
 
 
 def _answers(url: str) -> bool:

@@ -75,11 +75,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(address[0], socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address[4])
+        listening.listen(1024)
     except OSError as error:
         raise FirewitnessError(
             f"api.host, api.port: cannot listen on {host}:{port} ({error.strerror}); choose another port, or stop what uses it"
         ) from error
-    listening.listen(1024)
     return listening
 
 

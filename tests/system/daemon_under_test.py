@@ -39,10 +39,19 @@ def wait_for(condition: Callable[[], Any], within_s: float, what: str) -> Any:
     raise AssertionError(f"not within {within_s:g} s: {what}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def reserved_port() -> socket.socket:
+    """Bound to a port that nobody else is given while it is open: with SO_REUSEADDR a server can still listen there.
+
+    A port that is only looked for, and let go, goes to whoever asks for any port next: another test's farm, say.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+def port_of(reserved: socket.socket) -> int:
+    return int(reserved.getsockname()[1])
 
 
 class Daemon:
@@ -50,7 +59,8 @@ class Daemon:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fw-", dir="/tmp"))
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self.process: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {}
         self.prefix: list[str] = []
@@ -184,6 +194,7 @@ class Daemon:
                 except psutil.NoSuchProcess:
                     continue
             self.process.wait(10)
+        self._reserved.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

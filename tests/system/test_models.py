@@ -80,7 +80,7 @@ def test_a_damaged_choice_costs_the_detector_alone(daemon: Daemon, farm: FarmThr
 
     def failed() -> bool:
         status = daemon.status()
-        return bool(status and status["detector"]["state"] == "failed" and status["cameras"]["hall"]["pid"])
+        return bool(status and status["detector"]["state"] == "failed" and status["cameras"]["hall"].get("pid"))
 
     wait_for(failed, 60, "the detector says that it failed")
     assert daemon.status()["detector"]["detail"] == says

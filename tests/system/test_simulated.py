@@ -108,6 +108,7 @@ def test_a_port_in_use_is_one_sentence(daemon: Daemon) -> None:
     """Nothing is started when the port is taken."""
     daemon.configure({})
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", daemon.port))
         taken.listen()
         refused = daemon.command("run")
