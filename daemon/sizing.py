@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from daemon.detect.served import patrol_tiles
 from daemon.settings import LARGEST_BODIES, LARGEST_PICTURES, CameraSettings, Settings
 
 How = Literal["measured", "seen", "configured", "assumed"]
@@ -24,6 +25,7 @@ GPU_BYTES = 2_000_000_000
 # CPU-seconds a minute
 MAIN_CPU, SUB_CPU, BURNING_CPU, RECORDER_CPU = 0.78, 1.00, 11.0, 0.09
 BYTES_A_PIXEL = 3
+SQUARE = 640 / 384  # pixels of a square at the detector's input, to those of 16:9
 # Of ring_bytes, at most, beside the ring (docs/ingest.md, Caps): not taken yet; held on for a capture; for going back
 QUEUE_SHARE, CAPTURE_SHARE, GOING_BACK_SHARE = 0.25, 1.0, 2.0
 
@@ -133,12 +135,18 @@ def cores(settings: Settings) -> list[Figure]:
         "sub": subs / detect.interval * inference_cpu_s(detect.sub_stream_px or detect.input_px),
     }
     measured = Basis("measured", "benchmarks/README.md and docs/capacity.md")
+    tiles = len(patrol_tiles(detect)) * len(cameras)
+    searched_s = tiles / detect.patrol * inference_cpu_s(detect.input_px) * SQUARE if tiles else 0.0
     return [
         Figure(f"workers without a sub-stream ({mains})", mains * MAIN_CPU / 60, measured),
         Figure(f"workers with one ({subs})", subs * SUB_CPU / 60, measured),
         Figure("inference, on this CPU instead of a GPU", sum(looks_s.values()), measured),
+        Figure(
+            f"the patrol, {tiles} tiles every {detect.patrol:g} s" if tiles else "the patrol", searched_s,
+            Basis("assumed", "1080p; a square tile as so much more than 16:9 as it is larger"),
+        ),
         Figure("recorder, web, supervisor", len(cameras) * RECORDER_CPU / 60, measured),
-    ]
+    ]  # fmt: skip
 
 
 def cores_burning(settings: Settings) -> list[Figure]:

@@ -207,7 +207,9 @@ class LiveCamera:
                 faults.refusing = True
                 self.close_viewers()
             case "freeze":
-                self._show(await self._library.still(self.clip, self._shown_frame), "freeze")
+                present = self._shown_frame
+                self._show(await self._library.still(self.clip, present), "freeze")
+                self._shown_frame = present  # pictures went on while the still was encoded
             case "black":
                 self._show(await self._library.still(self.clip, None), "black")
             case "corrupt":

@@ -152,4 +152,8 @@ def test_cores_follow_the_looks() -> None:
     inference = [sizing.cores(sized(detect=each))[2].value for each in ({}, {"interval": 0.25, "max_interval": 1})]
     assert inference[1] == pytest.approx(2 * inference[0])
     assert sizing.inference_cpu_s(640) == pytest.approx(0.033)
+    patrol = [sizing.cores(sized(detect=each))[3] for each in ({"patrol": 30}, {"patrol": 15}, {"patrol": 0})]
+    assert patrol[0].value == pytest.approx(3 * 6 / 30 * 0.033 * 640 / 384), "three cameras of 6 tiles each"
+    assert patrol[1].value == pytest.approx(2 * patrol[0].value)
+    assert patrol[2].value == 0
     assert sizing.inference_cpu_s(320) == pytest.approx(0.0101, rel=0.02)
