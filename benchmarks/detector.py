@@ -177,20 +177,27 @@ def work(client: WorkClient, picture: Picture) -> float:
     return sum(counts) / (time.monotonic() - began_s)
 
 
-BASELINE = {"live channel": "bare", "work channel": "bare", "work channel, 1280×720": "bare, 1280×720"}
+BASELINE = {
+    "bare, one look": "bare",
+    "live channel": "bare",
+    "work channel": "bare",
+    "work channel, 1280×720": "bare, 1280×720",
+}
 
 
 def run() -> dict[str, Any]:
     """Measures; returns images a second as medians and spreads, and the shares of the bare detector."""
     frame: Picture = np.asarray(cv2.imread(str(REFERENCE_PICTURE)), np.uint8)
     upload: Picture = np.asarray(cv2.resize(frame, (1280, 720), interpolation=cv2.INTER_LINEAR), np.uint8)
-    detector = FireDetector(input_px=INPUT_PX, batch=BATCH)
+    detector, once = (FireDetector(input_px=INPUT_PX, batch=BATCH, closer=closer) for closer in (True, False))
     detector.warm()
+    once.warm()
     shared = Shared()
     client = WorkClient(shared.runtime_dir / "work.sock")
     live = Live(shared, frame)
     measures: dict[str, Callable[[], float]] = {
         "bare": lambda: bare(detector, frame),
+        "bare, one look": lambda: bare(once, frame),
         "live channel": live.round,
         "work channel": lambda: work(client, frame),
         "bare, 1280×720": lambda: bare(detector, upload),

@@ -27,7 +27,7 @@ _owner = ThreadPoolExecutor(1)  # a network is not shared between threads
 
 
 def _load() -> FireDetector:
-    detector = FireDetector(input_px=INPUT_PX, batch=1)
+    detector = FireDetector(input_px=INPUT_PX, batch=1, closer=True)
     detector.warm()
     return detector
 

@@ -151,7 +151,7 @@ def bare_per_s(detector: FireDetector, picture: Path) -> float:
 def run(seconds: float) -> list[str]:
     folder = film.folder()
     picture = upload(folder)
-    detector = FireDetector(input_px=INPUT_PX, batch=BATCH)
+    detector = FireDetector(input_px=INPUT_PX, batch=BATCH, closer=True)
     detector.warm()
     alone = [bare_per_s(detector, picture)]
     found: dict[str, list[Measured]] = {}

@@ -33,7 +33,7 @@ Predict = Callable[[Any], object]
 
 def firewitness() -> Predict:
     """Its FireDetector, for one thread."""
-    detector = FireDetector()
+    detector = FireDetector(closer=True)
     return lambda frame: detector.detect([np.asarray(frame, np.uint8)], 0.3)
 
 

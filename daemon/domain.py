@@ -71,11 +71,20 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """How sure the detector was of a detection in the whole picture, and then close to it (`detect.closer_look`)."""
+
+    whole: float
+    close: float
+    """0: it saw nothing of the kind there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """One fire or smoke in one picture.
 
     `zone` names the ignore zone its centre lies in: it marks, it does not hide. So does `verdict`, which is None where
-    there is no verifier.
+    there is no verifier. `looks` has what `confidence` was made of; None where there was but one look.
     """
 
     label: str
@@ -83,6 +92,7 @@ class Detection:
     box: Box
     zone: str | None = None
     verdict: Verdict | None = None
+    looks: Looks | None = None
 
     @property
     def rejected(self) -> bool:

@@ -269,6 +269,8 @@ class DetectSettings(Block):
     floor: Share = 0.10
     """Detections weaker than this are not even reported by the detector."""
     thresholds: Thresholds = Thresholds()
+    closer_look: bool = True
+    """Whether each detection is looked at once more, cut out and enlarged (docs/detector.md, The closer look)."""
     verify: VerifySettings = VerifySettings()
     max_interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 2
     interval: Annotated[Seconds, Field(ge=0.1, le=60)] = 0.5

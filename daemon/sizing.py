@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.detect.served import patrol_tiles
+from daemon.detect.tiling import patrol_tiles
 from daemon.settings import LARGEST_BODIES, LARGEST_PICTURES, CameraSettings, Settings
 
 How = Literal["measured", "seen", "configured", "assumed"]
@@ -135,7 +135,7 @@ def cores(settings: Settings) -> list[Figure]:
         "sub": subs / detect.interval * inference_cpu_s(detect.sub_stream_px or detect.input_px),
     }
     measured = Basis("measured", "benchmarks/README.md and docs/capacity.md")
-    tiles = len(patrol_tiles(detect)) * len(cameras)
+    tiles = len(patrol_tiles(detect.patrol, detect.input_px)) * len(cameras)
     searched_s = tiles / detect.patrol * inference_cpu_s(detect.input_px) * SQUARE if tiles else 0.0
     return [
         Figure(f"workers without a sub-stream ({mains})", mains * MAIN_CPU / 60, measured),

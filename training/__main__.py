@@ -78,6 +78,11 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         help="weights trained without fold 0, 1, … (see folds): the pictures are measured with these",
     )  # fmt: skip
     command.add_argument(
+        "--folds-knew",
+        action="store_true",
+        help="say that what the folds' trainings began from had been trained with all of it",
+    )
+    command.add_argument(
         "--trained", type=Path, nargs="+", default=[], metavar="FOLDER",
         help="what the weights were trained with: clips that show the same as a picture of it are named",
     )  # fmt: skip
@@ -93,6 +98,12 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--at", type=confidence, action="append", default=[], metavar="T", help="thresholds of both labels, too"
+    )
+    command.add_argument(
+        "--no-closer-look",
+        dest="closer_look",
+        action="store_false",
+        help="one look a picture, as with detect.closer_look: false",
     )
     command.add_argument(
         "--verify", type=Path, metavar="FILE", help="a verifier behind the detector, and what it changes"

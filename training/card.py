@@ -19,6 +19,15 @@ FOLDS = (
     "each, and asked only about the others (`python -m training folds`); these weights were trained with all of them. "
     "Clips are of these weights."
 )
+FOLDS_KNEW = (
+    "**Not quite apart**: what these began from had been trained with all of these scenes. Little of that is left in a training "
+    "of thousands of pictures without them, but the figures say somewhat too much, of the few cameras most."
+)
+
+
+def folds_said(count: int, knew: bool) -> str:
+    """What figures of folds are worth; `knew`: the weights that the folds' trainings began from had seen all of it."""
+    return f"{FOLDS.format(count=count)} {FOLDS_KNEW}" if knew else FOLDS.format(count=count)
 
 
 def clips_said(like: Mapping[str, str] | None) -> str:
@@ -65,7 +74,7 @@ def card(
     if evaluated is None or evaluated["weights"]["sha256"] != sha256:
         return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
     if evaluated.get("folds"):
-        lines += [FOLDS.format(count=len(evaluated["folds"])), ""]
+        lines += [folds_said(len(evaluated["folds"]), evaluated.get("folds_knew", False)), ""]
     if any(each["title"] == "Clips" for each in evaluated["tables"]):
         lines += [clips_said(evaluated.get("known_clips")), ""]
     chosen = evaluated["chosen"]

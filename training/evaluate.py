@@ -19,21 +19,21 @@ from typing import Any, TypeVar
 from daemon import shipped
 from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
-from daemon.detect.tiling import in_picture, merged, tiles_of
+from daemon.detect.tiling import in_picture, is_large, merged, tiles_of
 from daemon.detect.verifier import Verify
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.alike import clips_like
-from training.card import FOLDS, clips_said
+from training.card import clips_said, folds_said
 from training.clips import Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
 from training.page import check_section, write_section
-from training.picture_tables import Points, Splits, flame_table, picture_table, precision_table
+from training.picture_tables import Points, Splits, found_table, picture_table, precision_table, size_table
 from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
-from training.thresholds import LIMITS, Chosen, choose, chosen_of, for_both
+from training.thresholds import FIRE_GIVES, LIMITS, Chosen, choose, chosen_of, for_both
 from training.verifier_table import verifier_table
 
 T = TypeVar("T")
@@ -61,7 +61,12 @@ class InTiles:
             size_px = (image.shape[1], image.shape[0])
             tiles = tiles_of(size_px, self._input_px)
             found = self._detector.detect([tile.of(image) for tile in tiles], floor)
-            placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
+            placed = [
+                (tile, one)
+                for tile, part in zip(tiles, found, strict=True)
+                for one in in_picture(tile, part)
+                if not is_large(tile, one)
+            ]
             answers.append(merged(placed, size_px))
         return answers
 
@@ -105,9 +110,10 @@ def run(options: argparse.Namespace) -> int:
     tables = [
         _threshold_table(points, chosen, options.other_form),
         precision_table(splits),
+        size_table(splits, options.input_px),
         picture_table(splits, points),
+        found_table(splits, points, options.input_px),
     ]
-    tables.append(flame_table(splits, points, options.input_px))
     if verify is not None:
         tables.append(verifier_table(splits, points, verify.threshold))
     if options.small is not None:
@@ -155,7 +161,7 @@ def _known_clips(trained: Sequence[Sample], data: Path) -> dict[str, str] | None
 def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify | None) -> FireDetector:
     return FireDetector(
         weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
-        verify=verify,
+        closer=options.closer_look, verify=verify,
     )  # fmt: skip
 
 
@@ -195,7 +201,7 @@ def _small_table(
         for name, seen in some.items():
             splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(whole[name]), options.tiles)
             splits[f"{name}, in tiles, the same {len(seen)}"] = seen
-    table = flame_table(splits, points, options.input_px)
+    table = found_table(splits, points, options.input_px)
     table.title = "Small flames, pasted into empty scenes"
     return table
 
@@ -249,7 +255,10 @@ def _sum(kind: str, point: tuple[str, bool], played: Sequence[Played]) -> list[A
 
 def _threshold_table(points: Points, chosen: Chosen | None, other_form: Path | None) -> Table:
     limits = " and ".join(f"{limit:.0%} of {name}" for name, limit in LIMITS.items())
-    note = f"Chosen: for fire the lowest at which fire alone hits at most {limits}; then for smoke the lowest at which both still do."
+    note = (
+        f"Chosen: the pair with the lowest sum at which both together hit at most {limits}, fire's at most {FIRE_GIVES:g} above the lowest "
+        "at which fire alone does."
+    )
     note += (
         " No lower than the same rule chose for the same weights in int8." if other_form is not None and chosen else ""
     )
@@ -272,6 +281,8 @@ def _write(
         found = {
             "weights": {"name": detector.info.name, "sha256": detector.info.sha256},
             "folds": [{"name": each.info.name, "sha256": each.info.sha256} for each in parts],
+            "folds_knew": options.folds_knew,
+            "closer_look": options.closer_look,
             "runtime": detector.info.runtime,
             "input_px": options.input_px,
             "floor": FLOOR,
@@ -283,9 +294,10 @@ def _write(
         options.out.with_suffix(".md").write_text(text)
     if options.page is not None:
         info = detector.info
-        about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px."
+        about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {info.input_px} px, "
+        about += "with the closer look." if options.closer_look else "one look a picture."
         if parts:
-            about += f" {FOLDS.format(count=len(parts))}"
+            about += f" {folds_said(len(parts), options.folds_knew)}"
         if _flattered(detector, parts):
             about += f" {KNOWN}"
         if any(table.title == "Clips" for table in tables):

@@ -158,8 +158,9 @@ def run(options: argparse.Namespace) -> int:
     detect = DetectSettings(input_px=options.input_px)
     at = _thresholds(options, detect)
     detector = FireDetector(
-        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
-    )
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
+        closer=True,
+    )  # fmt: skip
     table = Table(
         f"{options.hours:g} hours in which nothing burns",
         ["clip", "kind", "hours", "frames analysed", "suspects", "confirmed, time not asked", "confirmed"],

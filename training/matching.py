@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,24 @@ def right(found: Sequence[Box], labelled: Sequence[Box], iou: float) -> list[boo
             taken.add(max(free, key=lambda each: each[0])[1])
         answers.append(bool(free))
     return answers
+
+
+def right_of_size(
+    found: Sequence[Box], labelled: Sequence[Box], fits: Callable[[Box], bool], iou: float
+) -> list[bool | None]:
+    """As `right`, of the labelled boxes that fit alone: None for each detection that says nothing of them.
+
+    As in COCO's figures by area: a detection that is a box of another size, or is no box and of another size itself, is
+    neither right nor wrong; and one that could be either is of the size that fits.
+    """
+    fitting = [each for each in labelled if fits(each)]
+    rights = right(found, fitting, iou)
+    rest = [each for each, good in zip(found, rights, strict=True) if not good]
+    others = iter(right(rest, [each for each in labelled if not fits(each)], iou))
+    return [
+        True if good else None if next(others) or not fits(each) else False
+        for each, good in zip(found, rights, strict=True)
+    ]
 
 
 def found_near(found: Sequence[Box], labelled: Box) -> bool:

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
+from daemon.domain import LABELS
 from training.measures import Estimate
-from training.seen import SIZES, Seen, Thresholds, ap, flames_found, hit_rate, image_recall
-from training.tables import Cell, Table
+from training.seen import SIZES, Seen, Thresholds, ap, found_share, hit_rate, image_recall, of_size
+from training.tables import Table
 
 Splits = Mapping[str, Sequence[Seen]]
 Points = Mapping[str, Thresholds]
 """Working thresholds by what they are called."""
+_SIZES = [f"{low:.0f}–{high:.0f} px" if high < 1e6 else f"from {low:.0f} px" for low, high in SIZES]
+_SIZE_NOTE = "Sizes: the label's longer side at the detector's input; in brackets after the interval how many."
 
 
 def precision_table(splits: Splits) -> Table:
@@ -42,26 +46,44 @@ def picture_table(splits: Splits, points: Points) -> Table:
     return table
 
 
-def flame_table(splits: Splits, points: Points, input_px: int) -> Table:
-    """Flames found, all and by size."""
-    names = [f"{low:.0f}–{high:.0f} px" if high < 1e6 else f"from {low:.0f} px" for low, high in SIZES]
+def size_table(splits: Splits, input_px: int) -> Table:
+    """Average precision by size."""
     table = Table(
-        "Flames found",
-        ["split", "thresholds", "all", *names],
-        "A flame is found when a detection of fire has its centre within 1.5 box sizes (the longer side) of the label's centre. "
-        "Sizes: the label's longer side at the detector's input; in brackets after the interval how many.",
+        "Average precision by size",
+        ["split", "label", *_SIZES],
+        "At IoU 0.5, of the labels of that size alone, as COCO counts it: what is found of another size is neither right nor wrong. "
+        f"{_SIZE_NOTE}",
     )
-    for split, seen in splits.items():
-        if any(each.labelled("fire") for each in seen):
-            for name, at in points.items():
-                sized = [flames_found(seen, at["fire"], input_px, size) for size in SIZES]
-                cells: list[Cell] = [_counted(each) for each in sized]
-                table.rows.append([split, name, flames_found(seen, at["fire"], input_px), *cells])
+    for split, label, seen in _labelled(splits):
+        figures = [ap(seen, label, 0.5, of_size(*size, input_px)) for size in SIZES]
+        table.rows.append([split, label, *map(_counted, figures)])
+    return table
+
+
+def found_table(splits: Splits, points: Points, input_px: int) -> Table:
+    """Flames and smoke found, all and by size."""
+    table = Table(
+        "Flames and smoke found",
+        ["split", "label", "thresholds", "all", *_SIZES],
+        "Found is what a detection of its label has its centre within 1.5 box sizes (the longer side) of the label's centre. "
+        f"{_SIZE_NOTE}",
+    )
+    for split, label, seen in _labelled(splits):
+        for name, at in points.items():
+            sized = [found_share(seen, label, at[label], of_size(*size, input_px)) for size in SIZES]
+            table.rows.append([split, label, name, found_share(seen, label, at[label]), *map(_counted, sized)])
     return table
 
 
 def _counted(figure: Estimate) -> str:
     return f"{figure} [{figure.count}]" if figure.count else "–"
+
+
+def _labelled(splits: Splits) -> Iterator[tuple[str, str, Sequence[Seen]]]:
+    """Each split and label of which it has any."""
+    for (split, seen), label in product(splits.items(), LABELS):
+        if any(each.labelled(label) for each in seen):
+            yield split, label, seen
 
 
 def _groups(splits: Splits) -> Iterator[tuple[str, str, Sequence[Seen]]]:

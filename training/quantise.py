@@ -26,7 +26,7 @@ from training.card import with_int8
 from training.folders import SUFFIXES, FolderError, Pixels, check_out, pixels_of, read_folder, split_folders
 from training.in_turns import in_turns
 from training.measures import Estimate
-from training.seen import Seen, Thresholds, ap, flames_found, look
+from training.seen import Seen, Thresholds, ap, found_share, look
 
 # It would report to Google Analytics, and write to the home folder (daemon/detect/runtimes.py).
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -78,17 +78,17 @@ def _compare(options: argparse.Namespace, before: Path, after: Path) -> None:
             samples = read_folder(folder, options.data)
             # the runtime is named: of the shipped weights the detector would take the quantised form by itself
             seen = [look(_Alone(each, options.input_px), samples) for each in (before, after)]
-            for label, measure in _measures(thresholds, options.input_px):
+            for label, measure in _measures(thresholds):
                 values = [measure(each).value for each in seen]
                 if all(value is not None for value in values):
                     print(f"{samples[0].split:40} {label:22} {values[0]:.3f} before, {values[1]:.3f} in int8")
 
 
-def _measures(thresholds: Thresholds, input_px: int) -> list[tuple[str, Callable[[Sequence[Seen]], Estimate]]]:
+def _measures(thresholds: Thresholds) -> list[tuple[str, Callable[[Sequence[Seen]], Estimate]]]:
     return [
         ("AP50 of fire", lambda seen: ap(seen, "fire", 0.5)),
         ("AP50 of smoke", lambda seen: ap(seen, "smoke", 0.5)),
-        (f"flames found at {thresholds['fire']:.2f}", lambda seen: flames_found(seen, thresholds["fire"], input_px)),
+        (f"flames found at {thresholds['fire']:.2f}", lambda seen: found_share(seen, "fire", thresholds["fire"])),
     ]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from daemon.detect.letterbox import letterbox
 from daemon.domain import LABELS, Box, Detection
 from training.folders import Pixels, Sample
-from training.matching import found_near, right
+from training.matching import found_near, right_of_size
 from training.measures import Estimate, Ranked, average_precision, share
 
 SPLITS = ("val", "val_cctv", "val_cctv_neg", "neg_hard")
@@ -74,6 +75,10 @@ class Seen:
         return any(self.sample.known(label) and self.found(label, thresholds[label]) for label in LABELS)
 
 
+Sized = Callable[[Seen, Box], bool]
+"""Whether a box of what was seen, in pixels of its picture, is of the size that is asked for."""
+
+
 def look(detector: Looker, samples: Sequence[Sample], told: Callable[[int], None] = lambda _: None) -> list[Seen]:
     """Looks at each picture; `told` hears how many are done."""
     seen: list[Seen] = []
@@ -86,15 +91,17 @@ def look(detector: Looker, samples: Sequence[Sample], told: Callable[[int], None
     return seen
 
 
-def ap(seen: Iterable[Seen], label: str, iou: float) -> Estimate:
-    """Average precision over the pictures in which that label is known."""
+def ap(seen: Iterable[Seen], label: str, iou: float, sized: Sized | None = None) -> Estimate:
+    """Average precision over the pictures in which that label is known; of what is `sized` alone, as COCO counts it."""
+    fits = sized or (lambda _seen, _box: True)
     ranked = []
     for each in seen:
         if each.sample.known(label):
             found, boxes = each.found(label), each.labelled(label)
-            rights = right([one.box for one in found], boxes, iou)
-            confidences = tuple(one.confidence for one in found)
-            ranked.append(Ranked(each.sample.scene, confidences, tuple(rights), len(boxes)))
+            rights = right_of_size([one.box for one in found], boxes, partial(fits, each), iou)
+            counted = [(one.confidence, good) for one, good in zip(found, rights, strict=True) if good is not None]
+            confidences, goods = tuple(value for value, _ in counted), tuple(good for _, good in counted)
+            ranked.append(Ranked(each.sample.scene, confidences, goods, sum(fits(each, box) for box in boxes)))
     return average_precision(ranked)
 
 
@@ -108,18 +115,19 @@ def hit_rate(seen: Iterable[Seen], thresholds: Thresholds) -> Estimate:
     return share([(each.sample.scene, each.hit(thresholds)) for each in seen if not each.sample.boxes])
 
 
-def flames_found(
-    seen: Iterable[Seen], threshold: float, input_px: int, size: tuple[float, float] = (0.0, float("inf"))
-) -> Estimate:
-    """Of the labelled flames of that size at the detector's input, the share that is found."""
+def found_share(seen: Iterable[Seen], label: str, threshold: float, sized: Sized | None = None) -> Estimate:
+    """Of the labelled boxes (of what is `sized`, where that is asked), the share that is found."""
     hits = []
     for each in seen:
-        found = [one.box for one in each.found("fire", threshold)]
-        sized = (
-            box for box in each.labelled("fire") if size[0] <= input_side_px(box, each.size_px, input_px) < size[1]
-        )
-        hits += [(each.sample.scene, found_near(found, box)) for box in sized]
+        found = [one.box for one in each.found(label, threshold)]
+        boxes = (box for box in each.labelled(label) if sized is None or sized(each, box))
+        hits += [(each.sample.scene, found_near(found, box)) for box in boxes]
     return share(hits)
+
+
+def of_size(low: float, high: float, input_px: int) -> Sized:
+    """Whether a box's longer side at the detector's input is from `low` to less than `high` px."""
+    return lambda seen, box: low <= input_side_px(box, seen.size_px, input_px) < high
 
 
 def input_side_px(box: Box, size_px: tuple[int, int], input_px: int) -> float:

@@ -30,7 +30,7 @@ from training.folders import FolderError, Pixels, Sample, read_split
 from training.matching import found_near
 from training.measures import Estimate, share
 from training.page import check_section, write_section
-from training.seen import Looker, Seen, flames_found, hit_rate
+from training.seen import Looker, Seen, found_share, hit_rate
 from training.small_flames import KINDS
 from training.small_flames import SIZE as CAMERA_PX
 from training.tables import Cell, Table
@@ -98,8 +98,9 @@ def run(options: argparse.Namespace) -> int:
     if options.page is not None:
         check_section(options.page, "tiling")
     detector = FireDetector(
-        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
-    )
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
+        closer=True,
+    )  # fmt: skip
     small = _groups(options.data, options.small, options.pictures, options.input_px)
     results = measure(CHOICES, detector, options.input_px, small)
     enlarged = ((MERGED_FROM, *each) for each in _enlarged(_some(options.data, MERGED_FROM, options.pictures)))
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
     threshold = DetectSettings().thresholds.fire
     tables = [
         choice_table(results, threshold, options.input_px),
-        merging_table(results[TAKEN], large, threshold, options.input_px),
+        merging_table(results[TAKEN], large, threshold),
     ]
     info = detector.info
     about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {options.input_px} px."
@@ -154,19 +155,17 @@ def choice_table(results: dict[Choice, Result], threshold: float, input_px: int)
     whole = results[WHOLE]
     for choice, result in results.items():
         own = own_threshold(result.seen(*EMPTY))
-        found = [flames_found(result.seen(kind), threshold, input_px) for kind in KINDS]
+        found = [found_share(result.seen(kind), "fire", threshold) for kind in KINDS]
         new = [newly_found(result.seen(kind), whole.seen(kind), threshold) for kind in KINDS]
         false: list[Cell] = [_false(result.seen(name), threshold) for name in EMPTY]
-        there: list[Cell] = [
-            flames_found(result.seen(kind), own, input_px) if own is not None else None for kind in KINDS
-        ]
+        there: list[Cell] = [found_share(result.seen(kind), "fire", own) if own is not None else None for kind in KINDS]
         cost = result.cpu_s / result.pictures if result.pictures else None
         count = len(choice.tiles(CAMERA_PX, input_px))
         table.rows.append([_marked(choice), count, cost, *found, *new, *false, own, *there])
     return table
 
 
-def merging_table(small: Result, large: Sequence[Looked], threshold: float, input_px: int) -> Table:
+def merging_table(small: Result, large: Sequence[Looked], threshold: float) -> Table:
     """One line a way of merging, at the size and overlap that the daemon has."""
     table = Table(
         "Merging",
@@ -181,7 +180,7 @@ def merging_table(small: Result, large: Sequence[Looked], threshold: float, inpu
         some, others = small.seen(*KINDS, merge=merge), [each.by(merge) for each in large]
         row: list[Cell] = [name]
         for seen in (some, others):
-            row += [flames_found(seen, threshold, input_px), boxes_each(seen, threshold)]
+            row += [found_share(seen, "fire", threshold), boxes_each(seen, threshold)]
         table.rows.append(row)
     return table
 

@@ -35,10 +35,19 @@ class Problem(BaseModel):
     detail: str
 
 
+class Looked(BaseModel):
+    """How sure the detector is in the whole picture, and where it is shown the place alone."""
+
+    whole: Share
+    close: Share
+
+
 class Detected(BaseModel):
     label: Label
     confidence: Share
     box: Annotated[list[float], Field(min_length=4, max_length=4)]
+    looks: Looked | None = None
+    """What `confidence` was made of; absent where there is but one look (detect.closer_look)."""
     verified: Share | None = None
     """The verifier's confidence; absent where there is none."""
 

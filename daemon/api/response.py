@@ -72,6 +72,8 @@ def _found(detection: Detection, header: Header) -> dict[str, Any]:
         "confidence": round(detection.confidence, 4),
         "box": _box(detection.box, header),
     }
+    if detection.looks is not None:
+        found["looks"] = {"whole": round(detection.looks.whole, 4), "close": round(detection.looks.close, 4)}
     if detection.verdict is not None:
         found["verified"] = round(detection.verdict.confidence, 4)
     return found

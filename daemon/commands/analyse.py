@@ -116,8 +116,9 @@ def _own_detector(settings: Settings, weights: Path) -> Detect:
 
     chosen = settings.detect
     detector = FireDetector(
-        weights, device=chosen.device, input_px=chosen.input_px, batch=1, allow_pickle=chosen.allow_pickle
-    )
+        weights, device=chosen.device, input_px=chosen.input_px, batch=1, allow_pickle=chosen.allow_pickle,
+        closer=chosen.closer_look,
+    )  # fmt: skip
 
     def detect(pixels: NDArray[np.uint8]) -> tuple[Sequence[Detection], ModelInfo]:
         return detector.detect([pixels], chosen.floor)[0], detector.info

@@ -102,7 +102,7 @@ def _own_detector(settings: Settings) -> Detect:
     chosen = models.applied(settings).detect
     detector = FireDetector(
         chosen.weights, sha256=chosen.weights_sha256, device=chosen.device, input_px=chosen.input_px,
-        batch=1, allow_pickle=chosen.allow_pickle, verify=verify_in(chosen),
+        batch=1, allow_pickle=chosen.allow_pickle, closer=chosen.closer_look, verify=verify_in(chosen),
     )  # fmt: skip
 
     def detect(image: Picture) -> tuple[tuple[Detection, ...], ModelInfo]:

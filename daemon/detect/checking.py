@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from daemon.detect.detector import FireDetector, reference_picture
+from daemon.detect.letterbox import GREY
 from daemon.detect.model import Picture
 from daemon.detect.served import cameras, tile_picture
 
@@ -30,7 +33,7 @@ class Checked:
     drawn_fire: float | None
     """How surely it sees the drawn fire; None: not at all."""
     picture_ms: float
-    """One picture of 16:9 alone, with all that belongs to it (median)."""
+    """One picture of 16:9 in which nothing is, alone, with all that belongs to it (median)."""
     cameras: int
     """How many it serves while nothing burns."""
     stills: int
@@ -42,7 +45,7 @@ def check(weights: Path, sha256: str | None, detect: DetectSettings, stills: Seq
     """Raises DetectorError when the weights cannot be used on this host, or are no fitting model."""
     detector = FireDetector(
         weights, sha256=sha256, device=detect.device, input_px=detect.input_px, batch=detect.batch,
-        allow_pickle=detect.allow_pickle,
+        allow_pickle=detect.allow_pickle, closer=detect.closer_look,
     )  # fmt: skip
     detector.warm()
     picture = reference_picture()
@@ -53,14 +56,15 @@ def check(weights: Path, sha256: str | None, detect: DetectSettings, stills: Seq
         and each.box[0] <= _DRAWN_AT_PX[0] <= each.box[2]
         and each.box[1] <= _DRAWN_AT_PX[1] <= each.box[3]
     ]
-    alone_ms = statistics.median(_took_ms(detector, [picture], detect.floor) for _ in range(_TIMES))
+    quiet = np.full_like(picture, GREY)  # what is found costs a closer look
+    alone_ms = statistics.median(_took_ms(detector, [quiet], detect.floor) for _ in range(_TIMES))
     tile = tile_picture(detect)
-    tile_s = _each_s(detector, tile, detect) if tile is not None else 0.0
+    tile_s = _each_s(detector, np.full_like(tile, GREY), detect) if tile is not None else 0.0
     return Checked(
         runtime=detector.info.runtime,
         drawn_fire=max(drawn, default=None),
         picture_ms=alone_ms,
-        cameras=cameras(_each_s(detector, picture, detect), tile_s, detect),
+        cameras=cameras(_each_s(detector, quiet, detect), tile_s, detect),
         stills=len(stills),
         alarmed=_alarmed(detector, detect, stills),
     )

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from daemon.detect.closer import SIDE_PX, CloserLook
 from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
 from daemon.detect.model import Picture, Runtime, YoloModel
@@ -53,12 +54,14 @@ class FireDetector:
         batch: int = 8,
         allow_pickle: bool = False,
         other_px: Sequence[int] = (),
+        closer: bool = False,
         verify: Verify | None = None,
         runtime: str | None = None,
     ) -> None:
         """`weights`: None takes the shipped ones; `sha256`: what the file must hash to; `device`: auto, cpu or cuda.
 
         `other_px`: input sizes that some pictures will be given with, beside `input_px`; to be warm for them too.
+        `closer`: each detection is looked at once more, close.
         `runtime`: that one, and the weights as they are, instead of what is best here (to measure and compare).
         `verify`: the model that looks at each detection once more; None: nobody does.
         """
@@ -72,7 +75,8 @@ class FireDetector:
         else:
             self._weights, choice = given, Choice(runtime, "it was asked for")
             self._runtime = load(choice, self._weights)
-        self._function: Function = DetectorAlone(YoloModel(self._runtime, batch))
+        self._model = YoloModel(self._runtime, batch)
+        self._function: Function = DetectorAlone(self._model)
         self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(
             self._weights.sha256,
@@ -84,6 +88,10 @@ class FireDetector:
         self.why = (
             f"{self._runtime.name}: {choice.why}; weights {self._weights.name}, SHA-256 {self._weights.sha256[:12]}"
         )
+        self._closer = closer
+        if closer:
+            self._function = CloserLook(self._function, self._model)
+            self.why += "; each detection is looked at once more, close"
         self._verifier: Verifier | None = None
         if verify is not None:
             checked = read_weights(verify.weights, verify.sha256)
@@ -132,6 +140,10 @@ class FireDetector:
                 blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
                 for images in (1, self._batch):
                     self.detect([blank] * images, 0.5, [side_px] * images)
+            if self._closer:
+                self._runtime.prepare((SIDE_PX, SIDE_PX))
+                for images in (1, self._batch):
+                    self._model.find([np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)] * images, 0.5, [SIDE_PX] * images)
             if self._verifier is not None:
                 self._verifier.judge([(blank, (0, 0, 1, 1))])
             _compare(self._weights, reference_answer(self._runtime))

@@ -41,6 +41,7 @@ def main() -> int:
             input_px=detect.input_px,
             batch=detect.batch,
             allow_pickle=detect.allow_pickle,
+            closer=detect.closer_look,
             verify=verify_in(detect),
             other_px=(min(detect.sub_stream_px, detect.input_px),) if detect.sub_stream_px is not None else (),
         )

@@ -20,6 +20,7 @@ from daemon.domain import Box, Detection
 SIZE = 1.1  # a tile's side, in detector's inputs: finds as much as 1.0, with a quarter fewer of them
 OVERLAP = 0.1  # of a tile's side, at least: a small flame on a border is whole in one of the two
 SAME = 0.5  # of the smaller box's area: two tiles have seen the same thing
+LARGE = 0.5  # of a tile's side: what is larger, the scaled whole shows well enough
 FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
 MOST_TILES = 4  # over a place that fits into no single one
 
@@ -58,6 +59,12 @@ def tiles_of(size_px: tuple[int, int], input_px: int, size: float = SIZE, overla
         for top in _starts(height, side_px, overlap)
         for left in _starts(width, side_px, overlap)
     ]
+
+
+def patrol_tiles(patrol_s: float, input_px: int) -> list[Tile]:
+    """Of a 1080p picture, to reckon with; none where the patrol is off, or one tile would be the scaled whole again."""
+    tiles = tiles_of((1920, 1080), input_px) if patrol_s else []
+    return tiles if len(tiles) > 1 else []
 
 
 def tile_side_px(input_px: int, size: float = SIZE) -> int:
@@ -121,7 +128,9 @@ def merged(found: Sequence[Found], size_px: tuple[int, int]) -> tuple[Detection,
         if at is None:
             kept.append(detection)
         elif _sureness(detection) > _sureness(kept[at]):
-            kept[at] = replace(kept[at], confidence=detection.confidence, verdict=detection.verdict)
+            kept[at] = replace(
+                kept[at], confidence=detection.confidence, verdict=detection.verdict, looks=detection.looks
+            )
     return tuple(sorted(kept, key=lambda each: -each.confidence))
 
 
@@ -135,6 +144,12 @@ def is_cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
         or (right < size_px[0] and x2 >= right - 1)
         or (bottom < size_px[1] and y2 >= bottom - 1)
     )
+
+
+def is_large(tile: Tile, detection: Detection) -> bool:
+    """Whether it is too large to be what tiles are for; boxes in pixels of the picture."""
+    x1, y1, x2, y2 = detection.box
+    return max(x2 - x1, y2 - y1) > LARGE * max(tile.width, tile.height)
 
 
 def _starts(side: int, tile_px: int, overlap: float) -> list[int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.detect.rules import Zone
-from daemon.detect.tiling import Found, Tile, in_picture, merged, tiles_of
+from daemon.detect.tiling import Found, Tile, in_picture, is_large, merged, tiles_of
 from daemon.domain import Detection, ModelInfo
 from daemon.ingest.asking import Asking
 from daemon.ingest.frames import Picture
@@ -129,7 +129,9 @@ class Patrol:
             return
         current.open -= 1
         current.model = answer.model
-        current.found += [(tile, each) for each in in_picture(tile, answer.detections)]
+        # a floor without borders, cut out of its surroundings, looks like smoke; if it were, the whole picture would show it
+        found = in_picture(tile, answer.detections)
+        current.found += [(tile, each) for each in found if not is_large(tile, each)]
 
     def _ask(self) -> None:
         current = self._round

@@ -12,7 +12,7 @@ import msgspec
 import rfc8785
 
 from daemon.clock import rfc3339
-from daemon.domain import Detection, Evidence, Flicker, FrameTime, ModelInfo, Verdict
+from daemon.domain import Detection, Evidence, Flicker, FrameTime, Looks, ModelInfo, Verdict
 from daemon.model_record import model_record
 
 LARGEST = 2**63 - 1  # what SQLite can hold; as nanoseconds, the year 2262
@@ -28,6 +28,7 @@ class _Found(msgspec.Struct):
     box: tuple[float, float, float, float]
     zone: str | None
     verdict: Verdict | None = None
+    looks: Looks | None = None
 
 
 class _Record(msgspec.Struct):
@@ -115,7 +116,8 @@ def from_json(record: Any) -> Evidence:
         width_px=given.width_px,
         height_px=given.height_px,
         detections=tuple(
-            Detection(each.label, each.confidence, each.box, each.zone, each.verdict) for each in given.detections
+            Detection(each.label, each.confidence, each.box, each.zone, each.verdict, each.looks)
+            for each in given.detections
         ),
         incident=given.incident,
         model=given.model,
@@ -132,13 +134,14 @@ def from_json(record: Any) -> Evidence:
 
 
 def _found(detection: Detection) -> dict[str, Any]:
-    verdict = detection.verdict
+    verdict, looks = detection.verdict, detection.looks
     return {
         "label": detection.label,
         "confidence": float(detection.confidence),
         "box": [float(each) for each in detection.box],
         "zone": detection.zone,
         **({} if verdict is None else {"verdict": {"confidence": float(verdict.confidence), "passed": verdict.passed}}),
+        **({} if looks is None else {"looks": {"whole": float(looks.whole), "close": float(looks.close)}}),
     }
 
 

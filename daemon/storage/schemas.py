@@ -113,7 +113,10 @@ RECORD: Schema = _object(
     height_px=_COUNT,
     detections=_list(
         _object(
-            at_times={"verdict": _object(confidence=_SHARE, passed=_FLAG)},
+            at_times={
+                "verdict": _object(confidence=_SHARE, passed=_FLAG),
+                "looks": _object(whole=_SHARE, close=_SHARE),
+            },
             label=_TEXT,
             confidence=_SHARE,
             box=_tuple(_NUMBER, 4),

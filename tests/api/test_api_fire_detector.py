@@ -116,6 +116,17 @@ def test_what_the_verifier_rejected_stands_apart(web: Web, site: Site, picture64
     assert "rejected" not in envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
 
 
+def test_both_looks_are_told(web: Web, site: Site, picture64: Picture64) -> None:
+    """Where there were two; otherwise the answer has no such field."""
+    site.detector.looked = True
+    try:
+        result = envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
+    finally:
+        site.detector.looked = False
+    assert [each["looks"] for each in result["detections"]] == [{"whole": 0.5, "close": 0.32}] * 2
+    assert all("looks" not in each for each in envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)["detections"])
+
+
 def test_a_form_does_the_same(web: Web, picture64: Picture64) -> None:
     """Also with an unescaped +, which arrives as a space."""
     text = next(text for tone in range(20, 60) if "+" in (text := picture64(tone)))

@@ -146,6 +146,22 @@ def test_a_host_without_either_library_says_so(weights: Path) -> None:
     assert runtimes.look().openvino or runtimes.look().onnxruntime
 
 
+@pytest.mark.parametrize("closer_look", [True, False])
+def test_the_closer_look_is_the_settings(closer_look: bool) -> None:
+    """On by default, through the real process; both looks reach whoever asks."""
+    supervisor = Supervisor(**({} if closer_look else {"closer_look": False}))
+    supervisor.start()
+    client = WorkClient(supervisor.work_path)
+    try:
+        supervisor.wait_until("ready")
+        answer = client.detect(cv2.imread(str(REFERENCE_PICTURE)), floor=0.3, deadline_s=20)
+        assert [each.looks is not None for each in answer.detections] == [closer_look]
+    finally:
+        client.close()
+        supervisor.kill()
+        supervisor.close()
+
+
 def test_verdicts_come_over_the_work_channel(weights: Path) -> None:
     """From the settings to whoever asked, through the real process; the asking end knows nothing of a second model."""
     supervisor = Supervisor(verify={"weights": str(weights), "input_px": 32, "threshold": 1.0})

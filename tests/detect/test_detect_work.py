@@ -57,7 +57,7 @@ def test_the_asking_end_is_light() -> None:
 def test_64_different_pictures_at_once_each_get_their_own_answer(client: WorkClient, picture: np.ndarray) -> None:
     """Concurrent callers get exactly what a detector of their own would have said."""
     images = varied(picture, 64)
-    bare = FireDetector(device="cpu", input_px=320, batch=4)
+    bare = FireDetector(device="cpu", input_px=320, batch=4, closer=True)
     bare.warm()  # as the process has: a size that is prepared is computed in another order
     expected = bare.detect(images, 0.1)
     assert len(set(expected)) > 40

@@ -111,6 +111,29 @@ def test_a_round_is_one_picture_in_its_own_pixels(large: Chart, start: Start, wo
         assert worker.got.incidents == []
 
 
+@pytest.mark.parametrize(("share", "raised"), [(0.4, True), (0.6, False)])
+def test_what_fills_a_tile_is_the_whole_pictures(
+    large: Chart, start: Start, work: FakeWork, share: float, raised: bool
+) -> None:
+    """Smoke over more than half of a tile begins nothing; the first round only learns what stands there."""
+    tiles = tiles_of(SIZE, INPUT_PX)
+
+    def sees(_: object) -> tuple[Detection, ...]:
+        number = len(work.requests) - 1
+        tile = tiles[number % len(tiles)]
+        shown = number >= len(tiles) and number % len(tiles) == 0
+        return (Detection("smoke", 0.8, (9.0, 9.0, 9 + share * tile.width, 9 + 0.3 * tile.height)),) if shown else ()
+
+    work.sees = sees
+    with FarmThread([Camera("hall", large.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=1.0)
+        if raised:
+            worker.until(lambda: worker.got.incidents, "a suspicion")
+        else:
+            worker.until(lambda: len(work.requests) >= 4 * len(tiles), "four rounds")
+            assert worker.got.incidents == []
+
+
 @pytest.mark.parametrize("outcome", ["overloaded", "not_ready"])
 def test_a_busy_detector_ends_the_round(large: Chart, start: Start, work: FakeWork, outcome: str) -> None:
     """What the detector has no time for is let go: no condition, nothing asked again before the next round."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.domain import Detection, Evidence, FrameTime, ModelInfo, Verdict, VerifierInfo
+from daemon.domain import Detection, Evidence, FrameTime, Looks, ModelInfo, Verdict, VerifierInfo
 from daemon.storage import record, schemas
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -29,6 +29,7 @@ DETECTIONS = st.builds(
     box=st.tuples(FLOATS, FLOATS, FLOATS, FLOATS),
     zone=st.none() | NASTY,
     verdict=st.none() | st.builds(Verdict, confidence=st.floats(0, 1), passed=st.booleans()),
+    looks=st.none() | st.builds(Looks, whole=st.floats(0, 1), close=st.floats(0, 1)),
 )
 TIMES = st.builds(
     FrameTime,
@@ -97,6 +98,18 @@ def test_a_verifier_is_on_record_only_where_there_is_one(make_evidence) -> None:
     jsonschema.validate(written, schemas.RECORD)
     assert written["model"]["verifier"] == {"sha256": "b" * 64, "name": "verifier", "input_px": 64, "threshold": 0.5}
     assert [each["verdict"] for each in written["detections"]] == [{"confidence": 0.25, "passed": False}] * len(found)
+
+
+def test_both_looks_are_on_record_only_where_there_were_two(make_evidence) -> None:
+    """One look: a record as it always was; of weak detections that were not looked at once more, too."""
+    alone = make_evidence()
+    assert all("looks" not in each for each in record.to_json(alone)["detections"])
+    first, *others = alone.detections
+    evidence = replace(alone, detections=(replace(first, looks=Looks(0.5, 0.32)), *others))
+    written = record.to_json(evidence)
+    jsonschema.validate(written, schemas.RECORD)
+    assert written["detections"][0]["looks"] == {"whole": 0.5, "close": 0.32}
+    assert all("looks" not in each for each in written["detections"][1:])
 
 
 def test_large_integers_are_text(make_evidence) -> None:

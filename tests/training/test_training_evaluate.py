@@ -44,6 +44,11 @@ def test_evaluate_measures_what_runs_without_torch_and_writes_its_tables(data: P
     recalls = [each for each in tables["Pictures"] if each["split"] == "val" and each["thresholds"] == "0.50"]
     assert recalls[0]["recall of fire"]["value"] == 1.0
     assert recalls[0]["recall of smoke"]["value"] is None
+    found_there = [each for each in tables["Flames and smoke found"] if each["split"] == "val"]
+    assert {each["label"] for each in found_there} == {"fire"}, "smoke is labelled nowhere"
+    assert [each["all"]["value"] for each in found_there if each["thresholds"] == "0.50"] == [1.0]
+    (sized,) = (each for each in tables["Average precision by size"] if each["split"] == "val")
+    assert [sized[size].rpartition(" ")[2] for size in ("0–8 px", "16–32 px", "from 32 px")] == ["–", "–", "[1]"]
     empty = [each["false positives"]["value"] for each in tables["Pictures"] if each["split"] == "neg_hard"]
     assert empty == [0.0, 0.0, 0.0]
     assert page.read_text().startswith(f"before\n{BEGIN}\n\nWeights firewitness-11n")

@@ -150,6 +150,15 @@ def test_thresholds_are_the_lowest_that_spare_the_empty_pictures() -> None:
     assert choose({"val_cctv_neg": cctv, "neg_hard": hard}) == Chosen(0.56, 0.41)
 
 
+@pytest.mark.parametrize(("fire", "expected"), [(0.58, Chosen(0.59, 0.41)), (0.64, Chosen(0.56, 0.71))])
+def test_fire_gives_a_little_where_smoke_gains_more(fire: float, expected: Chosen) -> None:
+    """One picture with fire of 0.58 in it would leave smoke 0.71; it does not give more than 0.05 for that."""
+    cctv = [seen(("fire", 0.80)), seen(("fire", 0.555)), *[seen() for _ in range(98)]]
+    hard = [seen(("fire", 0.9)) for _ in range(3)]
+    hard += [seen(("fire", fire)), seen(("smoke", 0.705)), seen(("smoke", 0.405)), *[seen() for _ in range(94)]]
+    assert choose({"val_cctv_neg": cctv, "neg_hard": hard}) == expected
+
+
 def test_without_the_empty_pictures_no_threshold_is_chosen() -> None:
     """It would be an opinion."""
     assert choose({"val_cctv_neg": [seen()], "neg_hard": []}) is None

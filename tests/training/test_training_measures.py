@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.matching import found_near, overlaps, right
+from training.matching import found_near, overlaps, right, right_of_size
 from training.measures import Ranked, average_precision, share
 
 A, B, FAR = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (80.0, 80.0, 90.0, 90.0)
@@ -29,6 +29,20 @@ def test_a_box_is_right_only_from_the_overlap_on() -> None:
     """IoU 1/3 counts at 0.3 and not at 0.5."""
     assert right([(5.0, 0.0, 15.0, 10.0)], [A], 0.3) == [True]
     assert right([(5.0, 0.0, 15.0, 10.0)], [A], 0.5) == [False]
+
+
+def test_what_is_of_another_size_is_neither_right_nor_wrong() -> None:
+    """Neither what finds a box that does not fit, nor what is no box and does not fit; a second detection stays wrong."""
+    wide = (40.0, 0.0, 70.0, 10.0)
+    nothing, wide_nothing = (0.0, 50.0, 10.0, 60.0), (40.0, 50.0, 70.0, 60.0)
+
+    def narrow(box: tuple[float, ...]) -> bool:
+        return box[2] - box[0] <= 10
+
+    found = [A, A, wide, nothing, wide_nothing]
+    assert right_of_size(found, [A, wide], narrow, 0.5) == [True, False, None, False, None]
+    assert right_of_size(found, [A, wide], lambda box: not narrow(box), 0.5) == [None, None, True, None, False]
+    assert right_of_size(found, [A, wide], lambda _: True, 0.5) == right(found, [A, wide], 0.5)
 
 
 def test_found_is_within_one_and_a_half_sizes_of_the_centre() -> None:

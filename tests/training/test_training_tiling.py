@@ -16,7 +16,7 @@ from training import tiling
 from training.__main__ import main
 from training.folders import Labelled, Pixels, Sample
 from training.page import marks
-from training.seen import flames_found
+from training.seen import found_share
 from training.tiling import MERGES, TAKEN, WHOLE, Choice, boxes_each, measure, newly_found, own_threshold
 
 SIZE = (1920, 1080)
@@ -51,7 +51,7 @@ def test_tiles_find_what_the_whole_does_not() -> None:
     pictures = [dotted((100, 100, 130, 130)), dotted((900, 500, 930, 530), (1700, 900, 1720, 915))]
     results = measure([WHOLE, Choice(1.0)], SeesDots(), 640, pictures)
     whole, tiles = (results[choice].seen("dots") for choice in (WHOLE, Choice(1.0)))
-    assert (flames_found(whole, 0.3, 640).value, flames_found(tiles, 0.3, 640).value) == (0.0, 1.0)
+    assert (found_share(whole, "fire", 0.3).value, found_share(tiles, "fire", 0.3).value) == (0.0, 1.0)
     new = newly_found(tiles, whole, 0.3)
     assert (new.value, new.count) == (1.0, 3)
     assert newly_found(tiles, tiles, 0.3).value == 0.0

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The closer look: what is cut out, how both looks weigh, and the real detector looking twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.detect.closer import LEAST_PX, MOST, SIDE_PX, CloserLook, cut_out
+from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
+from daemon.domain import Box, Detection, Looks
+
+PICTURE = np.zeros((400, 600, 3), np.uint8)
+HERE: Box = (100.0, 100.0, 140.0, 140.0)
+
+
+class Sees:
+    """A function and a model: in whole pictures what it is given first, close to each box what it is given for it, in turn."""
+
+    def __init__(self, whole: Sequence[Detection], *close: Sequence[Detection]) -> None:
+        self.whole, self.close, self.shown = tuple(whole), list(close), list[tuple[int, ...]]()
+
+    def __call__(
+        self, pictures: Sequence[np.ndarray], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        return [self.whole for _ in pictures]
+
+    def find(
+        self, pictures: Sequence[np.ndarray], floor: float, input_px: Sequence[int]
+    ) -> list[tuple[Detection, ...]]:
+        assert list(input_px) == [SIDE_PX] * len(pictures)
+        self.shown += [each.shape for each in pictures]
+        return [tuple(self.close.pop(0)) if self.close else () for _ in pictures]
+
+    def looked(self, floor: float = 0.1) -> tuple[Detection, ...]:
+        return CloserLook(self, self)([PICTURE], floor, [640])[0]
+
+
+def middle(confidence: float, label: str = "fire") -> Detection:
+    """The box HERE as its cut-out has it: 224 px square from (8, 8) on."""
+    return Detection(label, confidence, (92.0, 92.0, 132.0, 132.0))
+
+
+def test_a_detection_is_as_sure_as_both_looks() -> None:
+    """Their geometric mean; both stay on record; what the closer look confirms comes before what it does not."""
+    elsewhere = Detection("fire", 0.6, (400.0, 200.0, 440.0, 240.0))
+    sees = Sees([elsewhere, Detection("fire", 0.5, HERE)], [middle(0.2)], [middle(0.9)])
+    first, second = sees.looked()
+    assert (first.box, first.looks) == (HERE, Looks(0.5, 0.9))
+    assert first.confidence == pytest.approx((0.5 * 0.9) ** 0.5, abs=1e-4)
+    assert (second.box, second.looks) == (elsewhere.box, Looks(0.6, 0.2))
+    assert sees.shown == [(LEAST_PX, LEAST_PX, 3)] * 2
+
+
+def test_a_box_is_the_mean_of_two_that_are_alike() -> None:
+    """Of one that is drawn quite otherwise nothing is taken but how sure it is."""
+    near, far = Detection("fire", 0.5, (96.0, 92.0, 136.0, 132.0)), Detection("fire", 0.5, (92.0, 92.0, 102.0, 102.0))
+    assert Sees([Detection("fire", 0.5, HERE)], [near]).looked()[0].box == (102.0, 100.0, 142.0, 140.0)
+    (found,) = Sees([Detection("fire", 0.5, HERE)], [far]).looked()
+    assert (found.box, found.confidence) == (HERE, 0.5)
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        [],
+        [middle(0.9, "smoke")],
+        [Detection("fire", 0.9, (0.0, 0.0, 20.0, 20.0))],
+    ],
+    ids=["nothing", "another label", "another place"],
+)
+def test_what_is_not_seen_close_does_not_count(close: list[Detection]) -> None:
+    """However sure the first look is, and it is not told from the floor on."""
+    (found,) = Sees([Detection("fire", 0.9, HERE)], close).looked(floor=0.02)
+    assert found.confidence < 0.1
+    assert found.looks == Looks(0.9, 0.0)
+    assert Sees([Detection("fire", 0.9, HERE)], close).looked(floor=0.1) == ()
+
+
+def test_weak_ones_are_not_looked_at() -> None:
+    """They are told as they were, from the floor on, whatever became of a stronger one."""
+    sees = Sees([Detection("fire", 0.9, (0.0, 0.0, 9.0, 9.0)), Detection("fire", 0.09, HERE)])
+    (found,) = sees.looked(floor=0.05)
+    assert (found.confidence, found.looks, len(sees.shown)) == (0.09, None, 1)
+
+
+def test_of_very_many_the_strongest_are_looked_at_and_none_of_the_others_is_surer() -> None:
+    """A street of lamps costs no more than so many looks, and what was not looked at does not count for that."""
+    boxes = [(10.0 * at, 10.0, 10.0 * at + 8, 18.0) for at in range(MOST + 20)]
+    lamps = [Detection("fire", round(0.9 - 0.01 * at, 2), box) for at, box in enumerate(boxes)]
+    sees = Sees(lamps)
+    found = sees.looked(floor=0.0)
+    assert len(sees.shown) == MOST
+    assert len(found) == len(lamps)
+    assert max(each.confidence for each in found) < 0.1
+    assert max(each.confidence for each in found if each.looks is None) <= min(
+        each.confidence for each in found if each.looks is not None
+    )
+
+
+def test_every_picture_has_its_own_and_none_is_no_mistake() -> None:
+    """In the order of the pictures; without detections nothing is computed."""
+    sees = Sees([Detection("fire", 0.5, HERE)], [middle(0.9)], [])
+    first, second = CloserLook(sees, sees)([PICTURE, PICTURE], 0.01, [640, 640])
+    assert [each[0].looks for each in (first, second)] == [Looks(0.5, 0.9), Looks(0.5, 0.0)]
+    nothing = Sees([])
+    assert nothing.looked() == ()
+    assert nothing.shown == []
+    assert CloserLook(nothing, nothing)([], 0.1, []) == []
+
+
+@given(
+    st.integers(1, 700), st.integers(1, 500), st.floats(0, 1), st.floats(0, 1), st.floats(0.002, 1), st.floats(0.002, 1)
+)
+def test_a_cut_lies_in_the_picture_and_holds_the_box(
+    width: int, height: int, x: float, y: float, across: float, down: float
+) -> None:
+    """Square as far as the picture allows, at least 224 px, and the box is whole in it."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    x1, y1 = x * width * (1 - across), y * height * (1 - down)
+    box = (x1, y1, x1 + across * width, y1 + down * height)
+    cut = cut_out(picture, box)
+    rows, columns = cut.pixels.shape[:2]
+    assert columns == width or columns >= LEAST_PX
+    assert rows == height or rows >= LEAST_PX
+    assert cut.left <= box[0] + 0.5
+    assert cut.top <= box[1] + 0.5
+    assert box[2] <= cut.left + columns + 0.5
+    assert box[3] <= cut.top + rows + 0.5
+    assert (cut.left >= 0, cut.top >= 0) == (True, True)
+
+
+def test_the_real_detector_looks_twice() -> None:
+    """The drawn fire is one at both scales; the same weights' single look is what `whole` says; warming up knows both."""
+    picture = cv2.imread(str(REFERENCE_PICTURE))
+    twice, once = FireDetector(device="cpu", batch=2, closer=True), FireDetector(device="cpu", batch=2)
+    twice.warm()
+    assert "looked at once more, close" in twice.why
+    assert "close" not in once.why
+    found, alone = twice.detect([picture], 0.3)[0], once.detect([picture], 0.3)[0]
+    assert found[0].looks is not None
+    assert found[0].looks.whole == pytest.approx(alone[0].confidence, abs=0.01)
+    assert found[0].looks.close > 0.3
+    assert found[0].confidence == pytest.approx((found[0].looks.whole * found[0].looks.close) ** 0.5, abs=1e-3)
+    assert twice.detect([picture[:, ::-1].copy(), picture], 0.3)[1] == found
