@@ -156,4 +156,6 @@ def test_cores_follow_the_looks() -> None:
     assert patrol[0].value == pytest.approx(3 * 6 / 30 * 0.033 * 640 / 384), "three cameras of 6 tiles each"
     assert patrol[1].value == pytest.approx(2 * patrol[0].value)
     assert patrol[2].value == 0
+    burning = [sizing.total(sizing.cores_burning(sized(detect={"closer_look": each}))) for each in (True, False)]
+    assert burning[0] - burning[1] == pytest.approx(5 * 3.4 * 0.46 * 0.033), "five looks a second, and closer ones"
     assert sizing.inference_cpu_s(320) == pytest.approx(0.0101, rel=0.02)
