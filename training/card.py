@@ -77,6 +77,8 @@ def card(
         lines += [folds_said(len(evaluated["folds"]), evaluated.get("folds_knew", False)), ""]
     if any(each["title"] == "Clips" for each in evaluated["tables"]):
         lines += [clips_said(evaluated.get("known_clips")), ""]
+    looks = "with the closer look (detect.closer_look)" if evaluated.get("closer_look") else "with one look a picture"
+    lines += [f"Measured {looks}: thresholds are of no other.", ""]
     chosen = evaluated["chosen"]
     thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]

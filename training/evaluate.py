@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from daemon import shipped
 from daemon.detect.detector import FireDetector
 from daemon.detect.model import Picture
-from daemon.detect.tiling import in_picture, is_large, merged, tiles_of
+from daemon.detect.tiling import in_picture, merged, small_ones, tiles_of
 from daemon.detect.verifier import Verify
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
@@ -61,13 +61,8 @@ class InTiles:
             size_px = (image.shape[1], image.shape[0])
             tiles = tiles_of(size_px, self._input_px)
             found = self._detector.detect([tile.of(image) for tile in tiles], floor)
-            placed = [
-                (tile, one)
-                for tile, part in zip(tiles, found, strict=True)
-                for one in in_picture(tile, part)
-                if not is_large(tile, one)
-            ]
-            answers.append(merged(placed, size_px))
+            placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
+            answers.append(merged(small_ones(placed), size_px))
         return answers
 
 
@@ -90,7 +85,9 @@ def run(options: argparse.Namespace) -> int:
     if options.small is not None:
         _check_small(options.small)
     trained = [each for folder in options.trained for each in read_folder(folder, folder.parent)]
-    other = chosen_of(options.other_form) if options.other_form is not None else None
+    other = None
+    if options.other_form is not None:
+        other = chosen_of(options.other_form, closer_look=options.closer_look)
     detect = DetectSettings(input_px=options.input_px)
     verify = Verify(options.verify, None, options.verify_px, options.verify_from) if options.verify else None
     detector = _detector(options, options.weights, verify)
@@ -260,7 +257,9 @@ def _threshold_table(points: Points, chosen: Chosen | None, other_form: Path | N
         "at which fire alone does."
     )
     note += (
-        " No lower than the same rule chose for the same weights in int8." if other_form is not None and chosen else ""
+        " No lower than the same rule chose for the other form of these weights."
+        if other_form is not None and chosen
+        else ""
     )
     table = Table("Thresholds", ["name", "fire", "smoke"], note if chosen else f"{note} There is none.")
     table.rows += [[name, at["fire"], at["smoke"]] for name, at in points.items()]

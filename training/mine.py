@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     samples = [*pictures_below(options.folders), *false_alarms(options.stores)]
     if not samples:
         raise FolderError(f"no pictures below the folders ({', '.join(SUFFIXES)}), and no false alarms in the stores")
+    # one look: what the network itself takes for fire is what it has to unlearn
     detector = FireDetector(
         options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
     )

@@ -39,19 +39,25 @@ class Chosen:
         return {"fire": self.fire, "smoke": self.smoke}
 
 
-def chosen_of(path: Path, sha256: str | None = None) -> dict[str, float]:
+def chosen_of(path: Path, sha256: str | None = None, *, closer_look: bool = True) -> dict[str, float]:
     """The thresholds, by label, that an evaluation chose; `sha256`: of the weights that it has to be of.
 
-    Raises FolderError where it chose none, is of others, or is no evaluation.
+    Raises FolderError where it chose none, is of others, looked another number of times, or is no evaluation.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         chosen: dict[str, float] = {label: float(found["chosen"][label]) for label in LABELS}
+        looked_twice: bool = found.get("closer_look", False)
         measured: str = found["weights"]["sha256"] if sha256 is not None else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"{path}: not what evaluate wrote of weights for which it could choose thresholds") from error
     if sha256 is not None and measured != sha256:
         raise FolderError(f"{path}: measured with other weights ({measured[:12]}…)")
+    if looked_twice != closer_look:
+        how, wanted = (
+            ("with the closer look", "without") if looked_twice else ("with one look a picture", "with the closer look")
+        )
+        raise FolderError(f"{path}: measured {how}, and what is asked for is {wanted}: evaluate anew")
     return chosen
 
 

@@ -64,7 +64,9 @@ def _tell(name: str, answer: ResponseArgument) -> None:
     found: list[dict[str, Any]] = answer.result["detections"]
     for each in found:
         box = ", ".join(f"{value:.0f}" for value in each["box"])
-        print(f"{name}: {each['label']} {each['confidence']:.2f} at {box}")
+        looks = each.get("looks")
+        both = f" ({looks['whole']:.2f} in the whole, {looks['close']:.2f} close)" if looks else ""
+        print(f"{name}: {each['label']} {each['confidence']:.2f}{both} at {box}")
     for each in answer.result.get("rejected", ()):
         print(f"{name}: {each['label']} {each['confidence']:.2f} rejected by the verifier ({each['verified']:.2f})")
     if not found:

@@ -9,19 +9,20 @@ is the mean of both. How much is cut out, how it is weighed, and what it brings 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from daemon.detect.function import Function
+from daemon.detect.function import Function, each_once
 from daemon.detect.model import Model, Picture
-from daemon.domain import Box, Detection, Looks
+from daemon.domain import LABELS, Box, Detection, Looks
 
 SIDE_PX = 320  # of what is shown: a quarter of a square picture's cost at 640
 CONTEXT = 3.0  # of the box's longer side
 LEAST_PX = 224  # of the picture: enlarged more, small flames are a blur that is taken for none
 FROM = 0.10  # weaker ones could reach no threshold that is of use
-MOST = 12  # of one picture: a street of lamps must not keep the other cameras waiting
+MOST = 8  # of one label in one picture: a street of lamps must not keep the other cameras waiting
 SAME = 0.4  # of the smaller box's area: it is seen there again
 ALIKE = 0.5  # intersection over union: both boxes are of the same thing, and drawn alike
 NOTHING = 0.001  # a look that sees nothing there is not sure of that without end
@@ -44,7 +45,8 @@ class CloserLook:
     def __call__(
         self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
     ) -> list[tuple[Detection, ...]]:
-        answers = self._function(pictures, floor, input_px)
+        # the first look from further down than what is asked for: the closer one may be surer
+        answers = self._function(pictures, min(floor, FROM), input_px)
         cuts = [
             cut_out(picture, each.box)
             for picture, found in zip(pictures, answers, strict=True)
@@ -73,22 +75,27 @@ def cut_out(picture: Picture, box: Box) -> Cut:
     return Cut(left, top, picture[top : top + down, left : left + across])
 
 
-def _looked_at(found: Sequence[Detection]) -> Sequence[Detection]:
-    """The strongest come first."""
-    return [each for each in found[:MOST] if each.confidence >= FROM]
+def _looked_at(found: Sequence[Detection]) -> list[Detection]:
+    """The strongest of each label, in the order in which they were found; the strongest come first."""
+    strong = [each for each in found if each.confidence >= FROM]
+    return [each for label in LABELS for each in [one for one in strong if one.label == label][:MOST]]
 
 
 def _together(found: Sequence[Detection], seen: Sequence[Sequence[Detection]], floor: float) -> tuple[Detection, ...]:
-    """What was found, as sure as both looks are, the strongest first.
+    """What was found, as sure as both looks are, the strongest first, each thing once: means of boxes may come to lie alike."""
+    looked = _looked_at(found)
+    judged = [_judged(each, close) for each, close in zip(looked, seen, strict=True)]
+    rest = [_as_the_others(each, judged) for each in found if each not in looked]
+    return each_once([each for each in judged + rest if each.confidence >= floor])
 
-    What there was no time for, after so many, is no surer than the least sure of those that were looked at.
-    """
-    judged = [_judged(each, close) for each, close in zip(found, seen, strict=False)]
-    least = min(each.confidence for each in judged) if len(judged) == MOST else 1.0
-    rest = [replace(each, confidence=min(each.confidence, least)) for each in found[len(judged) :]]
-    return tuple(
-        sorted((each for each in judged + rest if each.confidence >= floor), key=lambda each: -each.confidence)
-    )
+
+def _as_the_others(detection: Detection, judged: Sequence[Detection]) -> Detection:
+    """For one that there was no look for after so many of its label: as much surer, or less, as most of them became."""
+    looks = [(each.confidence, each.looks.whole) for each in judged if each.label == detection.label and each.looks]
+    if detection.confidence < FROM or not looks:
+        return detection
+    changed = statistics.median(together / whole for together, whole in looks)
+    return replace(detection, confidence=round(min(1.0, detection.confidence * changed), 4))
 
 
 def _judged(detection: Detection, seen: Sequence[Detection]) -> Detection:

@@ -44,7 +44,8 @@ from daemon.wire import Channel
 _log = logging.getLogger("firewitness.detector")
 
 _BEAT_S = 1.0
-# A batch takes well under a second. One that takes longer than this is stuck; its silence is how the supervisor knows.
+# A batch takes a second or two at most, closer looks included. One that takes longer than this is stuck; its silence is how
+# the supervisor knows.
 _STUCK_AFTER_S = 10.0
 _ENDING_S = 3.0
 

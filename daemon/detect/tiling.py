@@ -146,10 +146,13 @@ def is_cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
     )
 
 
-def is_large(tile: Tile, detection: Detection) -> bool:
-    """Whether it is too large to be what tiles are for; boxes in pixels of the picture."""
-    x1, y1, x2, y2 = detection.box
-    return max(x2 - x1, y2 - y1) > LARGE * max(tile.width, tile.height)
+def small_ones(found: Sequence[Found]) -> list[Found]:
+    """What tiles are for: without what is larger than half a tile, and without the pieces of such that other tiles show.
+
+    A floor without borders, cut out of its surroundings, looks like smoke; if it were, the scaled whole would show it.
+    """
+    large = [each for tile, each in found if _longer_side(each) > LARGE * max(tile.width, tile.height)]
+    return [(tile, each) for tile, each in found if not any(each is one or _same(each, one) for one in large)]
 
 
 def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
@@ -157,6 +160,11 @@ def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
         return [0]
     count = max(2, math.ceil((side - tile_px) / (tile_px * (1 - overlap))) + 1)
     return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
+
+
+def _longer_side(detection: Detection) -> float:
+    x1, y1, x2, y2 = detection.box
+    return max(x2 - x1, y2 - y1)
 
 
 def _same(one: Detection, other: Detection) -> bool:

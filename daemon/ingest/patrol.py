@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.clock import NS, Clocks
 from daemon.detect.rules import Zone
-from daemon.detect.tiling import Found, Tile, in_picture, is_large, merged, tiles_of
+from daemon.detect.tiling import Found, Tile, in_picture, merged, small_ones, tiles_of
 from daemon.domain import Detection, ModelInfo
 from daemon.ingest.asking import Asking
 from daemon.ingest.frames import Picture
@@ -112,7 +112,7 @@ class Patrol:
             return None
         self._round = None
         self.rounds += 1
-        detections = merged(current.found, current.picture.size_px)
+        detections = merged(small_ones(current.found), current.picture.size_px)
         return Patrolled(current.picture, detections, current.model, self._standing.look(current.pixels, detections))
 
     def close(self) -> None:
@@ -129,9 +129,7 @@ class Patrol:
             return
         current.open -= 1
         current.model = answer.model
-        # a floor without borders, cut out of its surroundings, looks like smoke; if it were, the whole picture would show it
-        found = in_picture(tile, answer.detections)
-        current.found += [(tile, each) for each in found if not is_large(tile, each)]
+        current.found += [(tile, each) for each in in_picture(tile, answer.detections)]
 
     def _ask(self) -> None:
         current = self._round

@@ -103,6 +103,53 @@ def test_of_very_many_the_strongest_are_looked_at_and_none_of_the_others_is_sure
     )
 
 
+def test_one_that_is_refuted_takes_no_other_with_it() -> None:
+    """Of a row of flames one is a lamp: those that there was no look for go the way of most, and smoke is looked at for itself."""
+    flames = [
+        Detection("fire", round(0.9 - 0.01 * at, 2), (30.0 * at, 10.0, 30.0 * at + 20, 30.0)) for at in range(MOST + 3)
+    ]
+    smoke = Detection("smoke", 0.5, (100.0, 200.0, 300.0, 380.0))
+
+    class Beside(Sees):
+        def find(
+            self, pictures: Sequence[np.ndarray], floor: float, input_px: Sequence[int]
+        ) -> list[tuple[Detection, ...]]:
+            whole = (0.0, 0.0, 600.0, 400.0)
+            answers = [(Detection("fire", 0.9, whole),) for _ in range(MOST)] + [(Detection("smoke", 0.5, whole),)]
+            return [(), *answers[1:]]
+
+    found = Beside([*flames, smoke]).looked()
+    assert [each.label for each in found].count("fire") == MOST + 2
+    assert [each.label for each in found].count("smoke") == 1
+    assert sum(each.looks is None for each in found) == 3
+
+
+def test_the_first_look_goes_further_down_than_what_is_asked_for() -> None:
+    """Whoever asks from a threshold on, as POST does, is told of what both looks together are sure of."""
+    asked = []
+
+    class Noting(Sees):
+        def __call__(
+            self, pictures: Sequence[np.ndarray], floor: float, input_px: Sequence[int]
+        ) -> list[tuple[Detection, ...]]:
+            asked.append(floor)
+            return super().__call__(pictures, floor, input_px)
+
+    (found,) = Noting([Detection("fire", 0.2, HERE)], [middle(0.9)]).looked(floor=0.34)
+    assert (asked, found.confidence) == ([0.1], pytest.approx(0.4243, abs=1e-4))
+
+
+def test_boxes_that_come_to_lie_alike_are_one() -> None:
+    """Two halves of a flame, both of which the closer look sees as the same whole."""
+    two = [Detection("fire", 0.6, (100.0, 100.0, 200.0, 200.0)), Detection("fire", 0.5, (140.0, 100.0, 240.0, 200.0))]
+    sees = Sees(
+        two,
+        [Detection("fire", 0.9, (120.0, 100.0, 220.0, 200.0))],
+        [Detection("fire", 0.9, (80.0, 100.0, 180.0, 200.0))],
+    )
+    assert len(sees.looked()) == 1
+
+
 def test_every_picture_has_its_own_and_none_is_no_mistake() -> None:
     """In the order of the pictures; without detections nothing is computed."""
     sees = Sees([Detection("fire", 0.5, HERE)], [middle(0.9)], [])

@@ -17,6 +17,7 @@ from daemon.detect.tiling import (
     Tile,
     in_picture,
     merged,
+    small_ones,
     tile_around,
     tiles_of,
     whole_and_place,
@@ -67,6 +68,21 @@ def test_a_spark_does_not_hide_the_flame_round_it() -> None:
     spark = Detection("fire", 0.11, (590.0, 400.0, 620.0, 430.0))
     (found,) = merged([(left, sure), (right, less), (left, spark)], (1216, 640))
     assert found == replace(spark, confidence=0.92)
+
+
+def test_what_fills_a_tile_goes_with_its_pieces() -> None:
+    """Smoke over most of one tile, and the part of it that the next shows; a flame in the midst of it is something else."""
+    left, right = Tile(0, 0, 700, 700), Tile(600, 0, 700, 700)
+    floor, piece = (
+        Detection("smoke", 0.5, (200.0, 300.0, 700.0, 600.0)),
+        Detection("smoke", 0.6, (600.0, 300.0, 720.0, 600.0)),
+    )
+    flame, elsewhere = (
+        Detection("fire", 0.5, (300.0, 400.0, 320.0, 430.0)),
+        Detection("smoke", 0.4, (1100.0, 10.0, 1200.0, 80.0)),
+    )
+    kept = small_ones([(left, floor), (left, flame), (right, piece), (right, elsewhere)])
+    assert kept == [(left, flame), (right, elsewhere)]
 
 
 def test_what_a_verifier_rejected_makes_nothing_surer() -> None:

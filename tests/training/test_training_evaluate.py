@@ -77,10 +77,13 @@ def test_thresholds_are_admissible_for_both_forms(
     """The higher one of each label counts; what chose none is refused in one sentence."""
     other, out = tmp_path / "int8.json", tmp_path / "found.json"
     words = ["evaluate", "--data", str(data), "--input-px", "320", "--other-form", str(other), "--out", str(out)]
-    other.write_text(json.dumps({"chosen": {"fire": 0.38, "smoke": 0.01}}))
+    other.write_text(json.dumps({"closer_look": True, "chosen": {"fire": 0.38, "smoke": 0.01}}))
     assert main(words) == 0
     assert json.loads(out.read_text())["chosen"] == {"fire": 0.38, "smoke": 0.05}
     assert "No lower than the same rule chose" in out.with_suffix(".md").read_text()
+    assert json.loads(out.read_text())["closer_look"] is True
+    assert main([*words, "--no-closer-look"]) == 2
+    assert "measured with the closer look, and what is asked for is without" in capsys.readouterr().err
     other.write_text(json.dumps({"chosen": None}))
     assert main(words) == 2
     assert "could choose thresholds" in capsys.readouterr().err

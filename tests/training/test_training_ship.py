@@ -41,7 +41,7 @@ def measured(folder: Path, sha256: str = shipped.SHA256) -> list[str]:
     folder.mkdir()
     shutil.copyfile(shipped.WEIGHTS, folder / "next.onnx")
     (folder / "next.md").write_text(f"# next\n\nSHA-256 `{shipped.SHA256}`\n")
-    content = {"weights": {"sha256": sha256}, "chosen": {"fire": 0.41, "smoke": 0.5}}
+    content = {"weights": {"sha256": sha256}, "closer_look": True, "chosen": {"fire": 0.41, "smoke": 0.5}}
     (folder / "found.json").write_text(json.dumps(content))
     return ["ship", str(folder / "next.onnx"), "--evaluated", str(folder / "found.json")]
 
@@ -70,7 +70,7 @@ def test_what_is_shipped_can_be_shipped_again(models: Path, tmp_path: Path) -> N
     """For new thresholds, from where it lies: its own files are the ones that come into their place."""
     kept = {each: each.read_bytes() for each in (shipped.WEIGHTS, shipped.CARD, *ship._both(shipped.INT8))}
     (tmp_path / "found.json").write_text(
-        json.dumps({"weights": {"sha256": shipped.SHA256}, "chosen": {"fire": 0.41, "smoke": 0.5}})
+        json.dumps({"weights": {"sha256": shipped.SHA256}, "closer_look": True, "chosen": {"fire": 0.41, "smoke": 0.5}})
     )
     words = ["ship", str(shipped.WEIGHTS), "--evaluated", str(tmp_path / "found.json")]
     assert main([*words, *(["--int8", str(shipped.INT8)] if shipped.INT8 else [])]) == 0
