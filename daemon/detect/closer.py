@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from daemon.detect.boxes import covered, iou, longer_side
 from daemon.detect.function import Function, each_once
 from daemon.detect.model import Model, Picture
 from daemon.domain import LABELS, Box, Detection, Looks
@@ -47,13 +48,12 @@ class CloserLook:
     ) -> list[tuple[Detection, ...]]:
         # the first look from further down than what is asked for: the closer one may be surer
         answers = self._function(pictures, min(floor, FROM), input_px)
-        cuts = [
-            cut_out(picture, each.box)
-            for picture, found in zip(pictures, answers, strict=True)
-            for each in _looked_at(found)
-        ]
+        looked = [_looked_at(found) for found in answers]
+        cuts = [cut_out(picture, each.box) for picture, of in zip(pictures, looked, strict=True) for each in of]
         seen = iter(self._seen(cuts))
-        return [_together(found, [next(seen) for _ in _looked_at(found)], floor) for found in answers]
+        judged = [[_judged(each, next(seen)) for each in of] for of in looked]
+        rest = [[each for each in found if each not in of] for found, of in zip(answers, looked, strict=True)]
+        return [_together(each, others, floor) for each, others in zip(judged, rest, strict=True)]
 
     def _seen(self, cuts: Sequence[Cut]) -> Iterator[tuple[Detection, ...]]:
         """What each of them shows, boxes in pixels of its picture."""
@@ -68,7 +68,7 @@ def cut_out(picture: Picture, box: Box) -> Cut:
     Where the picture has less than that on a side, all of it.
     """
     height, width = picture.shape[:2]
-    size_px = max(LEAST_PX, round(CONTEXT * max(box[2] - box[0], box[3] - box[1])))
+    size_px = max(LEAST_PX, round(CONTEXT * longer_side(box)))
     across, down = min(size_px, width), min(size_px, height)
     left = min(max(0, round((box[0] + box[2] - size_px) / 2)), width - across)
     top = min(max(0, round((box[1] + box[3] - size_px) / 2)), height - down)
@@ -81,12 +81,10 @@ def _looked_at(found: Sequence[Detection]) -> list[Detection]:
     return [each for label in LABELS for each in [one for one in strong if one.label == label][:MOST]]
 
 
-def _together(found: Sequence[Detection], seen: Sequence[Sequence[Detection]], floor: float) -> tuple[Detection, ...]:
+def _together(judged: Sequence[Detection], rest: Sequence[Detection], floor: float) -> tuple[Detection, ...]:
     """What was found, as sure as both looks are, the strongest first, each thing once: means of boxes may come to lie alike."""
-    looked = _looked_at(found)
-    judged = [_judged(each, close) for each, close in zip(looked, seen, strict=True)]
-    rest = [_as_the_others(each, judged) for each in found if each not in looked]
-    return each_once([each for each in judged + rest if each.confidence >= floor])
+    found = [*judged, *(_as_the_others(each, judged) for each in rest)]
+    return each_once([each for each in found if each.confidence >= floor])
 
 
 def _as_the_others(detection: Detection, judged: Sequence[Detection]) -> Detection:
@@ -115,7 +113,7 @@ def _mean(whole: float, close: float) -> float:
 
 
 def _between(one: Box, other: Box) -> Box:
-    if _common(one, other) < ALIKE * (_area(one) + _area(other) - _common(one, other)):
+    if iou(one, other) < ALIKE:
         return one
     x1, y1, x2, y2 = (round((a + b) / 2, 2) for a, b in zip(one, other, strict=True))
     return x1, y1, x2, y2
@@ -126,14 +124,4 @@ def _moved(box: Box, cut: Cut) -> Box:
 
 
 def _same(one: Detection, other: Detection) -> bool:
-    common = _common(one.box, other.box)
-    return one.label == other.label and common > 0 and common >= SAME * min(_area(one.box), _area(other.box))
-
-
-def _common(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, width) * max(0.0, height)
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    return one.label == other.label and covered(one.box, other.box) >= SAME

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from daemon.detect.boxes import iou
 from daemon.detect.closer import SIDE_PX, CloserLook
 from daemon.detect.function import DetectorAlone, Function, Verified
 from daemon.detect.letterbox import letterbox
@@ -24,7 +25,7 @@ from daemon.detect.model import Picture, Runtime, YoloModel
 from daemon.detect.runtimes import Choice, choose, in_best_form, in_one_sentence, load, load_here, load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
 from daemon.detect.weights import Weights, read_weights
-from daemon.domain import Box, Detection, ModelInfo, VerifierInfo
+from daemon.domain import Detection, ModelInfo, VerifierInfo
 from daemon.errors import DetectorError
 from daemon.shipped import MODELS
 
@@ -75,8 +76,8 @@ class FireDetector:
         else:
             self._weights, choice = given, Choice(runtime, "it was asked for")
             self._runtime = load(choice, self._weights)
-        self._model = YoloModel(self._runtime, batch)
-        self._function: Function = DetectorAlone(self._model)
+        model = YoloModel(self._runtime, batch)
+        self._function: Function = DetectorAlone(model)
         self._warm_px = (input_px, *other_px)
         self.info = ModelInfo(
             self._weights.sha256,
@@ -90,7 +91,7 @@ class FireDetector:
         )
         self._closer = closer
         if closer:
-            self._function = CloserLook(self._function, self._model)
+            self._function = CloserLook(self._function, model)
             self.why += "; each detection is looked at once more, close"
         self._verifier: Verifier | None = None
         if verify is not None:
@@ -134,16 +135,13 @@ class FireDetector:
         can be believed.
         """
         with in_one_sentence(self._weights.path):
-            for side_px, (across, down) in product(self._warm_px, _WARM_ASPECTS):
+            sizes = [*product(self._warm_px, _WARM_ASPECTS), *([(SIDE_PX, (1, 1))] if self._closer else [])]
+            for side_px, (across, down) in dict.fromkeys(sizes):
                 layout = letterbox((across, down), side_px)
                 self._runtime.prepare(layout.padded)
                 blank: Picture = np.zeros((layout.inner_height, layout.inner_width, 3), np.uint8)
                 for images in (1, self._batch):
                     self.detect([blank] * images, 0.5, [side_px] * images)
-            if self._closer:
-                self._runtime.prepare((SIDE_PX, SIDE_PX))
-                for images in (1, self._batch):
-                    self._model.find([np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)] * images, 0.5, [SIDE_PX] * images)
             if self._verifier is not None:
                 self._verifier.judge([(blank, (0, 0, 1, 1))])
             _compare(self._weights, reference_answer(self._runtime))
@@ -190,18 +188,10 @@ def _alike(found: Detection, expected: Detection) -> bool:
     return (
         found.label == expected.label
         and abs(found.confidence - expected.confidence) <= CONFIDENCE_TOLERANCE
-        and _iou(found.box, expected.box) >= _LEAST_IOU
+        and iou(found.box, expected.box) >= _LEAST_IOU
     )
 
 
 def _written(found: Sequence[Detection]) -> str:
     each = (f"{one.label} {one.confidence:.2f} at {tuple(round(side) for side in one.box)}" for one in found)
     return ", ".join(each) or "nothing"
-
-
-def _iou(one: Box, other: Box) -> float:
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    common = width * height
-    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
-    return common / (areas - common) if areas > common else 0.0

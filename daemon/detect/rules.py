@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from daemon.detect.boxes import longer_side
 from daemon.domain import LABELS, Box, Detection, EvidenceKind, Flicker
 
 WEAK_SHARE = 0.5  # of the threshold: enough where it flickers, and what is certain later begins there
@@ -284,7 +285,7 @@ def same_place(one: Box, other: Box, aspect: float = 1.0) -> bool:
     """
     if one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]:
         return True
-    return _distance(one, other, aspect) <= max(_longer_side(one, aspect), _longer_side(other, aspect))
+    return _distance(one, other, aspect) <= max(longer_side(one, aspect), longer_side(other, aspect))
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +345,7 @@ class _Frame:
     def _bears_weak(self, track: Track) -> bool:
         """Whether what the detector is half as sure of counts at its place: not where smoke is seen too, whose plume is as restless."""
         flickers = track.flicker is not None and track.flicker.says == "flickers"
-        small = _longer_side(track.place, self.aspect) <= WEAK_LONGEST * self.aspect
+        small = longer_side(track.place, self.aspect) <= WEAK_LONGEST * self.aspect
         return track.state == "suspect" and track.labels == ("fire",) and flickers and small
 
     def confirm(self) -> None:
@@ -458,7 +459,3 @@ def _centre(box: Box) -> Point:
 def _distance(one: Box, other: Box, aspect: float) -> float:
     (x1, y1), (x2, y2) = _centre(one), _centre(other)
     return math.hypot((x1 - x2) * aspect, y1 - y2)
-
-
-def _longer_side(box: Box, aspect: float) -> float:
-    return max((box[2] - box[0]) * aspect, box[3] - box[1])

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.detect.boxes import covered, longer_side
 from daemon.domain import Box, Detection
 
 SIZE = 1.1  # a tile's side, in detector's inputs: finds as much as 1.0, with a quarter fewer of them
@@ -151,7 +152,7 @@ def small_ones(found: Sequence[Found]) -> list[Found]:
 
     A floor without borders, cut out of its surroundings, looks like smoke; if it were, the scaled whole would show it.
     """
-    large = [each for tile, each in found if _longer_side(each) > LARGE * max(tile.width, tile.height)]
+    large = [each for tile, each in found if longer_side(each.box) > LARGE * max(tile.width, tile.height)]
     return [(tile, each) for tile, each in found if not any(each is one or _same(each, one) for one in large)]
 
 
@@ -162,17 +163,8 @@ def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
     return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
 
 
-def _longer_side(detection: Detection) -> float:
-    x1, y1, x2, y2 = detection.box
-    return max(x2 - x1, y2 - y1)
-
-
 def _same(one: Detection, other: Detection) -> bool:
-    a, b = one.box, other.box
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((each[2] - each[0]) * (each[3] - each[1]) for each in (a, b))
-    return one.label == other.label and width > 0 and height > 0 and width * height >= SAME * smaller
+    return one.label == other.label and covered(one.box, other.box) >= SAME
 
 
 def _sureness(detection: Detection) -> tuple[bool, float]:

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,20 @@ def test_a_picture_is_answered_with_what_counts(web: Web, picture64: Picture64) 
     }
 
 
+@contextmanager
+def told_of(site: Site, what: str) -> Iterator[None]:
+    """While the played detector does that, too."""
+    setattr(site.detector, what, True)
+    try:
+        yield
+    finally:
+        setattr(site.detector, what, False)
+
+
 def test_what_the_verifier_rejected_stands_apart(web: Web, site: Site, picture64: Picture64) -> None:
     """Whoever knows nothing of a verifier takes no rejected box for fire; whoever does sees both, with its confidence."""
-    site.detector.verified = True
-    try:
+    with told_of(site, "verified"):
         result = envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
-    finally:
-        site.detector.verified = False
     assert [(each["label"], each["verified"]) for each in result["detections"]] == [("fire", 0.25)]
     assert [(each["label"], each["confidence"], each["verified"]) for each in result["rejected"]] == [
         ("smoke", shipped.SMOKE, 0.25)
@@ -118,11 +126,8 @@ def test_what_the_verifier_rejected_stands_apart(web: Web, site: Site, picture64
 
 def test_both_looks_are_told(web: Web, site: Site, picture64: Picture64) -> None:
     """Where there were two; otherwise the answer has no such field."""
-    site.detector.looked = True
-    try:
+    with told_of(site, "looked"):
         result = envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)
-    finally:
-        site.detector.looked = False
     assert [each["looks"] for each in result["detections"]] == [{"whole": 0.5, "close": 0.32}] * 2
     assert all("looks" not in each for each in envelope(ask(web, image=picture64(TONE)), codes.SUCCESS)["detections"])
 
