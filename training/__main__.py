@@ -23,6 +23,7 @@ COMMANDS = {
     "hours": "how often hours in which nothing burns would be confirmed: the clips of kind none through day and night",
     "folds": "deal what is measured with out to folds, so that the final weights may be trained with all of it",
     "mine": "pick the pictures without fire in which the detector sees some, to train with",
+    "close-ups": "cut out what the detector sees in labelled pictures, as its closer look shows it, to train with",
     "small-flames": "make the seeded set of small flames, pasted into empty scenes",
     "tiling": "what tiles of which size and overlap find, what they see where nothing burns, and what they cost",
 }
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     _train(made["train"])
     _export(made["export"])
     _mine(made["mine"])
+    _close_ups(made["close-ups"])
     _hours(made["hours"])
     ship = made["ship"]
     ship.add_argument("weights", type=Path, metavar="ONNX", help="with its card beside it")
@@ -256,6 +258,18 @@ def _mine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+
+
+def _close_ups(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with images and labels")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX (default: the shipped ones)")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
+    command.add_argument(
+        "--most", type=at_least(1), metavar="N", help="pictures of each folder, by chance (default: all)"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
 
 def main(arguments: list[str] | None = None) -> int:

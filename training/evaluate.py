@@ -18,19 +18,17 @@ from typing import Any, TypeVar
 
 from daemon import shipped
 from daemon.detect.detector import FireDetector
-from daemon.detect.model import Picture
-from daemon.detect.tiling import in_picture, merged, small_ones, tiles_of
 from daemon.detect.verifier import Verify
-from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.alike import clips_like
 from training.card import clips_said, folds_said
 from training.clips import Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
+from training.lookers import AsLive, InTiles
 from training.page import check_section, write_section
 from training.picture_tables import Points, Splits, found_table, picture_table, precision_table, size_table
-from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
+from training.seen import FLOOR, SPLITS, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import FIRE_GIVES, LIMITS, Chosen, choose, chosen_of, for_both
@@ -44,26 +42,6 @@ KNOWN = (
 )
 Look = Callable[[Sequence[Sample], Callable[[int], None]], list[Seen]]
 """Looks at each picture, and tells how many are done."""
-
-
-class InTiles:
-    """Looks at a picture whole and in tiles of its own resolution, as the patrol does, and merges what they show."""
-
-    def __init__(self, detector: Looker, input_px: int) -> None:
-        self._detector, self._input_px = detector, input_px
-
-    def detect(
-        self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
-    ) -> list[tuple[Detection, ...]]:
-        """See FireDetector.detect."""
-        answers = []
-        for image in images:
-            size_px = (image.shape[1], image.shape[0])
-            tiles = tiles_of(size_px, self._input_px)
-            found = self._detector.detect([tile.of(image) for tile in tiles], floor)
-            placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
-            answers.append(merged(small_ones(placed), size_px))
-        return answers
 
 
 def run(options: argparse.Namespace) -> int:
@@ -189,9 +167,12 @@ def spread_over(all_: list[T], count: int | None) -> list[T]:
 def _small_table(
     options: argparse.Namespace, detectors: Sequence[FireDetector], folds: Mapping[str, int], points: Points
 ) -> Table:
-    """The pasted flames, scaled whole and in tiles."""
+    """The pasted flames: in pictures as POST is given them, reduced as live frames are, and in tiles."""
     whole: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, detectors, folds))
+    as_live = [AsLive(each, options.input_px) for each in detectors]
+    live: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, as_live, folds))
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
+    splits |= {f"{name}, as a live frame": seen for name, seen in live.items()}
     if options.tiles:
         in_tiles = [InTiles(each, options.input_px) for each in detectors]
         some = _look_at(options.small, tuple(KINDS), partial(look_apart, in_tiles, folds), options.tiles)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Which pictures show one scene, by their names: SOURCE_HASH_NAME, where NAME is what the source called the file.
 
-Frames of a video bear its name and a number; altered copies bear the name of their picture, and those that
-a flame was pasted into the name of the empty one with +NUMBER. Of names of any other form, a site's own, the last number is
-the frame's, and what is left names the scene: yard_cam1_0007 is of yard_cam1. That joins rather too many, and intervals are
-rather too wide. Where a name has no number, each picture is a scene of its own: that is then an assumption, which makes
-intervals too narrow.
+Frames of a video bear its name and a number; altered copies bear the name of their picture, those that a flame was pasted
+into the name of the empty one with +NUMBER, and what was cut out of one its name with -at-LEFT-TOP. Of names of any other
+form, a site's own, the last number is the frame's, and what is left names the scene: yard_cam1_0007 is of yard_cam1. That
+joins rather too many, and intervals are rather too wide. Where a name has no number, each picture is a scene of its own:
+that is then an assumption, which makes intervals too narrow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 
 _NAME = re.compile(r"^(?P<source>[a-z0-9]+)_[0-9a-f]{7}_(?P<name>.+)$")
 _NUMBERED = re.compile(r"[\W_]*\d+[\W_]*(?=\D*$)")
-_PASTED = re.compile(r"\+\d+$")
+_MADE_OF = re.compile(r"(\+\d+|-at-\d+-\d+)$")
 _COPY = re.compile(r"^(FireDetectionImage-)?(Noise|Mirror)(?=WEB)")
 _FRAME = (
     re.compile(r"^(?P<scene>.+-mp4)-\d+$"),  # VIDEO-mp4-FRAME
@@ -33,7 +33,7 @@ def source_of(stem: str) -> str:
 
 def scene_of(stem: str) -> str:
     """The scene that a picture shows."""
-    stem = _PASTED.sub("", stem)
+    stem = _MADE_OF.sub("", stem)
     named = _NAME.match(stem)
     if named is None:
         return _NUMBERED.sub("", stem, count=1)

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from daemon.storage.queries import Index
 
     index = Index(disks.root_of(settings.storage), host_clocks())
-    detect = _own_detector(settings, options.model) if options.model is not None else None
+    detect = own_detector(settings, options.model) if options.model is not None else None
     if options.video is not None:
         return _import(settings, index, options, start_ns, detect)
     analysis = analyse_incident(settings, index, incident_id, detect)
@@ -111,7 +111,8 @@ def _id(text: str) -> str:
         raise FirewitnessError(f"{text[:80]!r} is no incident's id; write it as the page and the API have it") from None
 
 
-def _own_detector(settings: Settings, weights: Path) -> Detect:
+def own_detector(settings: Settings, weights: Path) -> Detect:
+    """Of these weights, in this process, looking as the settings say; raises DetectorError."""
     from daemon.detect.detector import FireDetector
 
     chosen = settings.detect

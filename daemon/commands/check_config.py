@@ -10,6 +10,7 @@ from daemon.commands import settings as settings_of
 from daemon.commands.folders import check
 from daemon.detect.weights import read_weights
 from daemon.errors import DetectorError, SettingsError
+from daemon.settings import Thresholds
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +34,11 @@ def run(options: argparse.Namespace) -> int:
     print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
     if model != models.CONFIGURED:
         print(f"  The model in use is {model} (`firewitness model list`), not the one that the settings name.")
+    if not settings.detect.closer_look and settings.detect.thresholds == Thresholds():
+        print(
+            "  detect.closer_look is off, but the thresholds are those that were chosen with it: with one look choose others "
+            "(docs/detector.md, The closer look)."
+        )
     for name, camera in settings.cameras.items():
         print(f"  {name}  {camera.url}{'' if camera.enabled else '  (disabled)'}")
     if not settings.cameras:

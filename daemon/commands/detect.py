@@ -29,7 +29,7 @@ Detect = Callable[[Picture], tuple[tuple[Detection, ...], ModelInfo]]
 def run(options: argparse.Namespace) -> int:
     """0 when every file could be looked at, else 2."""
     settings = settings_of.of_or_defaults(options.config)
-    detect = _running_detector(settings) or _own_detector(settings)
+    detect = _running_detector(settings) or own_detector(settings)
     failed = False
     for name in options.files:
         try:
@@ -97,7 +97,8 @@ def _running_detector(settings: Settings) -> Detect | None:
     return detect
 
 
-def _own_detector(settings: Settings) -> Detect:
+def own_detector(settings: Settings) -> Detect:
+    """Of the model in use, in this process, looking as the settings say; raises DetectorError."""
     from daemon.detect.detector import FireDetector
     from daemon.detect.verifier import verify_in
 

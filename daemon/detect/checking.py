@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daemon.detect.detector import FireDetector, reference_picture
-from daemon.detect.letterbox import GREY
+from daemon.detect.letterbox import GREY, reduced
 from daemon.detect.model import Picture
 from daemon.detect.served import cameras, tile_picture
 
@@ -86,6 +86,8 @@ def _alarmed(detector: FireDetector, detect: DetectSettings, stills: Sequence[Pi
     thresholds = detect.thresholds.as_dict()
     alarmed = 0
     for at in range(0, len(stills), _AT_ONCE):
-        for found in detector.detect(stills[at : at + _AT_ONCE], detect.floor):
+        # of a larger picture the closer look would see more than it does of a camera
+        live = [reduced(each, detect.input_px) for each in stills[at : at + _AT_ONCE]]
+        for found in detector.detect(live, detect.floor):
             alarmed += any(each.confidence >= thresholds[each.label] for each in found)
     return alarmed

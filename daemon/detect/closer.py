@@ -3,12 +3,13 @@
 
 A streak of glare or a lamp is taken for a flame at one scale and seldom at another, a flame at most. So a detection is as
 sure as both looks together: the geometric mean, which a look that sees nothing there brings close to nothing; and its box
-is the mean of both. How much is cut out, how it is weighed, and what it brings was measured: docs/accuracy.md, The closer look.
+is the mean of both. In a large picture, reduced to the input, a small flame is a few pixels; the closer look, cut out of the
+picture as it was given, shows all that there are, and then counts for more. How much is cut out, how it is weighed,
+and what it brings was measured: docs/accuracy.md, The closer look.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,9 @@ SIDE_PX = 320  # of what is shown: a quarter of a square picture's cost at 640
 CONTEXT = 3.0  # of the box's longer side
 LEAST_PX = 224  # of the picture: enlarged more, small flames are a blur that is taken for none
 FROM = 0.10  # weaker ones could reach no threshold that is of use
+WEIGHT = 0.5  # of the first look in the geometric mean
+FINER = 1.5  # from so many times the whole picture's resolution on, the closer look is the better witness:
+FINER_FROM, FINER_WEIGHT = 0.02, 0.25
 MOST = 8  # of one label in one picture: a street of lamps must not keep the other cameras waiting
 SAME = 0.4  # of the smaller box's area: it is seen there again
 ALIKE = 0.5  # intersection over union: both boxes are of the same thing, and drawn alike
@@ -37,6 +41,14 @@ class Cut(NamedTuple):
     pixels: Picture
 
 
+class Close(NamedTuple):
+    """A detection that is looked at once more: its cut-out, and what the first look weighs."""
+
+    detection: Detection
+    cut: Cut
+    weight: float
+
+
 class CloserLook:
     """A function, and then the detector once more, close to each of its boxes."""
 
@@ -47,13 +59,11 @@ class CloserLook:
         self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
     ) -> list[tuple[Detection, ...]]:
         # the first look from further down than what is asked for: the closer one may be surer
-        answers = self._function(pictures, min(floor, FROM), input_px)
-        looked = [_looked_at(found) for found in answers]
-        cuts = [cut_out(picture, each.box) for picture, of in zip(pictures, looked, strict=True) for each in of]
-        seen = iter(self._seen(cuts))
+        answers = self._function(pictures, min(floor, FINER_FROM), input_px)
+        looked = [_looked_at(*each) for each in zip(answers, pictures, input_px, strict=True)]
+        seen = iter(self._seen([each.cut for of in looked for each in of]))
         judged = [[_judged(each, next(seen)) for each in of] for of in looked]
-        rest = [[each for each in found if each not in of] for found, of in zip(answers, looked, strict=True)]
-        return [_together(each, others, floor) for each, others in zip(judged, rest, strict=True)]
+        return [_together(*each, floor) for each in zip(answers, looked, judged, strict=True)]
 
     def _seen(self, cuts: Sequence[Cut]) -> Iterator[tuple[Detection, ...]]:
         """What each of them shows, boxes in pixels of its picture."""
@@ -75,16 +85,33 @@ def cut_out(picture: Picture, box: Box) -> Cut:
     return Cut(left, top, picture[top : top + down, left : left + across])
 
 
-def _looked_at(found: Sequence[Detection]) -> list[Detection]:
+def _looked_at(found: Sequence[Detection], picture: Picture, input_px: int) -> list[Close]:
     """The strongest of each label, in the order in which they were found; the strongest come first."""
-    strong = [each for each in found if each.confidence >= FROM]
-    return [each for label in LABELS for each in [one for one in strong if one.label == label][:MOST]]
+    strong = [each for each in (_close(one, picture, input_px) for one in found) if each is not None]
+    return [each for label in LABELS for each in [one for one in strong if one.detection.label == label][:MOST]]
 
 
-def _together(judged: Sequence[Detection], rest: Sequence[Detection], floor: float) -> tuple[Detection, ...]:
+def _close(detection: Detection, picture: Picture, input_px: int) -> Close | None:
+    """None for what is too weak to be looked at."""
+    cut = cut_out(picture, detection.box)
+    finer = _resolution(cut.pixels, SIDE_PX) / _resolution(picture, input_px)
+    from_, weight = (FINER_FROM, FINER_WEIGHT) if finer >= FINER else (FROM, WEIGHT)
+    return Close(detection, cut, weight) if detection.confidence >= from_ else None
+
+
+def _resolution(picture: Picture, side_px: int) -> float:
+    """What is left of a picture's own when it is shown so large; nothing comes of enlarging it."""
+    height, width = picture.shape[:2]
+    return float(min(1.0, side_px / max(height, width)))
+
+
+def _together(
+    found: Sequence[Detection], looked: Sequence[Close], judged: Sequence[Detection], floor: float
+) -> tuple[Detection, ...]:
     """What was found, as sure as both looks are, the strongest first, each thing once: means of boxes may come to lie alike."""
-    found = [*judged, *(_as_the_others(each, judged) for each in rest)]
-    return each_once([each for each in found if each.confidence >= floor])
+    of = [each.detection for each in looked]
+    all_ = [*judged, *(_as_the_others(each, judged) for each in found if each not in of)]
+    return each_once([each for each in all_ if each.confidence >= floor])
 
 
 def _as_the_others(detection: Detection, judged: Sequence[Detection]) -> Detection:
@@ -96,20 +123,17 @@ def _as_the_others(detection: Detection, judged: Sequence[Detection]) -> Detecti
     return replace(detection, confidence=round(min(1.0, detection.confidence * changed), 4))
 
 
-def _judged(detection: Detection, seen: Sequence[Detection]) -> Detection:
+def _judged(close: Close, seen: Sequence[Detection]) -> Detection:
+    detection = close.detection
     again = next((each for each in seen if _same(each, detection)), None)  # the strongest comes first
-    if again is None:
-        return replace(detection, confidence=_mean(detection.confidence, 0.0), looks=Looks(detection.confidence, 0.0))
-    return replace(
-        detection,
-        confidence=_mean(detection.confidence, again.confidence),
-        box=_between(detection.box, again.box),
-        looks=Looks(detection.confidence, again.confidence),
-    )
+    looks = Looks(detection.confidence, again.confidence if again is not None else 0.0)
+    box = _between(detection.box, again.box) if again is not None else detection.box
+    return replace(detection, confidence=_mean(looks, close.weight), box=box, looks=looks)
 
 
-def _mean(whole: float, close: float) -> float:
-    return round(math.sqrt(whole * max(close, NOTHING)), 4)
+def _mean(looks: Looks, weight: float) -> float:
+    mean: float = looks.whole**weight * max(looks.close, NOTHING) ** (1 - weight)
+    return round(mean, 4)
 
 
 def _between(one: Box, other: Box) -> Box:

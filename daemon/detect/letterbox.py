@@ -82,12 +82,22 @@ def draw(picture: NDArray[np.uint8], layout: Letterbox, onto: NDArray[np.uint8])
     if picture.shape[:2] == inside.shape[:2]:
         inside[:] = picture
         return
-    reduced = picture.shape[0] > inside.shape[0] or picture.shape[1] > inside.shape[1]
+    smaller = picture.shape[0] > inside.shape[0] or picture.shape[1] > inside.shape[1]
     inside[:] = cv2.resize(
         picture,
         (layout.inner_width, layout.inner_height),
-        interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR,
+        interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
     )
+
+
+def reduced(picture: NDArray[np.uint8], input_px: int) -> NDArray[np.uint8]:
+    """BGR, as a worker sends a live frame: reduced by area means to fit input_px × input_px, aspect kept; never enlarged."""
+    height, width = picture.shape[:2]
+    if max(width, height) <= input_px:
+        return picture
+    layout = letterbox((width, height), input_px)
+    size = (layout.inner_width, layout.inner_height)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _up(size_px: int) -> int:

@@ -89,6 +89,34 @@ def test_weak_ones_are_not_looked_at() -> None:
     assert (found.confidence, found.looks, len(sees.shown)) == (0.09, None, 1)
 
 
+@pytest.mark.parametrize(
+    ("size_px", "side", "input_px", "whole", "together"),
+    [
+        ((1800, 1200), 40.0, 640, 0.05, 0.05**0.25 * 0.9**0.75),
+        ((1800, 1200), 40.0, 1344, 0.05, None),
+        ((1800, 1200), 240.0, 640, 0.3, (0.3 * 0.9) ** 0.5),
+        ((640, 400), 40.0, 640, 0.3, (0.3 * 0.9) ** 0.5),
+        ((640, 400), 40.0, 640, 0.05, None),
+        ((640, 400), 40.0, 128, 0.05, 0.05**0.25 * 0.9**0.75),
+        ((160, 120), 40.0, 160, 0.05, None),
+        ((1800, 1200), 40.0, 640, 0.015, None),
+    ],
+    ids=["small in large", "seen in full", "large", "in small", "weak there", "much reduced", "enlarged", "too weak"],
+)
+def test_where_the_closer_look_is_finer_it_counts_for_more(
+    size_px: tuple[int, int], side: float, input_px: int, whole: float, together: float | None
+) -> None:
+    """A flame of a few pixels at the input, that the picture as it was given shows well: three quarters of the weight, from 0.02 on."""
+    picture = np.zeros((size_px[1], size_px[0], 3), np.uint8)
+    box: Box = (60.0, 50.0, 60.0 + side, 50.0 + side)
+    cut = cut_out(picture, box)
+    close = Detection("fire", 0.9, (box[0] - cut.left, box[1] - cut.top, box[2] - cut.left, box[3] - cut.top))
+    sees = Sees([Detection("fire", whole, box)], [close])
+    (found,) = CloserLook(sees, sees)([picture], 0.01, [input_px])[0]
+    assert found.confidence == pytest.approx(together if together is not None else whole, abs=1e-4)
+    assert (found.looks is not None) == (together is not None)
+
+
 def test_of_very_many_the_strongest_are_looked_at_and_none_of_the_others_is_surer() -> None:
     """A street of lamps costs no more than so many looks, and what was not looked at does not count for that."""
     boxes = [(10.0 * at, 10.0, 10.0 * at + 8, 18.0) for at in range(MOST + 20)]
@@ -136,7 +164,7 @@ def test_the_first_look_goes_further_down_than_what_is_asked_for() -> None:
             return super().__call__(pictures, floor, input_px)
 
     (found,) = Noting([Detection("fire", 0.2, HERE)], [middle(0.9)]).looked(floor=0.34)
-    assert (asked, found.confidence) == ([0.1], pytest.approx(0.4243, abs=1e-4))
+    assert (asked, found.confidence) == ([0.02], pytest.approx(0.4243, abs=1e-4))
 
 
 def test_boxes_that_come_to_lie_alike_are_one() -> None:

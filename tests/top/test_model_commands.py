@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -16,11 +17,14 @@ import pytest
 from daemon import card, models, shipped
 from daemon.cli import main
 from daemon.clock import NS, rfc3339
-from daemon.commands import model_add
+from daemon.commands import analyse, model_add
+from daemon.commands import detect as detect_command
 from daemon.commands.stills import MOST, Stills, reference_stills
 from daemon.config_file import load
 from daemon.control import Control
-from daemon.detect import served
+from daemon.detect import checking, detector, served
+from daemon.detect.closer import CloserLook
+from daemon.detect.detector import reference_picture
 from daemon.detect.weights import read_weights
 from daemon.settings import DetectSettings, Thresholds
 from daemon.storage.durable import RealDisk
@@ -149,6 +153,61 @@ def test_every_command_means_the_model_in_use(config: Path, tmp_path: Path, caps
     assert f"weights: {kept.weights}: the weights cannot be read" in capsys.readouterr().out
     assert main(["detect", "--config", str(config), str(picture)]) == 2
     assert "the weights cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closer_look", [True, False])
+def test_every_command_looks_as_often_as_the_daemon_does(
+    closer_look: bool, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detect and analyse without a daemon, and what a model that is added is checked with: the thresholds are for so many looks."""
+    config.write_text(config.read_text() + f"detect: {{closer_look: {str(closer_look).lower()}, device: cpu}}\n")
+    settings = load(config)
+    picture = reference_picture()
+    for own in (detect_command.own_detector(settings), analyse.own_detector(settings, shipped.WEIGHTS)):
+        found, _ = own(picture)
+        assert found
+        assert all((each.looks is not None) == closer_look for each in found)
+    made = []
+
+    class Spied(CloserLook):
+        def __init__(self, *parts: Any) -> None:
+            super().__init__(*parts)
+            made.append(self)
+
+    monkeypatch.setattr(detector, "CloserLook", Spied)
+    checked = checking.check(shipped.WEIGHTS, None, settings.detect, [picture])
+    assert checked.alarmed == 1
+    assert bool(made) == closer_look
+
+
+def test_a_sites_stills_are_looked_at_as_live_frames_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaled to the input, never enlarged: what is counted is what would have been taken for a fire on watch."""
+    shown: list[tuple[int, ...]] = []
+    looks = detector.FireDetector.detect
+
+    def spied(self: Any, images: Any, *rest: Any) -> Any:
+        shown.extend(each.shape for each in images)
+        return looks(self, images, *rest)
+
+    monkeypatch.setattr(detector.FireDetector, "detect", spied)
+    picture = reference_picture()
+    large, small = cv2.resize(picture, (2560, 1440)), cv2.resize(picture, (320, 180))
+    detect = DetectSettings(device="cpu", batch=1)
+    assert checking.check(shipped.WEIGHTS, None, detect, [large, small]).stills == 2
+    assert shown[-2:] == [(360, 640, 3), (180, 320, 3)]
+
+
+@pytest.mark.parametrize(
+    ("detect", "said"),
+    [("{}", False), ("{closer_look: false}", True), ("{closer_look: false, thresholds: {fire: 0.42}}", False)],
+)
+def test_thresholds_for_two_looks_with_one_are_told(
+    detect: str, said: bool, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless somebody chose others: the daemon would take more for fire, or less, than the tables say."""
+    config.write_text(config.read_text() + f"detect: {detect}\n")
+    assert main(["check-config", "--config", str(config)]) == 0
+    assert ("detect.closer_look is off" in capsys.readouterr().out) == said
 
 
 @pytest.mark.parametrize("broken", ["weights", "choice"])

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`python -m training close-ups`: what the detector sees in labelled pictures, cut out as its closer look shows it, to train with.
+
+Right or wrong, each cut-out has the labels that lie in it: so the network is taught what it will be asked a second time.
+Flames and smoke that the detector does not see at all are in none of them, since nobody looks at them closely.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from daemon.detect.closer import FROM, Cut, cut_out
+from daemon.detect.detector import FireDetector
+from daemon.domain import LABELS, Box
+from training.augment.view import clipped
+from training.folders import FolderError, Labelled, Pixels, Sample, put, read_folder, written
+from training.seen import AT_ONCE, Looker, Seen, look
+
+MOST = 2  # of one picture: a street of lamps must not be most of what is learnt
+SIDE_PX = 480  # at most: half as large again as the detector is shown of them
+
+
+class CloseUp(NamedTuple):
+    """A part of a sample, at most `SIDE_PX` large, and the labels that lie in it."""
+
+    sample: Sample
+    left: int
+    top: int
+    pixels: Pixels
+    boxes: tuple[Labelled, ...]
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when it is done, also where nothing was seen."""
+    if options.out.exists():
+        raise FolderError(f"{options.out} is there already; name another folder")
+    folders = {each.name: each for each in options.folders}
+    if len(folders) < len(options.folders):
+        raise FolderError("two folders of one name would become one; give them one after the other, with another --out")
+    samples = {name: read_folder(each, each.parent) for name, each in folders.items()}
+    # one look: it is what decides what is looked at closely
+    detector = FireDetector(options.weights, input_px=options.input_px, device=options.device, batch=1)
+    rng = np.random.default_rng(options.seed)
+    for name, all_of_it in samples.items():
+        some = _some(all_of_it, options.most, rng)
+        put_there = [_put(options.out / name, each) for each in close_ups(some, detector, rng)]
+        if put_there and not some[0].smoke_known:
+            (options.out / name / "PARTIAL").touch()
+        print(f"{name}: {len(put_there)} close-ups of {len(some)} pictures")
+    return 0
+
+
+def close_ups(samples: Sequence[Sample], detector: Looker, rng: np.random.Generator) -> Iterator[CloseUp]:
+    """Of what is seen in each of them at most two, by chance; the same chance gives the same."""
+    for at in range(0, len(samples), AT_ONCE):
+        for seen in look(detector, samples[at : at + AT_ONCE]):
+            strong = [each for each in seen.detections if each.confidence >= FROM]
+            for chosen in rng.permutation(len(strong))[:MOST]:
+                yield _close_up(seen, strong[chosen].box)
+        print(f"{min(at + AT_ONCE, len(samples))} of {len(samples)}", file=sys.stderr, flush=True)
+
+
+def _some(samples: Sequence[Sample], most: int | None, rng: np.random.Generator) -> list[Sample]:
+    chosen = rng.permutation(len(samples))[:most]
+    return [samples[each] for each in sorted(chosen)]
+
+
+def _close_up(seen: Seen, box: Box) -> CloseUp:
+    cut = cut_out(seen.sample.pixels(), box)
+    height, width = cut.pixels.shape[:2]
+    scale = min(1.0, SIDE_PX / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pixels = cv2.resize(cut.pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else cut.pixels
+    return CloseUp(seen.sample, cut.left, cut.top, np.asarray(pixels, np.uint8), _within(seen, cut))
+
+
+def _within(seen: Seen, cut: Cut) -> tuple[Labelled, ...]:
+    """The labels that lie in it, without those of which too little does, normalised to it."""
+    height, width = cut.pixels.shape[:2]
+    rows = [(number, *box) for number, label in enumerate(LABELS) for box in seen.labelled(label)]
+    boxes = np.array(rows, np.float32).reshape(-1, 5) - np.array([0, cut.left, cut.top, cut.left, cut.top], np.float32)
+    return tuple(
+        Labelled(LABELS[int(number)], (x1 / width, y1 / height, x2 / width, y2 / height))
+        for number, x1, y1, x2, y2 in clipped(boxes, 0, 0, width, height).tolist()
+    )
+
+
+def _put(out: Path, each: CloseUp) -> str:
+    """Its name, which ends with where it lies, and begins with the picture's, so that it is of the same scene."""
+    coded = cv2.imencode(".jpg", each.pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    name = f"{each.sample.path.stem}-at-{each.left}-{each.top}.jpg"
+    put(out, name, coded.tobytes(), written(each.boxes))
+    return name
