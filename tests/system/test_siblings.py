@@ -5,6 +5,7 @@ that is lost in it the last frame is there.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime
 from pathlib import Path
@@ -26,10 +27,10 @@ SITES = {"hall": "mill", "yard": "mill", "shop": "town"}
 
 
 def growing(daemon: Daemon) -> dict[str, Path]:
-    """Camera → its clip that is being written."""
+    """Camera → its clip that is being written; not yet of one that has no head so far, no more of one that has just been closed."""
     found = {}
     for path in daemon.root.rglob("*.mp4.open"):
-        with path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
             found[read_head(file).clip.camera] = path
     return found
 
