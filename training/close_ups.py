@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`python -m training close-ups`: what the detector sees in labelled pictures, cut out as its closer look shows it, to train with.
+"""`python -m training close-ups`: what the detector sees in labelled pictures, cut out as its closer look is shown it, to train with.
 
 Right or wrong, each cut-out has the labels that lie in it: so the network is taught what it will be asked a second time.
-Flames and smoke that the detector does not see at all are in none of them, since nobody looks at them closely.
+Flames and smoke that the detector does not see at all are in none of them, since nobody looks at them closely. Pictures are
+looked at as they are, as POST does; a live frame, reduced to the input, gives less to cut out where it is larger than that.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from daemon.detect.closer import FROM, Cut, cut_out
+from daemon.detect.closer import Cut, deal
 from daemon.detect.detector import FireDetector
-from daemon.domain import LABELS, Box
+from daemon.domain import LABELS
 from training.augment.view import clipped
 from training.folders import FolderError, Labelled, Pixels, Sample, put, read_folder, written
 from training.seen import AT_ONCE, Looker, Seen, look
@@ -33,6 +34,8 @@ class CloseUp(NamedTuple):
     sample: Sample
     left: int
     top: int
+    side_px: int
+    """Its longer side in the sample."""
     pixels: Pixels
     boxes: tuple[Labelled, ...]
 
@@ -41,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """0 when it is done, also where nothing was seen."""
     if options.out.exists():
         raise FolderError(f"{options.out} is there already; name another folder")
-    folders = {each.name: each for each in options.folders}
+    folders = {each.resolve().name: each for each in options.folders}
     if len(folders) < len(options.folders):
         raise FolderError("two folders of one name would become one; give them one after the other, with another --out")
     samples = {name: read_folder(each, each.parent) for name, each in folders.items()}
@@ -50,20 +53,23 @@ def run(options: argparse.Namespace) -> int:
     rng = np.random.default_rng(options.seed)
     for name, all_of_it in samples.items():
         some = _some(all_of_it, options.most, rng)
-        put_there = [_put(options.out / name, each) for each in close_ups(some, detector, rng)]
-        if put_there and not some[0].smoke_known:
+        (options.out / name).mkdir(parents=True)
+        if not some[0].smoke_known:  # first: stopped in between, what is there must not teach that there is no smoke
             (options.out / name / "PARTIAL").touch()
+        put_there = [_put(options.out / name, each) for each in close_ups(some, detector, options.input_px, rng)]
         print(f"{name}: {len(put_there)} close-ups of {len(some)} pictures")
     return 0
 
 
-def close_ups(samples: Sequence[Sample], detector: Looker, rng: np.random.Generator) -> Iterator[CloseUp]:
-    """Of what is seen in each of them at most two, by chance; the same chance gives the same."""
+def close_ups(
+    samples: Sequence[Sample], detector: Looker, input_px: int, rng: np.random.Generator
+) -> Iterator[CloseUp]:
+    """Of what is looked at closely in each of them at most two, by chance, no cut-out twice; the same chance gives the same."""
     for at in range(0, len(samples), AT_ONCE):
         for seen in look(detector, samples[at : at + AT_ONCE]):
-            strong = [each for each in seen.detections if each.confidence >= FROM]
-            for chosen in rng.permutation(len(strong))[:MOST]:
-                yield _close_up(seen, strong[chosen].box)
+            looked = deal(seen.detections, seen.sample.pixels(), input_px).looked
+            cuts = list({(each.cut.left, each.cut.top, each.cut.pixels.shape): each.cut for each in looked}.values())
+            yield from (_close_up(seen, cuts[chosen]) for chosen in rng.permutation(len(cuts))[:MOST])
         print(f"{min(at + AT_ONCE, len(samples))} of {len(samples)}", file=sys.stderr, flush=True)
 
 
@@ -72,13 +78,12 @@ def _some(samples: Sequence[Sample], most: int | None, rng: np.random.Generator)
     return [samples[each] for each in sorted(chosen)]
 
 
-def _close_up(seen: Seen, box: Box) -> CloseUp:
-    cut = cut_out(seen.sample.pixels(), box)
+def _close_up(seen: Seen, cut: Cut) -> CloseUp:
     height, width = cut.pixels.shape[:2]
     scale = min(1.0, SIDE_PX / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     pixels = cv2.resize(cut.pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else cut.pixels
-    return CloseUp(seen.sample, cut.left, cut.top, np.asarray(pixels, np.uint8), _within(seen, cut))
+    return CloseUp(seen.sample, cut.left, cut.top, max(height, width), np.asarray(pixels, np.uint8), _within(seen, cut))
 
 
 def _within(seen: Seen, cut: Cut) -> tuple[Labelled, ...]:
@@ -93,8 +98,8 @@ def _within(seen: Seen, cut: Cut) -> tuple[Labelled, ...]:
 
 
 def _put(out: Path, each: CloseUp) -> str:
-    """Its name, which ends with where it lies, and begins with the picture's, so that it is of the same scene."""
+    """Its name, which ends with where it lies and how large it is, and begins with the picture's, so that it is of the same scene."""
     coded = cv2.imencode(".jpg", each.pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-    name = f"{each.sample.path.stem}-at-{each.left}-{each.top}.jpg"
+    name = f"{each.sample.path.stem}-at-{each.left}-{each.top}-{each.side_px}.jpg"
     put(out, name, coded.tobytes(), written(each.boxes))
     return name

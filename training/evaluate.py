@@ -72,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
     parts = [_detector(options, each, verify) for each in options.folds]
     folds = dealt(options.data, len(parts)) if parts else {}
     _tell_missing(options.data)
-    splits = _look_at(options.data, SPLITS, partial(look_apart, parts or [detector], folds))
+    # as live frames, whose thresholds are chosen: of a larger picture the closer look would see more than of a camera
+    as_live = [AsLive(each, options.input_px) for each in parts or [detector]]
+    splits = _look_at(options.data, SPLITS, partial(look_apart, as_live, folds))
     if not splits:
         raise FolderError(f"{options.data}: none of the folders {', '.join(SPLITS)} is there")
     if _flattered(detector, parts):

@@ -2,7 +2,7 @@
 """Which pictures show one scene, by their names: SOURCE_HASH_NAME, where NAME is what the source called the file.
 
 Frames of a video bear its name and a number; altered copies bear the name of their picture, those that a flame was pasted
-into the name of the empty one with +NUMBER, and what was cut out of one its name with -at-LEFT-TOP. Of names of any other
+into the name of the empty one with +NUMBER, and what was cut out of one its name with -at-LEFT-TOP, and -SIDE. Of names of any other
 form, a site's own, the last number is the frame's, and what is left names the scene: yard_cam1_0007 is of yard_cam1. That
 joins rather too many, and intervals are rather too wide. Where a name has no number, each picture is a scene of its own:
 that is then an assumption, which makes intervals too narrow.
@@ -14,7 +14,7 @@ import re
 
 _NAME = re.compile(r"^(?P<source>[a-z0-9]+)_[0-9a-f]{7}_(?P<name>.+)$")
 _NUMBERED = re.compile(r"[\W_]*\d+[\W_]*(?=\D*$)")
-_MADE_OF = re.compile(r"(\+\d+|-at-\d+-\d+)$")
+_MADE_OF = re.compile(r"(\+\d+|-at-\d+-\d+(-\d+)?)+$")
 _COPY = re.compile(r"^(FireDetectionImage-)?(Noise|Mirror)(?=WEB)")
 _FRAME = (
     re.compile(r"^(?P<scene>.+-mp4)-\d+$"),  # VIDEO-mp4-FRAME

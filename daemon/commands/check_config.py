@@ -34,13 +34,19 @@ def run(options: argparse.Namespace) -> int:
     print(f"The settings are good: {count} camera{'s' * (count != 1)} to watch, evidence in {settings.storage.root}.")
     if model != models.CONFIGURED:
         print(f"  The model in use is {model} (`firewitness model list`), not the one that the settings name.")
-    if not settings.detect.closer_look and settings.detect.thresholds == Thresholds():
+    for label in () if settings.detect.closer_look else _as_shipped(settings.detect.thresholds):
         print(
-            "  detect.closer_look is off, but the thresholds are those that were chosen with it: with one look choose others "
-            "(docs/detector.md, The closer look)."
+            f"  detect.closer_look is off, but detect.thresholds.{label} is the shipped one, chosen for both looks: "
+            "with one look choose another (docs/detector.md, The closer look)."
         )
     for name, camera in settings.cameras.items():
         print(f"  {name}  {camera.url}{'' if camera.enabled else '  (disabled)'}")
     if not settings.cameras:
         print("  No camera is named: `firewitness run` would watch a simulated one.")
     return 0
+
+
+def _as_shipped(thresholds: Thresholds) -> list[str]:
+    """The labels whose threshold is the one that Firewitness comes with."""
+    shipped = Thresholds().as_dict()
+    return [label for label, value in thresholds.as_dict().items() if value == shipped[label]]

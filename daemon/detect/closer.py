@@ -18,14 +18,14 @@ from typing import NamedTuple
 from daemon.detect.boxes import covered, iou, longer_side
 from daemon.detect.function import Function, each_once
 from daemon.detect.model import Model, Picture
-from daemon.domain import LABELS, Box, Detection, Looks
+from daemon.domain import Box, Detection, Looks
 
 SIDE_PX = 320  # of what is shown: a quarter of a square picture's cost at 640
 CONTEXT = 3.0  # of the box's longer side
 LEAST_PX = 224  # of the picture: enlarged more, small flames are a blur that is taken for none
 FROM = 0.10  # weaker ones could reach no threshold that is of use
 WEIGHT = 0.5  # of the first look in the geometric mean
-FINER = 1.5  # from so many times the whole picture's resolution on, the closer look is the better witness:
+FINER = (1.25, 2.0)  # times the whole picture's resolution; between them the closer look becomes the better witness:
 FINER_FROM, FINER_WEIGHT = 0.02, 0.25
 MOST = 8  # of one label in one picture: a street of lamps must not keep the other cameras waiting
 SAME = 0.4  # of the smaller box's area: it is seen there again
@@ -42,11 +42,26 @@ class Cut(NamedTuple):
 
 
 class Close(NamedTuple):
-    """A detection that is looked at once more: its cut-out, and what the first look weighs."""
+    """A detection that is worth another look: its cut-out, and what the first look weighs."""
 
     detection: Detection
     cut: Cut
     weight: float
+
+    def together(self, close: float) -> float:
+        """How sure both looks are, where the closer one is so sure."""
+        mean: float = self.detection.confidence**self.weight * max(close, NOTHING) ** (1 - self.weight)
+        return round(mean, 4)
+
+
+class Dealt(NamedTuple):
+    """What was found in a picture, the strongest first."""
+
+    looked: list[Close]
+    """Of each label the strongest, which are looked at."""
+    beyond: list[Close]
+    """Worth a look too, but there were so many of their label."""
+    weak: list[Detection]
 
 
 class CloserLook:
@@ -60,10 +75,10 @@ class CloserLook:
     ) -> list[tuple[Detection, ...]]:
         # the first look from further down than what is asked for: the closer one may be surer
         answers = self._function(pictures, min(floor, FINER_FROM), input_px)
-        looked = [_looked_at(*each) for each in zip(answers, pictures, input_px, strict=True)]
-        seen = iter(self._seen([each.cut for of in looked for each in of]))
-        judged = [[_judged(each, next(seen)) for each in of] for of in looked]
-        return [_together(*each, floor) for each in zip(answers, looked, judged, strict=True)]
+        dealt = [deal(*each) for each in zip(answers, pictures, input_px, strict=True)]
+        seen = iter(self._seen([each.cut for of in dealt for each in of.looked]))
+        judged = [[_judged(each, next(seen)) for each in of.looked] for of in dealt]
+        return [_together(*each, floor) for each in zip(dealt, judged, strict=True)]
 
     def _seen(self, cuts: Sequence[Cut]) -> Iterator[tuple[Detection, ...]]:
         """What each of them shows, boxes in pixels of its picture."""
@@ -85,18 +100,29 @@ def cut_out(picture: Picture, box: Box) -> Cut:
     return Cut(left, top, picture[top : top + down, left : left + across])
 
 
-def _looked_at(found: Sequence[Detection], picture: Picture, input_px: int) -> list[Close]:
-    """The strongest of each label, in the order in which they were found; the strongest come first."""
-    strong = [each for each in (_close(one, picture, input_px) for one in found) if each is not None]
-    return [each for label in LABELS for each in [one for one in strong if one.detection.label == label][:MOST]]
+def deal(found: Sequence[Detection], picture: Picture, input_px: int) -> Dealt:
+    """By what is looked at once more, of what was found in a picture that was shown at `input_px`."""
+    looked: list[Close] = []
+    beyond: list[Close] = []
+    weak: list[Detection] = []
+    for each in found:
+        if (close := _close(each, picture, input_px)) is None:
+            weak.append(each)
+        else:
+            before = sum(one.detection.label == each.label for one in looked)
+            (looked if before < MOST else beyond).append(close)
+    return Dealt(looked, beyond, weak)
 
 
 def _close(detection: Detection, picture: Picture, input_px: int) -> Close | None:
     """None for what is too weak to be looked at."""
     cut = cut_out(picture, detection.box)
-    finer = _resolution(cut.pixels, SIDE_PX) / _resolution(picture, input_px)
-    from_, weight = (FINER_FROM, FINER_WEIGHT) if finer >= FINER else (FROM, WEIGHT)
-    return Close(detection, cut, weight) if detection.confidence >= from_ else None
+    least, most = FINER
+    finer = (_resolution(cut.pixels, SIDE_PX) / _resolution(picture, input_px) - least) / (most - least)
+    finer = min(1.0, max(0.0, finer))
+    if detection.confidence < FROM + finer * (FINER_FROM - FROM):
+        return None
+    return Close(detection, cut, WEIGHT + finer * (FINER_WEIGHT - WEIGHT))
 
 
 def _resolution(picture: Picture, side_px: int) -> float:
@@ -105,35 +131,25 @@ def _resolution(picture: Picture, side_px: int) -> float:
     return float(min(1.0, side_px / max(height, width)))
 
 
-def _together(
-    found: Sequence[Detection], looked: Sequence[Close], judged: Sequence[Detection], floor: float
-) -> tuple[Detection, ...]:
+def _together(dealt: Dealt, judged: Sequence[Detection], floor: float) -> tuple[Detection, ...]:
     """What was found, as sure as both looks are, the strongest first, each thing once: means of boxes may come to lie alike."""
-    of = [each.detection for each in looked]
-    all_ = [*judged, *(_as_the_others(each, judged) for each in found if each not in of)]
-    return each_once([each for each in all_ if each.confidence >= floor])
+    found = [*judged, *(_as_the_others(each, judged) for each in dealt.beyond), *dealt.weak]
+    return each_once([each for each in found if each.confidence >= floor])
 
 
-def _as_the_others(detection: Detection, judged: Sequence[Detection]) -> Detection:
-    """For one that there was no look for after so many of its label: as much surer, or less, as most of them became."""
-    looks = [(each.confidence, each.looks.whole) for each in judged if each.label == detection.label and each.looks]
-    if detection.confidence < FROM or not looks:
-        return detection
-    changed = statistics.median(together / whole for together, whole in looks)
-    return replace(detection, confidence=round(min(1.0, detection.confidence * changed), 4))
+def _as_the_others(close: Close, judged: Sequence[Detection]) -> Detection:
+    """For one that there was no look for after so many of its label: as if it had been seen as surely as most of them."""
+    label = close.detection.label
+    seen = statistics.median(each.looks.close for each in judged if each.label == label and each.looks is not None)
+    return replace(close.detection, confidence=close.together(seen))
 
 
 def _judged(close: Close, seen: Sequence[Detection]) -> Detection:
     detection = close.detection
     again = next((each for each in seen if _same(each, detection)), None)  # the strongest comes first
-    looks = Looks(detection.confidence, again.confidence if again is not None else 0.0)
+    sure = again.confidence if again is not None else 0.0
     box = _between(detection.box, again.box) if again is not None else detection.box
-    return replace(detection, confidence=_mean(looks, close.weight), box=box, looks=looks)
-
-
-def _mean(looks: Looks, weight: float) -> float:
-    mean: float = looks.whole**weight * max(looks.close, NOTHING) ** (1 - weight)
-    return round(mean, 4)
+    return replace(detection, confidence=close.together(sure), box=box, looks=Looks(detection.confidence, sure))
 
 
 def _between(one: Box, other: Box) -> Box:

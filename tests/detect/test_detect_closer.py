@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.detect.closer import LEAST_PX, MOST, SIDE_PX, CloserLook, cut_out
+from daemon.detect.closer import LEAST_PX, MOST, SIDE_PX, CloserLook, cut_out, deal
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.domain import Box, Detection, Looks
 
@@ -150,6 +151,35 @@ def test_one_that_is_refuted_takes_no_other_with_it() -> None:
     assert [each.label for each in found].count("fire") == MOST + 2
     assert [each.label for each in found].count("smoke") == 1
     assert sum(each.looks is None for each in found) == 3
+
+
+def test_one_beyond_the_eighth_is_weighed_for_itself() -> None:
+    """Small flames in a large picture become much surer, and what is large there no more than had it been looked at."""
+    small = [Detection("fire", 0.12, (100.0 * at, 100.0, 100.0 * at + 30, 130.0)) for at in range(1, MOST + 1)]
+    large = Detection("fire", 0.11, (700.0, 500.0, 1300.0, 1000.0))
+
+    class Sure(Sees):
+        def find(
+            self, pictures: Sequence[np.ndarray], floor: float, input_px: Sequence[int]
+        ) -> list[tuple[Detection, ...]]:
+            return [(Detection("fire", 0.9, (0.0, 0.0, 2000.0, 2000.0)),) for _ in pictures]
+
+    sees = Sure([*small, large])
+    *flames, last = CloserLook(sees, sees)([np.zeros((1080, 1920, 3), np.uint8)], 0.1, [640])[0]
+    assert [each.confidence for each in flames] == [pytest.approx(0.12**0.25 * 0.9**0.75, abs=1e-4)] * MOST
+    assert (last.box, last.confidence) == (large.box, pytest.approx((0.11 * 0.9) ** 0.5, abs=1e-4))
+
+
+def test_between_one_resolution_and_the_other_there_is_no_step() -> None:
+    """A box of a pixel more or less, a picture of a pixel more or less: how sure both looks are hardly changes."""
+    for sizes_px in ([(1920, side) for side in range(120, 300)], [(width, 60) for width in range(640, 1400)]):
+        sure = []
+        for width, side in sizes_px:
+            box: Box = (300.0, 200.0, 300.0 + side, 200.0 + side)
+            (found,) = deal([Detection("fire", 0.12, box)], np.zeros((600, width, 3), np.uint8), 640).looked
+            sure.append(found.together(0.9))
+        assert max(sure) - min(sure) > 0.2
+        assert max(abs(one - other) for one, other in pairwise(sure)) < 0.01
 
 
 def test_the_first_look_goes_further_down_than_what_is_asked_for() -> None:

@@ -199,15 +199,20 @@ def test_a_sites_stills_are_looked_at_as_live_frames_are(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("detect", "said"),
-    [("{}", False), ("{closer_look: false}", True), ("{closer_look: false, thresholds: {fire: 0.42}}", False)],
+    [
+        ("{}", []),
+        ("{closer_look: false}", ["fire", "smoke"]),
+        ("{closer_look: false, thresholds: {fire: 0.42}}", ["smoke"]),
+        ("{closer_look: false, thresholds: {fire: 0.42, smoke: 0.68}}", []),
+    ],
 )
 def test_thresholds_for_two_looks_with_one_are_told(
-    detect: str, said: bool, config: Path, capsys: pytest.CaptureFixture[str]
+    detect: str, said: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Unless somebody chose others: the daemon would take more for fire, or less, than the tables say."""
     config.write_text(config.read_text() + f"detect: {detect}\n")
     assert main(["check-config", "--config", str(config)]) == 0
-    assert ("detect.closer_look is off" in capsys.readouterr().out) == said
+    assert re.findall(r"is off, but detect\.thresholds\.(\w+)", capsys.readouterr().out) == said
 
 
 @pytest.mark.parametrize("broken", ["weights", "choice"])

@@ -13,7 +13,7 @@ from daemon.detect.closer import CONTEXT
 from daemon.detect.detector import REFERENCE_PICTURE
 from daemon.domain import Box, Detection
 from training.__main__ import main
-from training.close_ups import MOST, SIDE_PX, CloseUp, close_ups
+from training.close_ups import MOST, SIDE_PX, CloseUp, _put, close_ups
 from training.folders import Labelled, Pixels, Sample, put, read_folder
 
 WIDTH, HEIGHT = 1600, 1200
@@ -39,7 +39,7 @@ def _sample(tmp_path: Path, *boxes: Labelled) -> Sample:
 
 
 def _made(sample: Sample, sees: Sees, seed: int = 0) -> list[CloseUp]:
-    return list(close_ups([sample], sees, np.random.default_rng(seed)))
+    return list(close_ups([sample], sees, 640, np.random.default_rng(seed)))
 
 
 def test_a_close_up_has_the_labels_that_lie_in_it_and_none_of_the_others(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_large_one_is_shrunk_and_its_labels_with_it(tmp_path: Path) -> None:
 def test_of_many_two_are_taken_by_chance_and_none_of_what_no_look_is_spent_on(tmp_path: Path) -> None:
     """Which, the seed says; what is weaker than the closer look's least is not among them."""
     lamps = [(0.5, (float(left), 600.0, left + 20.0, 620.0)) for left in range(200, 1400, 150)]
-    weak = (0.05, (50.0, 50.0, 60.0, 60.0))
+    weak = (0.01, (50.0, 50.0, 60.0, 60.0))
     sample, sees = _sample(tmp_path), Sees(*lamps, weak)
     chosen = {seed: [each.left for each in _made(sample, sees, seed)] for seed in range(8)}
     assert all(len(each) == MOST for each in chosen.values())
@@ -76,6 +76,21 @@ def test_of_many_two_are_taken_by_chance_and_none_of_what_no_look_is_spent_on(tm
     assert chosen[3] == [each.left for each in _made(sample, sees, 3)]
     assert all(each.boxes == () for each in _made(sample, sees))
     assert _made(sample, Sees(weak)) == []
+    assert len(_made(sample, Sees((0.03, weak[1])))) == 1, "small in a large picture: looked at from 0.02 on"
+
+
+def test_in_a_small_picture_what_would_be_cut_out_alike_is_cut_out_once(tmp_path: Path) -> None:
+    """Of one that is hardly larger than the least cut-out: two names, two files, or one."""
+    cv2.imwrite(str(tmp_path / "small_0001.png"), np.full((150, 200, 3), 90, np.uint8))
+    sample = Sample(tmp_path / "small_0001.png", "val", "val", "val/small", ())
+    near, far = (0.5, (20.0, 20.0, 40.0, 40.0)), (0.4, (120.0, 90.0, 150.0, 120.0))
+    assert len(_made(sample, Sees(near, far))) == 1
+    cv2.imwrite(str(tmp_path / "small_0001.png"), np.full((300, 300, 3), 90, np.uint8))
+    corner, larger = (0.5, (0.0, 0.0, 20.0, 20.0)), (0.4, (0.0, 0.0, 90.0, 90.0))
+    made = _made(sample, Sees(corner, larger))
+    assert sorted((each.left, each.top, each.side_px) for each in made) == [(0, 0, 224), (0, 0, 270)]
+    names = {_put(tmp_path / "out", each) for each in made}
+    assert len(names) == len(list((tmp_path / "out" / "images").iterdir())) == 2
 
 
 def test_folders_become_folders_that_can_be_trained_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

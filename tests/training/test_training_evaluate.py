@@ -7,18 +7,22 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from daemon.detect.detector import FireDetector
 from daemon.shipped import WEIGHTS
 from tests.training.conftest import film, put
 from training.__main__ import main
 from training.card import card
 from training.evaluate import spread_over
 from training.page import marks
+from training.small_flames import KINDS
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = marks("evaluate")
@@ -86,6 +90,34 @@ def test_thresholds_are_admissible_for_both_forms(
     other.write_text(json.dumps({"chosen": None}))
     assert main(words) == 2
     assert "could choose thresholds" in capsys.readouterr().err
+
+
+def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds are a camera's; pasted flames are asked about as they are (POST), reduced (live), and in tiles."""
+    shown: list[int] = []
+    looks = FireDetector.detect
+
+    def spied(self: Any, images: Any, *rest: Any) -> Any:
+        shown.extend(max(each.shape) for each in images)
+        return looks(self, images, *rest)
+
+    monkeypatch.setattr(FireDetector, "detect", spied)
+    small, out = tmp_path / "small", tmp_path / "found.json"
+    scene = np.full((720, 1280, 3), 90, np.uint8)
+    for kind in KINDS:
+        put(small / kind, "made_0000001_yard+001", scene, "0 0.5 0.5 0.02 0.03\n")
+    words = ["evaluate", "--data", str(data), "--input-px", "320", "--no-clips", "--out", str(out)]
+    assert main([*words, "--small", str(small), "--tiles", "1"]) == 0
+    counted = Counter(shown)
+    assert set(counted) == {320, 352, 1280}, "reduced to the input, tiles of 1.1 times that, and as they are"
+    assert counted[1280] == len(KINDS)
+    (table,) = (each for each in json.loads(out.read_text())["tables"] if each["title"].startswith("Small flames"))
+    ways = [
+        each["split"].removeprefix(f"{kind}, ") for kind in KINDS for each in table["rows"] if kind in each["split"]
+    ]
+    assert set(ways) == {"whole", "as a live frame", "whole, 1 of them", "in tiles, the same 1"}
 
 
 def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ def test_what_is_written_is_read_again(
         ),
         ("dfire100_e900127_AoF00036", "dfire100_085559c_AoF00023", True),
         ("dfire100_e900127_AoF00036+012", "dfire100_e900127_AoF00036", True),
+        ("neg_0865bda_10-mp4-17+003-at-4-5-224", "neg_0e89002_10-mp4-33", True),
+        ("neg_0865bda_10-mp4-17-at-0-0", "neg_0e89002_10-mp4-33-at-12-40-300", True),
         ("dfs_03870f3_large-1538-", "dfs_06928ea_large-2021-", False),
         ("metu_01ef217_youtube-590", "dfs_01ef217_youtube-590", False),
     ],
@@ -131,6 +133,7 @@ def test_frames_and_copies_are_one_scene(one: str, other: str, *, same: bool) ->
     [
         ("yard_cam1_0000", "yard_cam1"),
         ("yard_cam1_0001+002", "yard_cam1"),
+        ("yard_cam1_0001-at-40-0-224", "yard_cam1"),
         ("yard (3)", "yard"),
         ("IMG_20260101_120000", "IMG_20260101"),
         ("cam2-7-night", "cam2night"),
