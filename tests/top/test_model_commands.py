@@ -160,7 +160,7 @@ def test_every_command_looks_as_often_as_the_daemon_does(
     closer_look: bool, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Detect and analyse without a daemon, and what a model that is added is checked with: the thresholds are for so many looks."""
-    config.write_text(config.read_text() + f"detect: {{closer_look: {str(closer_look).lower()}, device: cpu}}\n")
+    config.write_text(config.read_text() + f"detect: {{closer_look: {str(closer_look).lower()}, device: cpu, input_px: 320}}\n")
     settings = load(config)
     picture = reference_picture()
     for own in (detect_command.own_detector(settings), analyse.own_detector(settings, shipped.WEIGHTS)):
@@ -191,10 +191,10 @@ def test_a_sites_stills_are_looked_at_as_live_frames_are(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(detector.FireDetector, "detect", spied)
     picture = reference_picture()
-    large, small = cv2.resize(picture, (2560, 1440)), cv2.resize(picture, (320, 180))
-    detect = DetectSettings(device="cpu", batch=1)
+    large, small = cv2.resize(picture, (2560, 1440)), cv2.resize(picture, (160, 90))
+    detect = DetectSettings(device="cpu", batch=1, input_px=320)
     assert checking.check(shipped.WEIGHTS, None, detect, [large, small]).stills == 2
-    assert shown[-2:] == [(360, 640, 3), (180, 320, 3)]
+    assert shown[-2:] == [(180, 320, 3), (90, 160, 3)]
 
 
 @pytest.mark.parametrize(
