@@ -22,6 +22,7 @@ SIZE = 1.1  # a tile's side, in detector's inputs: finds as much as 1.0, with a 
 OVERLAP = 0.1  # of a tile's side, at least: a small flame on a border is whole in one of the two
 SAME = 0.5  # of the smaller box's area: two tiles have seen the same thing
 LARGE = 0.5  # of a tile's side: what is larger, the scaled whole shows well enough
+SURER = 2.0  # times as sure as what fills a tile: no piece of that, but something before it
 FITS = 0.8  # of a tile's side: a place that leaves no margin is cut by the next movement
 MOST_TILES = 4  # over a place that fits into no single one
 
@@ -150,10 +151,11 @@ def is_cut(tile: Tile, detection: Detection, size_px: tuple[int, int]) -> bool:
 def small_ones(found: Sequence[Found]) -> list[Found]:
     """What tiles are for: without what is larger than half a tile, and without the pieces of such that other tiles show.
 
-    A floor without borders, cut out of its surroundings, looks like smoke; if it were, the scaled whole would show it.
+    A floor without borders, cut out of its surroundings, looks like smoke; if it were, the scaled whole would show it. What
+    is far surer than the large one that it lies in is no piece of it: a flame before a wall that is hardly taken for fire.
     """
     large = [each for tile, each in found if longer_side(each.box) > LARGE * max(tile.width, tile.height)]
-    return [(tile, each) for tile, each in found if not any(each is one or _same(each, one) for one in large)]
+    return [(tile, each) for tile, each in found if not any(each is one or _is_piece(each, one) for one in large)]
 
 
 def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
@@ -161,6 +163,10 @@ def _starts(side: int, tile_px: int, overlap: float) -> list[int]:
         return [0]
     count = max(2, math.ceil((side - tile_px) / (tile_px * (1 - overlap))) + 1)
     return [round(place * (side - tile_px) / (count - 1)) for place in range(count)]
+
+
+def _is_piece(detection: Detection, large: Detection) -> bool:
+    return _same(detection, large) and detection.confidence < SURER * large.confidence
 
 
 def _same(one: Detection, other: Detection) -> bool:

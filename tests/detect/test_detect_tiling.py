@@ -85,6 +85,17 @@ def test_what_fills_a_tile_goes_with_its_pieces() -> None:
     assert kept == [(left, flame), (right, elsewhere)]
 
 
+def test_a_flame_before_what_is_hardly_taken_for_fire_is_no_piece_of_it() -> None:
+    """A warm wall at the detector's floor fills the tile; a piece of the wall is about as sure as the wall."""
+    tile = Tile(0, 0, 704, 704)
+    wall = (tile, Detection("fire", 0.1, (0.0, 0.0, 700.0, 600.0)))
+    flame = (tile, Detection("fire", 0.5, (300.0, 400.0, 320.0, 430.0)))
+    piece = (tile, Detection("fire", 0.15, (500.0, 100.0, 600.0, 200.0)))
+    assert small_ones([wall, flame, piece]) == [flame]
+    surer = (tile, replace(wall[1], confidence=0.4))
+    assert small_ones([surer, flame, piece]) == [], "a fire that fills the tile, and its tongues"
+
+
 def test_what_a_verifier_rejected_makes_nothing_surer() -> None:
     """The verdict comes with the confidence that it was about; one that passed is not hidden by one that did not."""
     left, right = Tile(0, 0, 640, 640), Tile(576, 0, 640, 640)
