@@ -160,7 +160,9 @@ def test_every_command_looks_as_often_as_the_daemon_does(
     closer_look: bool, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Detect and analyse without a daemon, and what a model that is added is checked with: the thresholds are for so many looks."""
-    config.write_text(config.read_text() + f"detect: {{closer_look: {str(closer_look).lower()}, device: cpu, input_px: 320}}\n")
+    config.write_text(
+        config.read_text() + f"detect: {{closer_look: {str(closer_look).lower()}, device: cpu, input_px: 320}}\n"
+    )
     settings = load(config)
     picture = reference_picture()
     for own in (detect_command.own_detector(settings), analyse.own_detector(settings, shipped.WEIGHTS)):
