@@ -22,7 +22,7 @@ from daemon.detect.verifier import Verify
 from daemon.settings import DetectSettings
 from training.alike import clips_like
 from training.card import clips_said, folds_said
-from training.clips import Played, play, read_clips
+from training.clips import Clip, Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
 from training.lookers import AsLive, InTiles
@@ -211,17 +211,27 @@ def _clip_tables(data: Path, detector: FireDetector, detect: DetectSettings, poi
         "Clips, together",
         ["kind", "thresholds", "time asked", "clips", "confirmed", "within 10 s", "hours", "false incidents an hour"],
     )
+    played_at = dict[tuple[object, ...], list[Played]]()
     for (name, at), flicker in product(points.items(), (True, False)):
         asking = detect.model_copy(update={"flicker": flicker})
-        played = []
-        for number, clip in enumerate(clips, 1):
-            played.append(play(clip, detector, asking, at))
-            _told(f"clips, {name}, time {'' if flicker else 'not '}asked", len(clips), number)
+        same = (tuple(at.items()), flicker)
+        if same not in played_at:  # the configured thresholds are often the chosen ones, and clips take minutes
+            told = partial(_told, f"clips, {name}, time {'' if flicker else 'not '}asked", len(clips))
+            played_at[same] = list(_all_played(clips, detector, asking, at, told))
+        played = played_at[same]
         for one in played:
             row: list[Cell] = [one.clip.name, one.clip.kind, name, flicker, one.seconds, one.analysed]
             each_clip.rows.append([*row, one.suspect_s, one.confirmed_s, one.there, one.false])
         sums.rows += [_sum(kind, (name, flicker), played) for kind in ("burns", "none", "lookalike")]
     return [sums, each_clip] if clips else []
+
+
+def _all_played(
+    clips: Sequence[Clip], detector: FireDetector, detect: DetectSettings, at: Thresholds, told: Callable[[int], None]
+) -> Iterator[Played]:
+    for number, clip in enumerate(clips, 1):
+        yield play(clip, detector, detect, at)
+        told(number)
 
 
 def _sum(kind: str, point: tuple[str, bool], played: Sequence[Played]) -> list[Any]:
