@@ -19,10 +19,11 @@ import numpy as np
 
 from daemon.detect.closer import Cut, deal
 from daemon.detect.detector import FireDetector
+from daemon.detect.letterbox import reduced
 from daemon.domain import LABELS
 from training.augment.view import clipped
 from training.folders import FolderError, Labelled, Pixels, Sample, put, read_folder, written
-from training.seen import AT_ONCE, Looker, Seen, look
+from training.seen import AT_ONCE, FLOOR, Looker, Seen
 
 MOST = 2  # of one picture: a street of lamps must not be most of what is learnt
 SIDE_PX = 480  # at most: half as large again as the detector is shown of them
@@ -65,12 +66,15 @@ def close_ups(
     samples: Sequence[Sample], detector: Looker, input_px: int, rng: np.random.Generator
 ) -> Iterator[CloseUp]:
     """Of what is looked at closely in each of them at most two, by chance, no cut-out twice; the same chance gives the same."""
-    for at in range(0, len(samples), AT_ONCE):
-        for seen in look(detector, samples[at : at + AT_ONCE]):
-            looked = deal(seen.detections, seen.sample.pixels(), input_px).looked
-            cuts = list({(each.cut.left, each.cut.top, each.cut.pixels.shape): each.cut for each in looked}.values())
-            yield from (_close_up(seen, cuts[chosen]) for chosen in rng.permutation(len(cuts))[:MOST])
-        print(f"{min(at + AT_ONCE, len(samples))} of {len(samples)}", file=sys.stderr, flush=True)
+    for number, sample in enumerate(samples, 1):
+        picture = sample.pixels()
+        (found,) = detector.detect([picture], FLOOR)
+        seen = Seen(sample, (picture.shape[1], picture.shape[0]), found)
+        looked = deal(found, picture, input_px).looked
+        cuts = list({(each.cut.left, each.cut.top, each.cut.pixels.shape): each.cut for each in looked}.values())
+        yield from (_close_up(seen, cuts[chosen]) for chosen in rng.permutation(len(cuts))[:MOST])
+        if number % AT_ONCE == 0 or number == len(samples):
+            print(f"{number} of {len(samples)}", file=sys.stderr, flush=True)
 
 
 def _some(samples: Sequence[Sample], most: int | None, rng: np.random.Generator) -> list[Sample]:
@@ -79,11 +83,8 @@ def _some(samples: Sequence[Sample], most: int | None, rng: np.random.Generator)
 
 
 def _close_up(seen: Seen, cut: Cut) -> CloseUp:
-    height, width = cut.pixels.shape[:2]
-    scale = min(1.0, SIDE_PX / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = cv2.resize(cut.pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else cut.pixels
-    return CloseUp(seen.sample, cut.left, cut.top, max(height, width), np.asarray(pixels, np.uint8), _within(seen, cut))
+    pixels, side_px = reduced(cut.pixels, SIDE_PX), max(cut.pixels.shape[:2])
+    return CloseUp(seen.sample, cut.left, cut.top, side_px, pixels, _within(seen, cut))
 
 
 def _within(seen: Seen, cut: Cut) -> tuple[Labelled, ...]:

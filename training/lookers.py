@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from daemon.detect.letterbox import reduced
 from daemon.detect.model import Picture
-from daemon.detect.tiling import in_picture, merged, small_ones, tiles_of
+from daemon.detect.tiling import Tile, in_picture, merged, small_ones, tiles_of
 from daemon.domain import Detection
 from training.seen import Looker
 
 
+@dataclass(frozen=True, slots=True)
 class InTiles:
-    """Looks at a picture whole and in tiles of its own resolution, as the patrol does, and merges what they show."""
+    """Looks at a picture in tiles of its own resolution, as the patrol does, and merges what they show."""
 
-    def __init__(self, detector: Looker, input_px: int) -> None:
-        self._detector, self._input_px = detector, input_px
+    detector: Looker
+    input_px: int
 
     def detect(
         self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
@@ -25,32 +26,31 @@ class InTiles:
         """See FireDetector.detect."""
         answers = []
         for image in images:
-            size_px = (image.shape[1], image.shape[0])
-            tiles = tiles_of(size_px, self._input_px)
-            found = self._detector.detect([tile.of(image) for tile in tiles], floor)
+            size_px = _size_px(image)
+            tiles = tiles_of(size_px, self.input_px)
+            found = self.detector.detect([tile.of(image) for tile in tiles], floor)
             placed = [(tile, one) for tile, part in zip(tiles, found, strict=True) for one in in_picture(tile, part)]
             answers.append(merged(small_ones(placed), size_px))
         return answers
 
 
+@dataclass(frozen=True, slots=True)
 class AsLive:
     """Looks at a picture reduced to the input, as a worker sends a live frame: the closer look has no more than that to cut out."""
 
-    def __init__(self, detector: Looker, input_px: int) -> None:
-        self._detector, self._input_px = detector, input_px
+    detector: Looker
+    input_px: int
 
     def detect(
         self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
     ) -> list[tuple[Detection, ...]]:
         """See FireDetector.detect."""
-        shown = [reduced(image, self._input_px) for image in images]
-        answers = self._detector.detect(shown, floor, input_px)
-        return [_enlarged(*each) for each in zip(answers, shown, images, strict=True)]
+        shown = [reduced(image, self.input_px) for image in images]
+        answers = self.detector.detect(shown, floor, input_px)
+        wholes = [Tile(0, 0, *_size_px(image)) for image in images]
+        sizes_px = [_size_px(each) for each in shown]
+        return [in_picture(*each) for each in zip(wholes, answers, sizes_px, strict=True)]
 
 
-def _enlarged(found: tuple[Detection, ...], shown: Picture, image: Picture) -> tuple[Detection, ...]:
-    """In pixels of the picture again."""
-    x, y = image.shape[1] / shown.shape[1], image.shape[0] / shown.shape[0]
-    return tuple(
-        replace(each, box=(each.box[0] * x, each.box[1] * y, each.box[2] * x, each.box[3] * y)) for each in found
-    )
+def _size_px(picture: Picture) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]

@@ -90,14 +90,21 @@ def draw(picture: NDArray[np.uint8], layout: Letterbox, onto: NDArray[np.uint8])
     )
 
 
+def reduced_px(size_px: tuple[int, int], input_px: int) -> tuple[int, int]:
+    """The size (width, height) at which a worker sends a frame of `size_px`: fits input_px × input_px, aspect kept, never enlarged."""
+    if max(size_px) <= input_px:
+        return size_px
+    layout = letterbox(size_px, input_px)
+    return layout.inner_width, layout.inner_height
+
+
 def reduced(picture: NDArray[np.uint8], input_px: int) -> NDArray[np.uint8]:
-    """BGR, as a worker sends a live frame: reduced by area means to fit input_px × input_px, aspect kept; never enlarged."""
+    """A BGR picture at that size, by area means."""
     height, width = picture.shape[:2]
-    if max(width, height) <= input_px:
+    size_px = reduced_px((width, height), input_px)
+    if size_px == (width, height):
         return picture
-    layout = letterbox((width, height), input_px)
-    size = (layout.inner_width, layout.inner_height)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(picture, size_px, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _up(size_px: int) -> int:

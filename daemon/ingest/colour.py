@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from daemon.detect.letterbox import letterbox
+from daemon.detect.letterbox import reduced_px
 
 # ITU-T H.273, table 4 (MatrixCoefficients), as FFmpeg's AVColorSpace numbers them
 _TAGGED_MATRIX = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
@@ -79,10 +79,7 @@ class Converter:
 
         Straight to BGR: in YUV it would be a fifth faster, with more error in what is thin.
         """
-        size = (frame.width, frame.height)
-        if max(size) > input_px:
-            layout = letterbox(size, input_px)
-            size = (layout.inner_width, layout.inner_height)
+        size = reduced_px((frame.width, frame.height), input_px)
         return _pixels(self._convert(self._small, frame, colour, size))
 
     def _convert(
