@@ -134,8 +134,7 @@ def test_killed_while_sending(host: Host, times: int) -> None:
                 worker.pump()
         host.kill()
         for worker in workers:
-            if not worker.ended():
-                worker.close()
+            worker.hear_out()
         host.check_stored(workers[0].acknowledged | workers[1].acknowledged)
         host.start()
     for worker in workers:
