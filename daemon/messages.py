@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.domain import Clip, Detection, Evidence, Incident, ModelInfo, Run
+from daemon.domain import Box, Clip, Detection, Evidence, Incident, ModelInfo, Run
 from daemon.origin.record import Analysis
 
 
@@ -206,6 +206,8 @@ class FrameDone(Message, frozen=True):
     outcome: str
     detections: tuple[Detection, ...] = ()
     """At or above detect.floor, strongest first, at most 200."""
+    hints: tuple[Box, ...] = ()
+    """Where fire may be, too weakly for detect.floor, strongest first, at most 16: only a reason to look there."""
 
 
 ToDetectorLive = WorkerHello | FrameWaiting

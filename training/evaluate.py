@@ -25,7 +25,7 @@ from training.card import clips_said, folds_said
 from training.clips import Clip, Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, look_apart
-from training.lookers import AsLive, InTiles
+from training.lookers import AsLive, InTiles, WithHints
 from training.page import check_section, write_section
 from training.picture_tables import Points, Splits, found_table, picture_table, precision_table, size_table
 from training.seen import FLOOR, SPLITS, Seen, Thresholds
@@ -169,12 +169,15 @@ def spread_over(all_: list[T], count: int | None) -> list[T]:
 def _small_table(
     options: argparse.Namespace, detectors: Sequence[FireDetector], folds: Mapping[str, int], points: Points
 ) -> Table:
-    """The pasted flames: in pictures as POST is given them, reduced as live frames are, and in tiles."""
+    """The pasted flames: in pictures as POST is given them, reduced as live frames are, with what hints lead to, and in tiles."""
     whole: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, detectors, folds))
     as_live = [AsLive(each, options.input_px) for each in detectors]
     live: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, as_live, folds))
+    with_hints = [WithHints(each, options.input_px) for each in detectors]
+    hinted: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, with_hints, folds))
     splits = {f"{name}, whole": seen for name, seen in whole.items()}
     splits |= {f"{name}, as a live frame": seen for name, seen in live.items()}
+    splits |= {f"{name}, as a live frame and at its hints": seen for name, seen in hinted.items()}
     if options.tiles:
         in_tiles = [InTiles(each, options.input_px) for each in detectors]
         some = _look_at(options.small, tuple(KINDS), partial(look_apart, in_tiles, folds), options.tiles)

@@ -24,6 +24,17 @@ def longer_side(box: Box, aspect: float = 1.0) -> float:
     return max((box[2] - box[0]) * aspect, box[3] - box[1])
 
 
+def normalised(box: Box, size_px: tuple[int, int]) -> Box:
+    """A box in pixels as shares of the picture's sides."""
+    width, height = size_px
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+
+
+def as_share_of_height(box: Box, size_px: tuple[int, int]) -> Box:
+    """A box in pixels on axes along which lengths compare: both in picture heights."""
+    return normalised(box, (size_px[1], size_px[1]))
+
+
 def _common(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

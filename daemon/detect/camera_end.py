@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from daemon.detect.inference import LiveFrame
@@ -75,9 +77,8 @@ class CameraEnd(Peer[WorkerHello | FrameWaiting]):
         )
 
 
-def done(frame: LiveFrame | FrameWaiting, outcome: str, found: tuple[Detection, ...] = ()) -> FrameDone:
-    """The answer that gives the frame's buffer back, with boxes in pixels of the original."""
-    boxes = tuple(_in_original(frame, each) for each in found) if isinstance(frame, LiveFrame) else ()
+def done(frame: LiveFrame | FrameWaiting, outcome: str) -> FrameDone:
+    """The answer that gives the buffer of a frame back in which nothing was looked for."""
     return FrameDone(
         worker=frame.worker,
         detector=frame.detector,
@@ -85,13 +86,20 @@ def done(frame: LiveFrame | FrameWaiting, outcome: str, found: tuple[Detection, 
         run=frame.run,
         pts=frame.pts,
         outcome=outcome,
-        detections=boxes,
     )
 
 
-def _in_original(frame: LiveFrame, detection: Detection) -> Detection:
+def answered(frame: LiveFrame, outcome: str, found: Sequence[Detection], hints: Sequence[Box]) -> FrameDone:
+    """What was seen in a frame, with boxes in pixels of the original."""
+    return msgspec.structs.replace(
+        done(frame, outcome),
+        detections=tuple(replace(each, box=_in_original(frame, each.box)) for each in found),
+        hints=tuple(_in_original(frame, each) for each in hints),
+    )
+
+
+def _in_original(frame: LiveFrame, box: Box) -> Box:
     height, width = frame.picture.shape[:2]
     x_scale, y_scale = frame.original_px[0] / width, frame.original_px[1] / height
-    x1, y1, x2, y2 = detection.box
-    box: Box = (round(x1 * x_scale, 2), round(y1 * y_scale, 2), round(x2 * x_scale, 2), round(y2 * y_scale, 2))
-    return replace(detection, box=box)
+    x1, y1, x2, y2 = box
+    return round(x1 * x_scale, 2), round(y1 * y_scale, 2), round(x2 * x_scale, 2), round(y2 * y_scale, 2)

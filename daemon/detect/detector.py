@@ -119,7 +119,7 @@ class FireDetector:
     def _add(self, verify: Verify, runtime: Runtime, weights: Weights) -> None:
         """Puts a verifier behind what is there."""
         self._verifier = Verifier(runtime, verify.input_px)
-        self._function = Verified(self._function, self._verifier, verify.threshold)
+        self._function = Verified(self._function, self._verifier, verify.threshold, verify.floor)
         verifier = VerifierInfo(weights.sha256, weights.name, verify.input_px, verify.threshold)
         self.info = replace(self.info, verifier=verifier)
         self.why += f"; verified by {weights.name}, SHA-256 {weights.sha256[:12]}"

@@ -58,19 +58,27 @@ class InParallel:
 class Verified:
     """In series: a function, then a verifier that looks at each of its boxes in the picture as it was given.
 
-    What does not pass is marked, not hidden: it is on record, and does not count.
+    What does not pass is marked, not hidden: it is on record, and does not count. What is weaker than `judged_from` is
+    not looked at: nobody is told of it as a detection, and there may be many of those.
     """
 
-    def __init__(self, function: Function, verifier: Verifier, threshold: float) -> None:
-        self._function, self._verifier, self._threshold = function, verifier, threshold
+    def __init__(self, function: Function, verifier: Verifier, threshold: float, judged_from: float = 0.0) -> None:
+        self._function, self._verifier = function, verifier
+        self._threshold, self._judged_from = threshold, judged_from
 
     def __call__(
         self, pictures: Sequence[Picture], floor: float, input_px: Sequence[int]
     ) -> list[tuple[Detection, ...]]:
         answers = self._function(pictures, floor, input_px)
-        boxes = [(picture, each.box) for picture, found in zip(pictures, answers, strict=True) for each in found]
-        judged = iter(self._verifier.judge(boxes))
-        return [tuple(self._with_verdict(each, next(judged)) for each in found) for found in answers]
+        pairs = [(picture, each) for picture, found in zip(pictures, answers, strict=True) for each in found]
+        judged = iter(self._verifier.judge([(picture, each.box) for picture, each in pairs if self._judges(each)]))
+        return [
+            tuple(self._with_verdict(each, next(judged)) if self._judges(each) else each for each in found)
+            for found in answers
+        ]
+
+    def _judges(self, detection: Detection) -> bool:
+        return detection.confidence >= self._judged_from
 
     def _with_verdict(self, detection: Detection, judged: np.ndarray) -> Detection:
         confidence = round(float(judged[LABELS.index(detection.label)]), 4)

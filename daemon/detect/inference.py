@@ -18,9 +18,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from daemon.detect.hints import HINT_FROM, fires
 from daemon.detect.model import Picture
 from daemon.detect.schedule import Batch, Job, Schedule
-from daemon.domain import Detection, ModelInfo
+from daemon.domain import Box, Detection, ModelInfo
 from daemon.errors import DetectorError
 
 _log = logging.getLogger("firewitness.detector")
@@ -62,6 +63,8 @@ class Result:
     item: LiveFrame | Job[WorkPicture]
     outcome: Literal["analysed", "failed", "late"]
     detections: tuple[Detection, ...] = ()
+    hints: tuple[Box, ...] = ()
+    """Of a frame: where fire may be, below the floor."""
     inference_ms: float = 0.0
     detail: str = ""
 
@@ -266,9 +269,10 @@ class Inference:
         self._results.extend(Result(job, "late", detail="its deadline passed while it waited") for job in batch.late)
         pictures = [frame.picture for frame in batch.live] + [job.item.picture for job in batch.jobs]
         floors = [self._floor] * len(batch.live) + [job.item.floor for job in batch.jobs]
+        least = min([HINT_FROM] * bool(batch.live) + floors, default=1.0)
         sides_px = [frame.input_px for frame in batch.live] + [0] * len(batch.jobs)
         began_s = self._computing_since_s = time.monotonic()
-        answers = self._answers(detector, pictures, min(floors, default=1.0), sides_px)
+        answers = self._answers(detector, pictures, least, sides_px)
         self._computing_since_s = None
         took_ms = (time.monotonic() - began_s) * 1000
         if batch.jobs:
@@ -277,10 +281,11 @@ class Inference:
         items: list[LiveFrame | Job[WorkPicture]] = [*batch.live, *batch.jobs]
         for item, answer, floor in zip(items, answers, floors, strict=True):
             if isinstance(answer, str):
-                self._results.append(Result(item, "failed", (), took_ms, answer))
+                self._results.append(Result(item, "failed", inference_ms=took_ms, detail=answer))
             else:
                 strong = tuple(each for each in answer if each.confidence >= floor)
-                self._results.append(Result(item, "analysed", strong, took_ms))
+                hints = fires(answer[len(strong) :]) if isinstance(item, LiveFrame) else ()
+                self._results.append(Result(item, "analysed", strong, hints, took_ms))
         self._count(batch, took_ms)
         self._wake()
 

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from daemon.detect.boxes import longer_side
+from daemon.detect.boxes import as_share_of_height, longer_side
 from daemon.domain import LABELS, Box, Detection, EvidenceKind, Flicker
 
 WEAK_SHARE = 0.5  # of the threshold: enough where it flickers, and what is certain later begins there
@@ -241,10 +241,8 @@ def counting_places(
     """Boxes, as shares of the picture's height, of those detections that would begin or go on with something: above
     threshold, not rejected, in no ignore zone.
     """
-    height_px = size_px[1]
     counting = _counting([_mark(each, size_px, settings.zones) for each in detections], settings)
-    boxes = (each.box for each in counting if each.zone is None)
-    return tuple((x1 / height_px, y1 / height_px, x2 / height_px, y2 / height_px) for x1, y1, x2, y2 in boxes)
+    return tuple(as_share_of_height(each.box, size_px) for each in counting if each.zone is None)
 
 
 def lower_thresholds(thresholds: Mapping[str, float], floor: float = 0.0) -> dict[str, float]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from daemon.detect.camera_end import CameraEnd, done
+from daemon.detect.camera_end import CameraEnd, answered, done
 from daemon.detect.inference import Detector, Inference, LiveFrame, Result, Switched, WorkPicture
 from daemon.detect.letterbox import letterbox
 from daemon.detect.peer import Peer
@@ -318,7 +318,7 @@ class Service:
             return  # its worker is gone, and a new one has all buffers
         if result.outcome == "failed":
             _log.error("%s", result.detail, extra={"camera": frame.camera})
-        self._with_camera(end, lambda end: end.say(done(frame, result.outcome, result.detections)))
+        self._with_camera(end, lambda end: end.say(answered(frame, result.outcome, result.detections, result.hints)))
 
     def _answer_job(self, job: Job[WorkPicture], result: Result) -> None:
         peer = job.owner

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.detect.boxes import covered, longer_side
+from daemon.detect.boxes import covered, longer_side, normalised
 from daemon.domain import Box, Detection
 
 SIZE = 1.1  # a tile's side, in detector's inputs: finds as much as 1.0, with a quarter fewer of them
@@ -97,7 +97,7 @@ def whole_and_place(place: Box, size_px: tuple[int, int], input_px: int) -> tupl
     x1, y1, x2, y2 = place
     width, height = size_px
     if max(x2 - x1, y2 - y1) <= FITS * input_px:
-        return whole, tile_around((x1 / width, y1 / height, x2 / width, y2 / height), size_px, input_px)
+        return whole, tile_around(normalised(place, size_px), size_px, input_px)
     left, top = min(max(0, round(x1)), width - 1), min(max(0, round(y1)), height - 1)
     box_px = max(1, min(width, round(x2)) - left), max(1, min(height, round(y2)) - top)
     tiles = [each._replace(left=left + each.left, top=top + each.top) for each in tiles_of(box_px, input_px)]

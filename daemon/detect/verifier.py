@@ -29,12 +29,16 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Which weights verify (detect.verify), and from which confidence on a detection passes."""
+    """Which weights verify (detect.verify), and from which confidence on a detection passes.
+
+    Of less than `floor` nothing is judged: it is asked for only as a hint at where to look, and never told.
+    """
 
     weights: Path
     sha256: str | None = None
     input_px: int = 64
     threshold: float = 0.5
+    floor: float = 0.0
 
 
 def verify_in(detect: DetectSettings) -> Verify | None:
@@ -42,7 +46,7 @@ def verify_in(detect: DetectSettings) -> Verify | None:
     block = detect.verify
     if block.weights is None:
         return None
-    return Verify(block.weights, block.weights_sha256, block.input_px, block.threshold)
+    return Verify(block.weights, block.weights_sha256, block.input_px, block.threshold, detect.floor)
 
 
 class Verifier:

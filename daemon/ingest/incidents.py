@@ -26,7 +26,8 @@ from daemon.messages import IncidentChanged
 CLOSED = ("ended", "unconfirmed")
 
 How = Literal["whole", "native", "patrol"]
-"""How a picture was looked at: whole, scaled; a part of it in its own resolution; all of it so, tile by tile."""
+"""How a picture was looked at: whole, scaled; a part of it in its own resolution, live; all of it so, or the places of its
+hints, through the work channel."""
 
 
 class Wanted(NamedTuple):
@@ -68,7 +69,7 @@ class Incidents:
         ] = {}  # open, and begun by the patrol: how often in a row the whole picture showed it
         self._now_s = 0.0
         self.standing: tuple[Zone, ...] = ()
-        """Where the last round of the patrol saw what stood there before: no suspicion in its own resolution."""
+        """Where the patrol saw last, in a round or at hints since, what stood there before: no suspicion in its own resolution."""
 
     @property
     def active(self) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from daemon.clock import NS, Clocks
+from daemon.detect.hints import MOST_TOLD, fires
 from daemon.detect.live import LiveChannel
 from daemon.detect.tiling import Tile, in_picture
-from daemon.domain import Detection, ModelInfo
+from daemon.domain import Box, Detection, ModelInfo
 from daemon.ingest.colour import Converter
 from daemon.ingest.frames import Picture
 from daemon.messages import DetectorHello, FrameDone
@@ -35,6 +36,8 @@ class Seen(NamedTuple):
     view: View
     detections: tuple[Detection, ...]
     model: ModelInfo
+    hints: tuple[Box, ...] = ()
+    """Of a whole picture of the main stream: where fire may be, of all that was seen, the strongest first."""
 
 
 class _Shown(NamedTuple):
@@ -125,7 +128,8 @@ class Showing:
         picture, view, _ = shown
         if view.tile is None:
             self._note_interval(picture.mono_ns)
-            return Seen(picture, view, done.detections, model)
+            hints = (fires(done.detections) + done.hints)[:MOST_TOLD] if view.stream == "main" else ()
+            return Seen(picture, view, done.detections, model, hints)
         return Seen(picture, view, in_picture(view.tile, done.detections), model)
 
     def _note_interval(self, mono_ns: int) -> None:

@@ -8,22 +8,18 @@ acquaintance: what already burns then is seen in the next, since it moves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.detect.boxes import normalised
 from daemon.detect.rules import Zone, same_place
 from daemon.domain import Box, Detection
+from daemon.ingest.likeness import around, looks_as_before
 
 NAME = "(standing)"  # no ignore zone of the settings can be called so
-MARGIN_PX = 2.0  # round the box: what it stands on belongs to how it looks
-WANDER_PX = 6.0  # boxes of the same thing differ by some pixels: the best match counts
-LARGE_PX = 48.0  # what is larger is compared scaled down to this
-ALIKE = 0.95  # correlation: signs and lamps 0.97 to 1.0, flames of the clips at most 0.91, 2 s later (docs/ingest.md)
 MOST_PLACES = 64
 FORGET_ROUNDS = 120  # an hour of rounds: a lamp that is off for longer is new again
 
@@ -43,26 +39,45 @@ class Standing:
     def __init__(self) -> None:
         self._known: list[_Known] = []
         self._round = 0
+        self._zones: tuple[Zone, ...] = ()
 
-    def look(self, pixels: NDArray[np.uint8], detections: Sequence[Detection]) -> tuple[Zone, ...]:
-        """Zones of those detections of a round (boxes in the pixels of `pixels`, BGR) that stood there before."""
+    def look(
+        self, pixels: NDArray[np.uint8], detections: Sequence[Detection], *, whole: bool = True
+    ) -> tuple[Zone, ...]:
+        """Zones of what stands there: of those detections (boxes in the pixels of `pixels`, BGR) that looked so before.
+
+        `whole`: whether all of the picture was searched, in one of the rounds after which places are forgotten. Else the
+        zones of the round before still hold, but for those of places that have changed since.
+        """
         first = self._round == 0
-        self._round += 1
-        zones = tuple(_zone(_place(each.box, pixels)) for each in detections if first or self._stood(each.box, pixels))
-        seen = [_Known(_place(each.box, pixels), _around(each.box, pixels), self._round) for each in detections]
-        kept = [old for old in self._known if not any(same_place(old.place, new.place) for new in seen)]
+        self._round += whole
+        places = [_place(each.box, pixels) for each in detections]
+        stood = [first or self._stood(each.box, pixels) for each in detections]
+        changed = [_centre(place) for place, still in zip(places, stood, strict=True) if not still]
+        before = () if whole else self._zones
+        kept = tuple(zone for zone in before if not any(zone.holds(point) for point in changed))
+        self._zones = kept + tuple(_zone(place) for place, still in zip(places, stood, strict=True) if still)
+        self._remember(pixels, detections, whole)
+        return self._zones
+
+    def _remember(self, pixels: NDArray[np.uint8], detections: Sequence[Detection], whole: bool) -> None:
+        seen = [_Known(_place(each.box, pixels), around(each.box, pixels), self._round) for each in detections]
+        # by what passes a sign between two rounds the sign is not forgotten
+        kept = [old for old in self._known if not (whole and any(same_place(old.place, new.place) for new in seen))]
         kept = [old for old in kept if self._round - old.round < FORGET_ROUNDS]
         self._known = (seen + sorted(kept, key=lambda each: -each.round))[:MOST_PLACES]
-        return zones
 
     def _stood(self, box: Box, pixels: NDArray[np.uint8]) -> bool:
-        place, now = _place(box, pixels), _part(box, pixels, MARGIN_PX)
-        return any(same_place(old.place, place) and _alike(old.around, now) >= ALIKE for old in self._known)
+        place = _place(box, pixels)
+        return any(same_place(old.place, place) and looks_as_before(old.around, box, pixels) for old in self._known)
 
 
 def _place(box: Box, pixels: NDArray[np.uint8]) -> Box:
-    height, width = pixels.shape[:2]
-    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+    return normalised(box, (pixels.shape[1], pixels.shape[0]))
+
+
+def _centre(place: Box) -> tuple[float, float]:
+    return (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
 
 
 def _zone(place: Box) -> Zone:
@@ -70,30 +85,3 @@ def _zone(place: Box) -> Zone:
     x, y = (x2 - x1) / 2, (y2 - y1) / 2  # a box of the same thing wanders by less than half its size
     left, top, right, bottom = x1 - x, y1 - y, x2 + x, y2 + y
     return Zone(NAME, ((left, top), (right, top), (right, bottom), (left, bottom)))
-
-
-def _around(box: Box, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return _part(box, pixels, MARGIN_PX + WANDER_PX / _scale(box))
-
-
-def _part(box: Box, pixels: NDArray[np.uint8], margin_px: float) -> NDArray[np.uint8]:
-    """A copy of the box and what is around it, at the size at which large things are compared."""
-    height, width = pixels.shape[:2]
-    left, top = max(0, math.floor(box[0] - margin_px)), max(0, math.floor(box[1] - margin_px))
-    right, bottom = min(width, math.ceil(box[2] + margin_px)), min(height, math.ceil(box[3] + margin_px))
-    part = pixels[top:bottom, left:right]
-    scale = _scale(box)
-    if scale == 1:
-        return part.copy()
-    return np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _scale(box: Box) -> float:
-    return min(1.0, LARGE_PX / max(box[2] - box[0], box[3] - box[1], 1.0))
-
-
-def _alike(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> float:
-    """Pearson's correlation where `now` fits best into `before`, -1 to 1: indifferent to brightness and contrast."""
-    if now.shape[0] > before.shape[0] or now.shape[1] > before.shape[1]:
-        return 0.0  # much larger than it was
-    return float(cv2.matchTemplate(before, now, cv2.TM_CCOEFF_NORMED).max())

@@ -14,24 +14,14 @@ main stream still decides, at a twentieth of the cost. A hit at any other place 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from daemon.detect.rules import MAX_SUSPECTS, RuleSettings, counting_places, lower_thresholds, same_place
+from daemon.detect.rules import MAX_SUSPECTS, RuleSettings, counting_places, lower_thresholds
 from daemon.domain import Box, Detection
+from daemon.ingest.doubts import Doubts
 
-FIRST_DOUBT_S = 30.0
-LONGEST_DOUBT_S = 600.0
 SECOND_LOOK_S = 3.0
 """How long a sighting on the main stream makes it be looked at closely: a fire that has begun shows more of itself."""
-
-
-@dataclass(slots=True)
-class _Doubt:
-    """A place of which a sign came that nothing bore out."""
-
-    place: Box
-    until_s: float
-    lasts_s: float
 
 
 class Suspicion:
@@ -41,7 +31,7 @@ class Suspicion:
         self._lasts_s = lasts_s
         self._since_s: float | None = None
         self._places: list[Box] = []
-        self._doubts: list[_Doubt] = []
+        self._doubts = Doubts(MAX_SUSPECTS)
         self._key_frames_until_s: float | None = None
 
     @property
@@ -57,7 +47,7 @@ class Suspicion:
         """Signs came of these places. Returns whether a suspicion begins with them."""
         if self._since_s is not None or not places:
             return False
-        credible = [place for place in places if self._credible(place, now_s)]
+        credible = [place for place in places if self._doubts.credible(place, now_s)]
         if credible:
             self._since_s, self._places = now_s, credible[:MAX_SUSPECTS]
             return True
@@ -67,7 +57,7 @@ class Suspicion:
     def shown(self) -> None:
         """The main stream shows something: its incident decides from here on."""
         if self._since_s is not None:
-            self._doubts = [each for each in self._doubts if not self._near(each.place, self._places)]
+            self._doubts.lift(self._places)
         self._since_s = None
 
     def time_passes(self, now_s: float) -> None:
@@ -75,26 +65,8 @@ class Suspicion:
         if self._since_s is not None and now_s - self._since_s >= self._lasts_s:
             self._since_s = None
             for place in self._places:
-                self._doubt(place, now_s)
-        self._doubts = [each for each in self._doubts if now_s < each.until_s + LONGEST_DOUBT_S]
-
-    def _credible(self, place: Box, now_s: float) -> bool:
-        doubts = [each for each in self._doubts if now_s < each.until_s]
-        return len(doubts) < MAX_SUSPECTS and not any(same_place(each.place, place) for each in doubts)
-
-    def _doubt(self, place: Box, now_s: float) -> None:
-        known = next((each for each in self._doubts if same_place(each.place, place)), None)
-        if known is not None:
-            known.lasts_s = min(2 * known.lasts_s, LONGEST_DOUBT_S)
-            known.until_s = now_s + known.lasts_s
-            return
-        if len(self._doubts) >= MAX_SUSPECTS:
-            self._doubts.remove(min(self._doubts, key=lambda each: each.until_s))
-        self._doubts.append(_Doubt(place, now_s + FIRST_DOUBT_S, FIRST_DOUBT_S))
-
-    @staticmethod
-    def _near(place: Box, others: Sequence[Box]) -> bool:
-        return any(same_place(place, other) for other in others)
+                self._doubts.doubt(place, now_s)
+        self._doubts.time_passes(now_s)
 
 
 class SecondLook:

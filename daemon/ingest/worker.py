@@ -194,7 +194,8 @@ class Worker:
         if patrolled is not None and self._stop_at_ns is None and not self._incidents.active:
             picture, detections, model, standing = patrolled
             self._incidents.standing = standing
-            if self._incidents.counting(detections, picture.size_px, "patrol"):
+            if places := self._incidents.counting(detections, picture.size_px, "patrol"):
+                self._patrol.bore_out(places)
                 self._record(self._incidents.analysed(picture, detections, model, "patrol"), picture)
 
     def _take_gone_back(self) -> None:
@@ -247,6 +248,16 @@ class Worker:
         findings = self._incidents.analysed(seen.picture, seen.detections, seen.model, how, filmed=filmed)
         self._looking.main_seen(seen)
         self._record(findings, seen.picture)
+        self._follow_hints(seen)
+
+    def _follow_hints(self, seen: Seen) -> None:
+        """While all is quiet."""
+        picture = seen.picture
+        if self._incidents.active or not self._looking.is_healthy("main"):
+            return
+        if hints := self._patrol.worth_a_look(seen.hints, picture):
+            self._patrol.follow(hints, picture, self._converter.full(picture.frame, picture.colour))
+            self._follow_links()
 
     def _note_watched(self, seen: Seen) -> None:
         """Watched is what showed the whole picture, one of now, and could have been stored as the main stream's frame."""

@@ -20,11 +20,12 @@ from daemon.detect.function import InParallel, Verified
 from daemon.detect.letterbox import GREY
 from daemon.detect.rules import RuleSettings, counting_places
 from daemon.detect.runtimes import Host, load_verifier
-from daemon.detect.verifier import CONTEXT, Verifier, Verify, cut_out
+from daemon.detect.verifier import CONTEXT, Verifier, Verify, cut_out, verify_in
 from daemon.detect.weights import read_weights
 from daemon.detect.work import WorkClient
-from daemon.domain import Detection, Verdict
+from daemon.domain import Box, Detection, Verdict
 from daemon.errors import DetectorError
+from daemon.settings import DetectSettings, VerifySettings
 from tests.detect import verifier_kit
 from tests.detect.conftest import Supervisor
 
@@ -75,6 +76,25 @@ def test_what_the_verifier_does_not_believe_is_marked_and_stays(weights: Path, p
     assert boxes == [RED, BLUE], "a rejected one counts for nothing"
 
 
+def test_what_nobody_is_told_of_is_not_judged(
+    weights: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hints lie below detect.floor, and there may be many; those above keep their verdicts."""
+    verifier = Verifier(load_verifier(HERE, read_weights(weights)), 32)
+    judged: list[Box] = []
+
+    def judge(boxes: Sequence[tuple[np.ndarray, Box]]) -> np.ndarray:
+        judged.extend(box for _, box in boxes)
+        return Verifier.judge(verifier, boxes)
+
+    monkeypatch.setattr(verifier, "judge", judge)
+    said = [Detection("fire", 0.9, BLUE), Detection("fire", 0.1, RED), Detection("fire", 0.05, BLUE)]
+    (found,) = Verified(Says(*said), verifier, 0.5, judged_from=0.1)([picture], 0.02, [640])
+    assert [each.verdict is None or each.verdict.passed for each in found] == [False, True, True]
+    assert judged == [BLUE, RED]
+    assert [each.verdict is None for each in found] == [False, False, True]
+
+
 def test_nothing_to_verify_is_no_mistake(weights: Path, picture: np.ndarray) -> None:
     """Pictures in which nothing is seen, and no pictures at all."""
     function = Verified(Says(), Verifier(load_verifier(HERE, read_weights(weights)), 32), 0.5)
@@ -123,6 +143,16 @@ def test_the_detector_with_a_verifier(weights: Path) -> None:
     assert all(each.verdict is None for each in alone)
     assert found[0].verdict is not None
     assert found[0].verdict.passed, "the drawn flame is red"
+
+
+def test_the_verifier_judges_from_the_floor_of_the_settings_on(weights: Path) -> None:
+    """What the detector is asked for below it is no detection."""
+    verify = verify_in(DetectSettings(floor=0.2, verify=VerifySettings(weights=weights, threshold=0.4)))
+    assert verify == Verify(weights, None, 64, 0.4, floor=0.2)
+    detector = FireDetector(device="cpu", batch=1, verify=Verify(weights, None, 32, 0.5, floor=1.0))
+    found = detector.detect([cv2.imread(str(REFERENCE_PICTURE))], 0.02)[0]
+    assert found
+    assert all(each.verdict is None for each in found)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from daemon.detect.hints import HINT_FROM
 from daemon.detect.inference import Inference, LiveFrame, Result, Switched, WorkPicture
 from daemon.detect.schedule import Job
 from daemon.domain import Detection, ModelInfo
@@ -146,6 +147,47 @@ def test_floors_are_each_jobs_own(rig: Rig) -> None:
     rig.detector.gate.set()
     counts = {result.item.item.id: len(result.detections) for result in rig.results(4)}
     assert counts == {"1": 1, "2": 1, "3": 0, "4": 1}
+
+
+def test_hints(rig: Rig) -> None:
+    """Of a frame: fire too weak to report, the strongest sixteen; of a job nothing that it did not ask for."""
+    floors: list[float] = []
+
+    def detect(images: Sequence[np.ndarray], floor: float, *_: object) -> list[tuple[Detection, ...]]:
+        floors.append(floor)
+        sure = Detection("fire", 0.1, (9, 0, 1, 1))
+        weak = [Detection("fire", 0.09 - at / 1000, (at, 0, 1, 1)) for at in range(20)]
+        return [(sure, Detection("smoke", 0.095, (8, 0, 1, 1)), *weak)] * len(images)
+
+    rig.detector.detect = detect  # type: ignore[method-assign, assignment]
+    rig.inference.offer_frame(frame("hall", 1), SHAPE)
+    (seen,) = rig.results(1)
+    assert [each.box[0] for each in seen.detections] == [9]
+    assert [each[0] for each in seen.hints] == [*range(16)]
+    rig.inference.offer_job(job(2))
+    (asked,) = rig.results(1)
+    assert (len(asked.detections), asked.hints) == (1, ())
+    assert floors == [HINT_FROM, 0.1]
+
+
+def test_what_is_reported_is_told_once_however_low_the_floor() -> None:
+    """Where detect.floor lies below all hints, they are among the detections."""
+    detector, woken, floors = FakeDetector(), threading.Event(), list[float]()
+
+    def detect(images: Sequence[np.ndarray], floor: float, *_: object) -> list[tuple[Detection, ...]]:
+        floors.append(floor)
+        return [tuple(Detection("fire", at, (at, 0, 1, 1)) for at in (0.03, 0.015))] * len(images)
+
+    inference = Inference(lambda: detector, 4, 0.01, woken.set)
+    inference.start()
+    assert woken.wait(10)
+    detector.detect = detect  # type: ignore[method-assign, assignment]
+    woken.clear()
+    assert inference.offer_frame(frame("hall", 1), SHAPE) is None
+    assert woken.wait(10)
+    (seen,) = inference.results()
+    assert ([each.confidence for each in seen.detections], seen.hints, floors) == ([0.03, 0.015], (), [0.01])
+    inference.stop(5)
 
 
 def test_weights_that_cannot_be_loaded_are_said() -> None:

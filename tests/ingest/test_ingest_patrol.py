@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count, takewhile
 
 import numpy as np
 import pytest
 
 from daemon.clock import NS
+from daemon.detect.boxes import normalised
+from daemon.detect.rules import Zone
 from daemon.detect.tiling import Tile, tile_around, tiles_of
 from daemon.domain import Box, Detection
 from daemon.ingest.focus import Focus
-from daemon.messages import FrameWaiting
-from daemon.simulate.chart import Chart, make_chart
+from daemon.messages import FrameWaiting, WorkRequest
+from daemon.simulate.chart import Chart, Inset, make_chart
 from daemon.simulate.farm import Camera, FarmThread
 from tests.ingest.work_under_test import FakeWork
 from tests.ingest.worker_under_test import FIRE, FPS, INPUT_PX, WorkerUnderTest
@@ -21,12 +24,27 @@ from tests.ingest.worker_under_test import FIRE, FPS, INPUT_PX, WorkerUnderTest
 Start = Callable[..., WorkerUnderTest]
 SIZE = (960, 640)
 FLAME: Box = (500.0, 300.0, 512.0, 316.0)
+OTHER: Box = (180.0, 250.0, 188.0, 262.0)
+RESTLESS_PX = (640, 144)  # in the middle of the chart: FLAME and OTHER lie in it
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Chart:
     """A chart three times and twice the detector's input, a key frame every second."""
     return make_chart(tmp_path_factory.mktemp("large") / "large.mp4", size=SIZE, fps=FPS, gop_s=1, seconds=12)
+
+
+@pytest.fixture(scope="module")
+def restless(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """The same, and in its middle nothing looks as it did a key frame before."""
+    width, height = RESTLESS_PX
+
+    def picture(number: int) -> np.ndarray:
+        coarse = np.random.default_rng(number // FPS).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+        return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
+
+    path = tmp_path_factory.mktemp("restless") / "restless.mp4"
+    return make_chart(path, size=SIZE, fps=FPS, gop_s=1, seconds=12, inset=Inset(RESTLESS_PX, picture))
 
 
 def is_tile(message: FrameWaiting) -> bool:
@@ -109,6 +127,134 @@ def test_a_round_is_one_picture_in_its_own_pixels(large: Chart, start: Start, wo
         begun = [each.deadline_mono_ns for each in work.requests[:: len(tiles)]]
         assert (begun[1] - begun[0]) / NS >= 1.9
         assert worker.got.incidents == []
+
+
+def of_hints(work: FakeWork) -> list[WorkRequest]:
+    """What was asked of the work channel for hints: tiles as large as the input, not larger."""
+    return [each for each in work.requests if is_of_hint(each)]
+
+
+def is_of_hint(request: WorkRequest) -> bool:
+    return (request.width_px, request.height_px) == (INPUT_PX, INPUT_PX)
+
+
+def begun_s(requests: Sequence[WorkRequest]) -> list[float]:
+    """When each look at hints, of up to four tiles, began."""
+    asked = [each.deadline_mono_ns / NS for each in requests]
+    return [at for at, before in zip(asked, [0.0, *asked], strict=False) if at - before > 0.7]
+
+
+def test_where_the_whole_has_a_hint_it_is_looked_at_between_rounds(
+    restless: Chart, start: Start, work: FakeWork
+) -> None:
+    """What the whole picture shows too weakly to report is found by the tile round it, long before the next round."""
+    tiles, crop = tiles_of(SIZE, INPUT_PX), tile_around(normalised(FLAME, SIZE), SIZE, INPUT_PX)
+    work.sees = lambda request: flame_in(crop) if is_of_hint(request) else ()
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=6.0)
+        worker.detector.hints = lambda message: () if is_tile(message) else (FLAME,)
+        worker.detector.sees = lambda message, _: flame_in(crop) if is_tile(message) else ()
+        worker.until(lambda: worker.got.stills, "a suspect")
+        first = worker.got.stills[0][0]
+        assert (first.kind, [each.box for each in first.detections]) == ("first_suspect", [FLAME])
+        assert len(of_hints(work)) == 1
+        assert len(work.requests) == len(tiles) + 1, "the first round has to come before, and no second one did"
+        looked = next(each for each in worker.got.looked if each.message.pts == first.pts)
+        assert not is_tile(looked.message), "of the frame whose hint it was"
+        worker.until(lambda: worker.got.incidents[-1].incident.state == "confirmed", "confirmed, as after a round")
+
+
+def test_a_hint_that_comes_to_nothing_is_left_alone(restless: Chart, start: Start, work: FakeWork) -> None:
+    """A place is not looked at again for half a minute, whatever the whole picture hints at; others are.
+
+    Nothing is what its tile shows elsewhere, or as smoke, or cut by its border, however surely.
+    """
+    middle = INPUT_PX / 2
+    elsewhere = (30.0, 30.0, 42.0, 42.0), (middle - 6, INPUT_PX - 9.0, middle + 6, float(INPUT_PX))
+    at_it = Detection("smoke", 0.9, (middle - 6, middle - 8, middle + 6, middle + 8))
+    scraps = at_it, *(Detection("fire", 0.9, box) for box in elsewhere)
+    work.sees = lambda request: scraps if is_of_hint(request) else ()
+    weak = (Detection("smoke", 0.2, (700.0, 80.0, 710.0, 90.0)), Detection("fire", 0.2, OTHER))
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=6.0)
+        worker.detector.hints = lambda _: (FLAME,)
+        worker.until(lambda: of_hints(work), "a look")
+        count = len(worker.got.looked)
+        worker.until(lambda: len(worker.got.looked) >= count + 7, "seven key frames")
+        assert len(of_hints(work)) == 1
+        worker.detector.sees = lambda *_: weak
+        worker.until(lambda: len(of_hints(work)) == 2, "a look at what counts weakly elsewhere")
+        count = len(worker.got.looked)
+        worker.until(lambda: len(worker.got.looked) >= count + 7, "seven more")
+        assert len(of_hints(work)) == 2, "smoke is none: a tile shows no more of it than the whole"
+        assert worker.got.incidents == []
+
+
+def test_what_counted_is_not_left_alone(restless: Chart, start: Start, work: FakeWork) -> None:
+    """A suspicion that nothing bears out leaves no doubt of its place: it is looked at again long before half a minute."""
+    crop = tile_around(normalised(FLAME, SIZE), SIZE, INPUT_PX)
+    work.sees = lambda request: flame_in(crop) if is_of_hint(request) else ()
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=6.0, unconfirmed_after_s=2.0)
+        worker.detector.hints = lambda message: () if is_tile(message) else (FLAME,)
+        worker.until(lambda: worker.got.incidents, "a suspect")
+        worker.until(lambda: worker.got.incidents[-1].incident.state == "unconfirmed", "its end")
+        worker.until(lambda: len(of_hints(work)) == 2, "another look")
+
+
+def test_the_first_four_that_are_credible_are_followed(restless: Chart, start: Start, work: FakeWork) -> None:
+    """Stronger ones that stand there, are large, or lie in an ignore zone take nobody's place."""
+    crop = tile_around(normalised(FLAME, SIZE), SIZE, INPUT_PX)
+    stand: list[Box] = [(140.0, y, 148.0, y + 12) for y in (110.0, 238.0, 366.0)]  # at corners of patches
+    large: Box = (180.0, 190.0, 290.0, 320.0)
+    stove: Box = (700.0, 250.0, 708.0, 262.0)
+    zone = Zone("stove", ((0.7, 0.3), (0.78, 0.3), (0.78, 0.5), (0.7, 0.5)))
+    work.sees = lambda request: flame_in(crop) if is_of_hint(request) else ()
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=6.0, zones=(zone,))
+        worker.detector.hints = lambda message: () if is_tile(message) else (*stand, large, stove, FLAME)
+        worker.until(lambda: worker.got.stills, "a suspect")
+        assert [each.box for each in worker.got.stills[0][0].detections] == [FLAME]
+        assert len(of_hints(work)) == 1
+
+
+def test_a_look_that_the_detector_has_no_time_for_is_no_look(restless: Chart, start: Start, work: FakeWork) -> None:
+    """The place is not in doubt after it: the next picture is looked at there."""
+    crop = tile_around(normalised(FLAME, SIZE), SIZE, INPUT_PX)
+    tiles = tiles_of(SIZE, INPUT_PX)
+    work.sees = lambda request: flame_in(crop) if is_of_hint(request) else ()
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=8.0)
+        worker.until(lambda: len(work.requests) == len(tiles), "the first round")
+        work.outcome = "overloaded"
+        worker.detector.hints = lambda message: () if is_tile(message) else (FLAME,)
+        worker.until(lambda: len(of_hints(work)) == 1, "a look that is refused")
+        work.outcome = "analysed"
+        worker.until(lambda: worker.got.stills, "a suspect")
+        assert [each.box for each in worker.got.stills[0][0].detections] == [FLAME]
+        assert len(of_hints(work)) == 2
+
+
+def test_hints_cost_no_more_than_rounds(restless: Chart, start: Start, work: FakeWork) -> None:
+    """New ones in every picture: a look every two seconds at most, and between two rounds as many tiles as one has."""
+    tiles = tiles_of(SIZE, INPUT_PX)
+    frames = count()
+
+    def hints(_: FrameWaiting) -> tuple[Box, ...]:
+        """Three that no two share a tile, at places that never were before."""
+        at = next(frames)
+        y = 186.0 + 26 * (at % 5)
+        return tuple((x + at // 5 * 30, y, x + at // 5 * 30 + 6, y + 6) for x in (165.0, 400.0, 640.0))
+
+    with FarmThread([Camera("hall", restless.path)]) as farm:
+        worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=9.0)
+        worker.detector.hints = hints
+        worker.until(lambda: len(work.requests) - len(of_hints(work)) > len(tiles), "the second round", 40.0)
+        between = list(takewhile(is_of_hint, work.requests[len(tiles) :]))
+        assert len(between) == len(tiles), "three tiles, twice"
+        begun = begun_s(between)
+        assert len(begun) == 2
+        assert begun[1] - begun[0] > 1.5, "though key frames come every second"
 
 
 @pytest.mark.parametrize(("share", "raised"), [(0.4, True), (0.6, False)])

@@ -81,6 +81,33 @@ def test_what_was_away_too_long_is_new() -> None:
     assert not holds(standing, scene(3), fire(SIGN))
 
 
+def zones_at(standing: Standing, picture: NDArray[np.uint8], found: Detection) -> bool:
+    """Whether it lies in a zone after a look at hints that showed it."""
+    x, y = (found.box[0] + found.box[2]) / 640, (found.box[1] + found.box[3]) / 360
+    return any(zone.holds((x, y)) for zone in standing.look(picture, [found], whole=False))
+
+
+def test_a_look_at_hints_keeps_the_zones_of_the_round_but_where_it_saw_a_change() -> None:
+    """A flame beside a sign lies in the sign's zone; that it does not look as before is what counts."""
+
+    def lit(seed: int) -> NDArray[np.uint8]:
+        picture = scene(seed)
+        picture[90:104, 200:212] = 220
+        return picture
+
+    standing, lamp = Standing(), fire((200.0, 90.0, 212.0, 104.0))
+    for seed in (1, 2):
+        assert len(standing.look(lit(seed), [fire(SIGN), lamp])) == 2
+    burning = lit(3)
+    burning[56:66, 112:120] = (60, 180, 250)
+    burning[58:62, 114:118] = (90, 220, 255)
+    flame = fire((111.0, 55.0, 121.0, 67.0))
+    assert not zones_at(standing, burning, flame)
+    (kept,) = standing.look(lit(4), [], whole=False)
+    assert kept.holds((206 / 320, 97 / 180)), "the lamp still stands"
+    assert zones_at(standing, lit(5), fire(SIGN)), "and so does the sign, where it is seen"
+
+
 def pictures(name: str, every_s: float) -> Iterator[NDArray[np.uint8]]:
     assert DATA is not None
     with av.open(str(Path(DATA) / "clips" / f"{name}.mp4")) as clip:

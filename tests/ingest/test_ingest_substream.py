@@ -17,10 +17,11 @@ import pytest
 from daemon.clock import NS, HostClocks
 from daemon.detect.rules import RuleSettings, Zone
 from daemon.domain import Box, Detection
+from daemon.ingest.doubts import FIRST_DOUBT_S, LONGEST_DOUBT_S
 from daemon.ingest.incidents import Incidents
 from daemon.ingest.looking import Looking
 from daemon.ingest.showing import Showing
-from daemon.ingest.suspicion import FIRST_DOUBT_S, LONGEST_DOUBT_S, SECOND_LOOK_S, SecondLook, Suspicion
+from daemon.ingest.suspicion import SECOND_LOOK_S, SecondLook, Suspicion
 from daemon.messages import FrameWaiting
 from daemon.simulate.chart import Chart, make_chart
 from daemon.simulate.farm import Camera, FarmThread

@@ -19,7 +19,7 @@ import numpy as np
 
 from daemon import wire
 from daemon.detect.live import buffer_bytes, make_live_channel
-from daemon.domain import Detection, Evidence, ModelInfo, Run
+from daemon.domain import Box, Detection, Evidence, ModelInfo, Run
 from daemon.ingest.forkserver import Forkserver
 from daemon.ingest.plan import WorkerPlan
 from daemon.memory import map_sealed, map_shared
@@ -176,6 +176,7 @@ class FakeDetector:
         self.there = True
         self.answers = True
         self.sees: Callable[[FrameWaiting, int | None], Sequence[Detection]] = lambda *_: ()
+        self.hints: Callable[[FrameWaiting], Sequence[Box]] = lambda _: ()
         self.held: list[FrameWaiting] = []
         size = buffer_bytes(INPUT_PX)
         self._memory = np.frombuffer(map_shared(memory), np.uint8).reshape(3, size)
@@ -217,6 +218,7 @@ class FakeDetector:
                 pts=message.pts,
                 outcome=outcome,
                 detections=tuple(self.sees(message, number)) if outcome == "analysed" else (),
+                hints=tuple(self.hints(message)),
             )
         )
 

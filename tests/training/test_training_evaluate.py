@@ -117,7 +117,13 @@ def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
     ways = [
         each["split"].removeprefix(f"{kind}, ") for kind in KINDS for each in table["rows"] if kind in each["split"]
     ]
-    assert set(ways) == {"whole", "as a live frame", "whole, 1 of them", "in tiles, the same 1"}
+    assert set(ways) == {
+        "whole",
+        "as a live frame",
+        "as a live frame and at its hints",
+        "whole, 1 of them",
+        "in tiles, the same 1",
+    }
 
 
 def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from daemon.domain import Detection
-from training.lookers import AsLive, InTiles
+from training.lookers import AsLive, InTiles, WithHints
 
 FLAME_PX = 30
 AT = (1500, 600)
@@ -59,3 +60,56 @@ def test_tiles_show_the_pictures_own_pixels_and_tell_one_thing_once() -> None:
     assert len(sees.shown) > 1
     assert set(sees.shown) == {(704, 704, 3)}
     assert found.box == pytest.approx((AT[0], AT[1], AT[0] + FLAME_PX, AT[1] + FLAME_PX), abs=1)
+
+
+class HintsAtWhite(SeesWhite):
+    """As sure as what is white is large: a hint where a picture is reduced, fire in its own resolution."""
+
+    def detect(
+        self, images: Sequence[np.ndarray], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
+        found = super().detect(images, floor, input_px)
+        sure = [0.9 if image.shape[:2] == (640, 640) else 0.03 for image in images]
+        return [
+            tuple(replace(one, confidence=at) for one in of if at >= floor) for of, at in zip(found, sure, strict=True)
+        ]
+
+
+def test_a_hint_is_looked_at_in_the_pictures_own_pixels() -> None:
+    """One tile, round it; where the live frame shows nothing at all, none is."""
+    hints = HintsAtWhite()
+    ((found,),) = WithHints(hints, 640).detect([_picture()], 0.1)
+    assert hints.shown == [(360, 640, 3), (640, 640, 3)]
+    assert found.confidence == 0.9
+    assert found.box == pytest.approx((AT[0], AT[1], AT[0] + FLAME_PX, AT[1] + FLAME_PX), abs=1)
+    hints.shown.clear()
+    assert WithHints(hints, 640).detect([np.zeros((1080, 1920, 3), np.uint8)], 0.1) == [()]
+    assert hints.shown == [(360, 640, 3)]
+
+
+class HintsAt:
+    """In a live frame hints at what it is told to, boxes in its pixels; in a tile fire in its middle, and at its edge."""
+
+    def __init__(self, *hints: tuple[float, float, float, float]) -> None:
+        self.hints = hints
+        self.tiles = 0
+
+    def detect(
+        self, images: Sequence[np.ndarray], floor: float, input_px: Sequence[int] | None = None
+    ) -> list[tuple[Detection, ...]]:
+        if images[0].shape[:2] != (640, 640):
+            return [tuple(Detection("fire", 0.03, box) for box in self.hints)]
+        self.tiles += len(images)
+        seen = (310.0, 310.0, 330.0, 330.0), (20.0, 20.0, 40.0, 40.0)
+        return [tuple(Detection("fire", 0.9, box) for box in seen) for _ in images]
+
+
+def test_the_first_four_small_ones_are_followed_and_what_is_at_them_counts() -> None:
+    """As in a worker: large ones take no place, and what a tile shows elsewhere was no reason to look."""
+    large = [(100.0, 100.0, 140.0, 140.0 + at) for at in range(4)]
+    small = [(110.0 + 105 * at, 160.0 + 10 * (at % 2), 116.0 + 105 * at, 166.0 + 10 * (at % 2)) for at in range(5)]
+    detector = HintsAt(*large, *small)
+    ((*found,),) = WithHints(detector, 640).detect([np.zeros((1080, 1920, 3), np.uint8)], 0.1)
+    assert detector.tiles == 4
+    middles = sorted((each.box[0] + 10) / 3 for each in found)
+    assert middles == pytest.approx([113 + 105 * at for at in range(4)], abs=1)
