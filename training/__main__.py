@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from daemon.errors import FirewitnessError
-from training.arguments import at_least, confidence, cut_out_px, input_px, positive, side_px
+from training.arguments import at_least, confidence, cut_out_px, input_px, positive, share, side_px, weighted
 
 COMMANDS = {
     "assemble": "take the sources' pictures from copies of their repositories, without near-duplicates, apart from what is measured with",
     "evaluate": "how good a weights file is: tables by split, source, size and clip; chooses the thresholds",
     "train": "train on folders of labelled pictures; the same words again go on where it stopped (needs torch)",
+    "train-folds": "the final weights and those without each fold side by side, over one stream of drawn pictures (needs torch)",
+    "soup": "the weighted mean of trainings from the same weights, its batch norms measured anew (needs torch)",
     "export": "a checkpoint as ONNX for the daemon, with its card (needs torch)",
     "quantise": "a network in int8 by calibration on pictures, timed beside the one it is made of (needs nncf)",
     "ship": "make measured weights those that Firewitness comes with: file, card, hash, thresholds",
@@ -42,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     made = {name: commands.add_parser(name, help=text, description=text + ".") for name, text in COMMANDS.items()}
     _evaluate(made["evaluate"])
     _train(made["train"])
+    _train_folds(made["train-folds"])
+    _soup(made["soup"])
     _export(made["export"])
     _mine(made["mine"])
     _close_ups(made["close-ups"])
@@ -142,6 +146,44 @@ def _tiling(command: argparse.ArgumentParser) -> None:
 
 
 def _train(command: argparse.ArgumentParser) -> None:
+    _training(command)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the checkpoint; where it exists, go on"
+    )
+
+
+def _train_folds(command: argparse.ArgumentParser) -> None:
+    _training(command)
+    command.add_argument(
+        "--folds", type=Path, required=True, metavar="FOLDER", help="with without-0, without-1, … as folds wrote them"
+    )
+    command.add_argument(
+        "--own", nargs="+", required=True, metavar="NAME[=WEIGHT]",
+        help="what of each fold's folder to train with, such as val=2 val_cctv=6; what is not there is left out",
+    )  # fmt: skip
+    command.add_argument(
+        "--own-share", type=share, default=0.09, metavar="S", help="of a batch's pictures (default: 0.09; at least one)"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="for without-0.pt, without-1.pt, … and all.pt; where they exist, go on",
+    )  # fmt: skip
+
+
+def _soup(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "checkpoints", type=weighted, nargs="+", metavar="CHECKPOINT[=WEIGHT]", help="and how much each counts"
+    )
+    command.add_argument(
+        "--pictures", nargs="+", required=True, metavar="FOLDER[=WEIGHT]", help="labelled, to measure batch norms with"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a checkpoint, for export")
+    command.add_argument("--batches", type=at_least(1), default=24, metavar="N", help="of 16 pictures (default: 24)")
+    command.add_argument("--side-px", type=side_px, default=640, metavar="PX", help="of the pictures (default: 640)")
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def _training(command: argparse.ArgumentParser) -> None:
     command.add_argument("folders", nargs="+", metavar="FOLDER[=WEIGHT]", help="with images and labels")
     command.add_argument(
         "--weights",
@@ -152,9 +194,6 @@ def _train(command: argparse.ArgumentParser) -> None:
         "such as the shipped ONNX file; of several their mean",
     )
     command.add_argument("--allow-pickle", action="store_true", help="a .pt file can execute code: this one is trusted")
-    command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the checkpoint; where it exists, go on"
-    )
     command.add_argument(
         "--epochs", type=positive, default=10, metavar="N", help="pictures seen ÷ pictures (default: 10)"
     )

@@ -6,6 +6,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Weighted(NamedTuple):
+    """A file and how much it counts."""
+
+    path: Path
+    weight: float
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -33,6 +42,23 @@ def confidence(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
+def weighted(text: str) -> Weighted:
+    """FILE or FILE=WEIGHT."""
+    path, _, weight = text.partition("=")
+    try:
+        return Weighted(Path(path), positive(weight or "1"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: after = stands how much it counts, such as 2 or 0.5") from error
+
+
+def share(text: str) -> float:
+    """More than 0, less than 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 

@@ -65,7 +65,7 @@ def card(
         "",
         f"SHA-256 `{sha256}`. Classes: 0 fire, 1 smoke. Input RGB 0..1, NCHW, multiples of 32; no suppression inside.",
         "",
-        f"**Made** with `python -m training train` in {steps}; {', '.join(f'{key} {value}' for key, value in settings.items())}.",
+        f"**Made** {_how(steps, settings, made_of)}.",
         f"Data: {', '.join(data) or 'not said'}.",
         "",
         *_made_of(made_of),
@@ -102,15 +102,37 @@ def without_int8(card: str) -> str:
     return re.sub(rf"\n{re.escape(_INT8)}: .*\n", "", card)
 
 
+def history(name: str, steps: int, settings: Mapping[str, Any], made_of: Mapping[str, str]) -> str:
+    """How a training was made that has gone into another's weights, in paragraphs of that card."""
+    how = f"**{name}** was made {_how(f'{steps} steps', settings, [made_of])}."
+    return "\n\n".join((how, *_origin(made_of)))
+
+
+def _how(steps: str, settings: Mapping[str, Any], trainings: Sequence[Mapping[str, str]]) -> str:
+    """By which command; the steps and settings of a soup are only those of what its batch norms were measured with."""
+    soups = list(dict.fromkeys(each["soup"] for each in trainings if "soup" in each))
+    if soups:
+        of_several = f"as the mean of {len(trainings)} soups, each " if len(trainings) > 1 else ""
+        return f"{of_several}with `python -m training soup` as {'; '.join(soups)}"
+    commands = dict.fromkeys(f"`python -m training {each.get('command', 'train')}`" for each in trainings or [{}])
+    return f"with {' and '.join(commands)} in {steps}; {', '.join(f'{key} {value}' for key, value in settings.items())}"
+
+
 def _made_of(trainings: Sequence[Mapping[str, str]]) -> list[str]:
-    """One line for each that differs; older checkpoints say less."""
-    lines = [
-        f"Begun from {each.get('began_from', 'what is not said')}; folders, and how often their pictures were drawn: "
-        f"{each.get('folders', 'not said')}; SHA-256 of these pictures, their labels and how often: `{each.get('pictures', 'not said')}`."
-        for each in trainings
-        if each
-    ]
-    return [line for each in dict.fromkeys(lines) for line in (each, "")]
+    """One paragraph for each that differs; older checkpoints say less."""
+    paragraphs = dict.fromkeys(said for each in trainings if each for said in _origin(each))
+    return [line for each in paragraphs for line in (each, "")]
+
+
+def _origin(made_of: Mapping[str, str]) -> list[str]:
+    """What weights come from and which pictures made them, in paragraphs; of a soup, what was mixed."""
+    drawn = (
+        f"folders, and how often their pictures were drawn: {made_of.get('folders', 'not said')}; "
+        f"SHA-256 of these pictures, their labels and how often: `{made_of.get('pictures', 'not said')}`."
+    )
+    if "soup" in made_of:
+        return [f"Batch norms: {drawn}", *made_of["trainings"].split("\n\n")]
+    return [f"Begun from {made_of.get('began_from', 'what is not said')}; {drawn}"] if made_of else []
 
 
 def _at_the_thresholds(table: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,19 @@ FORMAT = 1
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Replaces the file; a crash leaves the old or the new one."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    save_all({path: content})
+
+
+def save_all(contents: Mapping[Path, dict[str, Any]]) -> None:
+    """Replaces the files of what goes on together, once all are written: only a crash while they are renamed leaves old and new ones."""
+    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+    for path, content in contents.items():
+        with parts[path].open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+    for path, part in parts.items():
+        part.replace(path)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 """The training itself: draws, steps, averages; goes on from a checkpoint as if it had never stopped; needs torch.
 
 Step s is the pictures s × batch to (s + 1) × batch, whoever draws them. Nothing in a step is random but those pictures,
-so that on a CPU, with the same number of threads, the same seed gives the same weights to the last bit.
+so that on a CPU, with the same number of threads, the same seed gives the same weights to the last bit. Several trainings
+can learn from one stream of pictures, each from rows of its own (`learn_together`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -80,19 +81,24 @@ class Progress:
         return f"step {self.step} of {self.of}, loss {self.loss:.3f}, {self.pictures_s:.1f} pictures/s, {left} left"
 
 
-class _Drawn(torch.utils.data.Dataset):  # type: ignore[misc]
-    """Training pictures as tensors; also in other processes."""
+Batch = dict[str, torch.Tensor]
 
-    def __init__(self, pictures: Pictures, settings: Settings) -> None:
-        self._pictures, self._settings = pictures, settings
+
+class Stream(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Training pictures as tensors, also in other processes: a step's first ones are of the first group, and so on."""
+
+    def __init__(self, groups: Sequence[Pictures], sizes: Sequence[int], settings: Settings) -> None:
+        """`sizes` says how many of each group a step has; of `settings`, all but the batch decides what is drawn."""
+        self._group_of_row = [group for group, size in zip(groups, sizes, strict=True) for _ in range(size)]
+        self._settings = settings
 
     def __len__(self) -> int:
-        return self._settings.steps * self._settings.batch
+        return self._settings.steps * len(self._group_of_row)
 
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        settings, step = self._settings, number // self._settings.batch
+    def __getitem__(self, number: int) -> Batch:
+        settings, (step, row) = self._settings, divmod(number, len(self._group_of_row))
         side = settings.side(step)
-        view = drawn(self._pictures, settings.seed, number, side, mosaics=not settings.late(step))
+        view = drawn(self._group_of_row[row], settings.seed, number, side, mosaics=not settings.late(step))
         corners = view.boxes[:, 1:] / side
         places = np.concatenate(((corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]), axis=1)
         return {
@@ -102,8 +108,14 @@ class _Drawn(torch.utils.data.Dataset):  # type: ignore[misc]
             "known": torch.tensor([1.0, 1.0 if view.smoke_known else 0.0]),
         }
 
+    def batches(self, step: int, workers: int) -> Iterator[Batch]:
+        """From that step on to the last; the processes that draw are there when this returns."""
+        size = len(self._group_of_row)
+        numbers = range(step * size, len(self))
+        return iter(torch.utils.data.DataLoader(self, size, sampler=numbers, num_workers=workers, collate_fn=together))
 
-def together(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+
+def together(parts: list[Batch]) -> Batch:
     """A batch as Ultralytics' loss takes it."""
     return {
         "img": torch.stack([each["img"] for each in parts]),
@@ -114,14 +126,30 @@ def together(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     }
 
 
+def selected(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Those pictures of a batch, in that order, as a batch."""
+    rows = list(rows)
+    if rows == list(range(len(batch["img"]))):
+        return batch
+    parts = [(batch["batch_idx"] == row).nonzero()[:, 0] for row in rows]
+    boxes = torch.cat(parts)
+    return {
+        "img": batch["img"][rows],
+        "cls": batch["cls"][boxes],
+        "bboxes": batch["bboxes"][boxes],
+        "known": batch["known"][rows],
+        "batch_idx": torch.cat([torch.full((len(each),), float(at)) for at, each in enumerate(parts)]),
+    }
+
+
 class Training:
     """One training, in memory; `step` of `settings.steps` are done."""
 
     def __init__(self, model: torch.nn.Module, plan: dict[str, Any], settings: Settings, device: str) -> None:
-        self.plan, self.settings, self.step, self._device = plan, settings, 0, device
+        self.plan, self.settings, self.step, self.device = plan, settings, 0, device
         self.made_of = dict[str, str]()
-        """SHA-256 of the pictures and of the weights that it began from, and in words the folders and those weights, for the card;
-        as far as they are known."""
+        """SHA-256 of the pictures and of the weights that it began from, and in words the folders, those weights and the command,
+        for the card; as far as they are known."""
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval()
         for parameter in self.average.parameters():
@@ -152,50 +180,34 @@ class Training:
         made.step, made.made_of = content["step"], content.get("made_of", {})
         return made
 
-    def save(self, path: Path) -> None:
-        """As a checkpoint."""
+    def content(self) -> dict[str, Any]:
+        """Of its checkpoint."""
         content = {"plan": self.plan, "settings": asdict(self.settings), "step": self.step, "made_of": self.made_of}
         states = {"model": self.model, "average": self.average, "optimizer": self._optimizer}
-        checkpoint.save(path, content | {name: each.state_dict() for name, each in states.items()})
+        return content | {name: each.state_dict() for name, each in states.items()}
+
+    def save(self, path: Path) -> None:
+        """As a checkpoint."""
+        checkpoint.save(path, self.content())
 
     def measure(self, pictures: Pictures) -> None:
         """For weights that were exported: gives their batch norms what the first pictures bring about in them."""
-        batches = islice(self._batches(pictures, 0), math.ceil(MEASURED / self.settings.batch))
-        with_statistics(self.model, (self._images(batch) for batch in batches))
+        batches = islice(self.batches(pictures), math.ceil(MEASURED / self.settings.batch))
+        with_statistics(self.model, (self.images(batch) for batch in batches))
         self.average.load_state_dict(self.model.state_dict())
 
     def run(
         self, pictures: Pictures, told: Callable[[Progress], None], keep: Callable[[], None], workers: int = 0
     ) -> None:
-        """To the end; `told` hears every 20 steps, `keep` is called every 5 minutes and at the end."""
-        began_s = kept_s = time.monotonic()
-        first, losses = self.step, list[float]()
-        for batch in self._batches(pictures, workers):
-            losses.append(self.learn(batch))
-            now_s = time.monotonic()
-            if self.step % 20 == 0 or self.step == self.settings.steps:
-                each_s = (now_s - began_s) / (self.step - first)
-                left_s = each_s * (self.settings.steps - self.step)
-                told(
-                    Progress(
-                        self.step,
-                        self.settings.steps,
-                        float(np.mean(losses[-60:])),
-                        self.settings.batch / each_s,
-                        left_s,
-                    )
-                )
-            if now_s - kept_s >= 300:
-                keep()
-                kept_s = now_s
-        keep()
+        """To the end, as `learn_together`."""
+        learn_together([(self, range(self.settings.batch))], self.batches(pictures, workers), told, keep)
 
-    def learn(self, batch: dict[str, torch.Tensor]) -> float:
+    def learn(self, batch: Batch) -> float:
         """One step; returns its loss a picture. Raises FolderError where the training has come apart."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        images = self._images(batch)
-        with torch.autocast(self._device, torch.bfloat16, enabled=self._bf16):
+        images = self.images(batch)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self._bf16):
             answers = self.model(images)
         loss, _ = self._loss({name: _float(value) for name, value in answers.items()}, batch)
         total = loss.sum()
@@ -212,20 +224,41 @@ class Training:
         averaged_into(self.average, self.model, 1 - 0.999 * (1 - math.exp(-self.step / 300)))
         return float(total.detach()) / len(images)
 
-    def _images(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def images(self, batch: Batch) -> torch.Tensor:
         """(N, 3, side, side), RGB from 0 to 1."""
-        return batch["img"].to(self._device).to(memory_format=torch.channels_last).float() / 255
+        return batch["img"].to(self.device).to(memory_format=torch.channels_last).float() / 255
 
-    def _batches(self, pictures: Pictures, workers: int) -> Iterator[dict[str, torch.Tensor]]:
-        size = self.settings.batch
-        loader = torch.utils.data.DataLoader(
-            _Drawn(pictures, self.settings),
-            size,
-            sampler=range(self.step * size, self.settings.steps * size),
-            num_workers=workers,
-            collate_fn=together,
-        )
-        return iter(loader)
+    def batches(self, pictures: Pictures, workers: int = 0) -> Iterator[Batch]:
+        """Those of its steps from here on."""
+        return Stream([pictures], [self.settings.batch], self.settings).batches(self.step, workers)
+
+
+def learn_together(
+    learners: Sequence[tuple[Training, Sequence[int]]],
+    batches: Iterator[Batch],
+    told: Callable[[Progress], None],
+    keep: Callable[[], None],
+) -> None:
+    """To the end, of trainings that are at the same step, each of which learns from its rows of the same batches.
+
+    `told` hears every 20 steps, `keep` is called every 5 minutes and at the end.
+    """
+    leader = learners[0][0]
+    steps, first = leader.settings.steps, leader.step
+    began_s = kept_s = time.monotonic()
+    losses = list[float]()
+    for batch in batches:
+        batch["img"] = batch["img"].to(leader.device)  # once for all of them
+        losses.append(float(np.mean([each.learn(selected(batch, rows)) for each, rows in learners])))
+        now_s = time.monotonic()
+        if leader.step % 20 == 0 or leader.step == steps:
+            each_s = (now_s - began_s) / (leader.step - first)
+            left_s = each_s * (steps - leader.step)
+            told(Progress(leader.step, steps, float(np.mean(losses[-60:])), len(batch["img"]) / each_s, left_s))
+        if now_s - kept_s >= 300:
+            keep()
+            kept_s = now_s
+    keep()
 
 
 def has_bf16(device: str) -> bool:

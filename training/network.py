@@ -42,12 +42,13 @@ class Source:
     """Whether its batch norms know nothing yet of what reaches them (unfused.py)."""
 
 
-def mean(sources: Sequence[Source]) -> Source:
+def mean(sources: Sequence[Source], weights: Sequence[float] | None = None) -> Source:
     """Of several trainings that began from the same weights, what is often better than each (model soups, Wortsman et al. 2022).
 
-    Raises FolderError where they are not the same network.
+    `weights`: how much each of them counts; by default all the same. Raises FolderError where they are not the same network.
     """
     first, *others = sources
+    counts = torch.tensor(weights or [1.0] * len(sources), dtype=torch.float64)
     if not others:
         return first
     shapes = {name: each.shape for name, each in first.tensors.items()}
@@ -56,7 +57,7 @@ def mean(sources: Sequence[Source]) -> Source:
     if len({each.fused for each in sources}) > 1:
         raise FolderError("a mean can be taken of checkpoints or of exported weights, not of both together")
     tensors = {
-        name: torch.stack([each.tensors[name].double() for each in sources]).mean(0).to(one.dtype)
+        name: (torch.stack([each.tensors[name].double() for each in sources], -1) @ counts / counts.sum()).to(one.dtype)
         for name, one in first.tensors.items()
     }
     return Source(first.plan, tensors, first.fused)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,26 +27,22 @@ def run(options: argparse.Namespace) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     out: Path = options.out
     check_out(out)
-    source = None if out.exists() else _begins_from(options)
+    source = None if out.exists() else begins_from(options)
     pictures = Pictures([folder(each) for each in options.folders], options.seed)
     steps = max(1, round(options.epochs * len(pictures) / options.batch))
     settings = Settings(
         steps, options.batch, options.side_px, options.last_side_px, options.learning_rate, options.seed
     )
+    made_of = {"pictures": pictures.sha256(), "folders": " ".join(options.folders)}
     if source is None:
         training = Training.resumed(out, settings, device)
-        _check_same(training, options, pictures)
+        check_same(training, out, made_of, options.weights)
         print(f"going on from step {training.step} of {steps}", file=sys.stderr)
     else:
-        training = _begun(source, settings, device)
+        training = begun(source, settings, device)
         if source.fused:
             training.measure(pictures)
-        training.made_of = {
-            "pictures": pictures.sha256(),
-            "weights": _sha256(options.weights),
-            "folders": " ".join(options.folders),
-            "began_from": ", ".join(f"{each.name} (SHA-256 `{_sha256_of(each)}`)" for each in options.weights),
-        }
+        training.made_of = made_of | begun_with(options.weights)
     print(f"{len(pictures)} pictures, {len(pictures.flames)} flames to paste, {device}", file=sys.stderr)
     training.run(
         pictures,
@@ -58,43 +54,53 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_same(training: Training, options: argparse.Namespace, pictures: Pictures) -> None:
-    """Raises FolderError where it would not go on with what it has been made of; older checkpoints do not say what that was."""
-    before = training.made_of
-    if before.setdefault("pictures", now := pictures.sha256()) != now:
-        raise FolderError(
-            f"{options.out}: was trained with other pictures, labels or weights of folders until now; give the same, or another --out"
-        )
-    before.setdefault("folders", " ".join(options.folders))
-    if options.weights is not None and "weights" in before and before["weights"] != _sha256(options.weights):
-        raise FolderError(
-            f"{options.out}: began from other weights than --weights; leave them out, or give another --out"
-        )
-
-
-def _sha256(files: Sequence[Path]) -> str:
-    """Of the files in their order; raises FolderError."""
-    return hashlib.sha256(b"".join(bytes.fromhex(_sha256_of(each)) for each in files)).hexdigest()
-
-
-def _sha256_of(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FolderError(f"{error.filename}: cannot be read ({error.strerror})") from error
-
-
-def _begins_from(options: argparse.Namespace) -> Source:
+def begins_from(options: argparse.Namespace) -> Source:
+    """What --weights name, of several the mean; raises FolderError."""
     if options.weights is None:
         raise FolderError("--weights: name the checkpoint or the ONNX file to begin from")
     return mean([_source(each, options.allow_pickle) for each in options.weights])
 
 
-def _begun(source: Source, settings: Settings, device: str) -> Training:
+def begun_with(weights: Sequence[Path]) -> dict[str, str]:
+    """What a checkpoint says of these files, in their order; raises FolderError."""
+    hashes = [sha256_of(each) for each in weights]
+    return {
+        "weights": hashlib.sha256(b"".join(map(bytes.fromhex, hashes))).hexdigest(),
+        "began_from": ", ".join(
+            f"{each.name} (SHA-256 `{sha256}`)" for each, sha256 in zip(weights, hashes, strict=True)
+        ),
+    }
+
+
+def begun(source: Source, settings: Settings, device: str) -> Training:
+    """At step 0."""
     torch.manual_seed(settings.seed)  # what does not fit, such as another number of classes, begins at random
     model, plan, fitting = begun_from(source)
     print(f"begins with {fitting} tensors of --weights", file=sys.stderr)
     return Training(model, plan, settings, device)
+
+
+def check_same(training: Training, path: Path, now: Mapping[str, str], weights: Sequence[Path] | None) -> None:
+    """Raises FolderError where it would not go on with what it has been made of; older checkpoints do not say what that was.
+
+    `now`: of what it would be made of, `pictures` and `folders`; `weights`: what it is said to have begun from, if anything is.
+    """
+    before = training.made_of
+    if before.setdefault("pictures", now["pictures"]) != now["pictures"]:
+        raise FolderError(
+            f"{path}: was trained with other pictures, labels or weights of folders until now; give the same, or another --out"
+        )
+    before.setdefault("folders", now["folders"])
+    if weights is not None and "weights" in before and before["weights"] != begun_with(weights)["weights"]:
+        raise FolderError(f"{path}: began from other weights than --weights; leave them out, or give another --out")
+
+
+def sha256_of(file: Path) -> str:
+    """Raises FolderError."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FolderError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _source(path: Path, allow_pickle: bool) -> Source:

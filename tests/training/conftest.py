@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Made-up folders of labelled pictures."""
+"""Made-up folders of labelled pictures, and trainings of a tiny network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -14,8 +15,17 @@ import pytest
 from daemon.detect.detector import REFERENCE_PICTURE
 from daemon.domain import Detection
 from training import folders
+from training.data import Folder, Pictures
 from training.folders import Pixels, Sample
 from training.seen import Seen
+
+PLAN: dict[str, Any] = {
+    "nc": 2,
+    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]],
+                 [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]]],
+    "head": [[[2, 3, 4], 1, "Detect", ["nc"]]],
+}  # fmt: skip
+"""Of a tiny network, as Ultralytics writes it."""
 
 
 def put(folder: Path, name: str, picture: Pixels, labels: str = "") -> None:
@@ -69,3 +79,30 @@ def data(tmp_path: Path) -> Path:
 def boxes_inside(boxes: Sequence[tuple[float, float, float, float]], width: float, height: float) -> bool:
     """Whether all lie in a picture of that size and have an area."""
     return all(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height for x1, y1, x2, y2 in boxes)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    """Four burning pictures."""
+    for number in range(4):
+        picture = np.full((64, 64, 3), 30 + number, np.uint8)
+        picture[10:40, 10:40] = flame(30)
+        put(tmp_path / "fire", f"a{number}", picture, "0 0.39 0.39 0.47 0.47\n")
+    return Pictures([Folder(tmp_path / "fire")], 1)
+
+
+def begun(steps: int = 6, seed: int = 3) -> Any:
+    """A training of a tiny network, untrained."""
+    import torch
+
+    from training.loop import Settings, Training
+    from training.network import network
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    return Training(network(PLAN), PLAN, Settings(steps, batch=2, side_px=64, last_side_px=96, seed=5), "cpu")
+
+
+def weights(training: Any) -> dict[str, Any]:
+    """Model and average."""
+    return {**training.model.state_dict(), **{f"mean {k}": v for k, v in training.average.state_dict().items()}}

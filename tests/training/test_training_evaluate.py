@@ -187,6 +187,8 @@ def test_some_of_many_are_spread_over_all() -> None:
     ("arguments", "package"),
     [
         (["train", "nowhere", "--out", "a.pt"], "torch"),
+        (["train-folds", "nowhere", "--folds", "none", "--own", "val", "--out", "a"], "torch"),
+        (["soup", "a.pt", "--pictures", "nowhere", "--out", "b.pt"], "torch"),
         (["verifier", "nowhere", "--out", "a.onnx"], "onnx"),
         (["quantise", str(WEIGHTS), "nowhere", "--out", "a.xml"], "nncf"),
     ],
@@ -201,7 +203,7 @@ def test_a_package_that_is_missing_is_one_sentence(
     """With what brings it, before a picture is looked for; a module of ours that is missing stays a fault."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"training.{arguments[0]}", raising=False)
+    monkeypatch.delitem(sys.modules, f"training.{arguments[0].replace('-', '_')}", raising=False)
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert f"training {arguments[0]}: needs {package}: make setup EXTRAS=train VENV=.venv-train" in error
@@ -212,6 +214,9 @@ def test_a_package_that_is_missing_is_one_sentence(
     ("arguments", "says"),
     [
         (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),
+        (["train-folds", "pictures", "--own-share", "1"], "argument --own-share: 1 is not between 0 and 1"),
+        (["soup", "a.pt=0"], "argument CHECKPOINT[=WEIGHT]: 0 is not a number more than 0"),
+        (["soup", "a.pt=half"], "a.pt=half: after = stands how much it counts, such as 2 or 0.5"),
         (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
         (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
         (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),

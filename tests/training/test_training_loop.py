@@ -8,7 +8,6 @@ import importlib.util
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from daemon.detect.detector import FireDetector
 from daemon.detect.exporting import pickle_to_onnx
 from daemon.detect.weights import read_weights
 from daemon.errors import DetectorError
-from tests.training.conftest import flame, put
+from tests.training.conftest import PLAN, begun, weights
 from training.__main__ import main, parser
 from training.data import Folder, Pictures
 from training.folders import FolderError
@@ -30,37 +29,6 @@ if importlib.util.find_spec("torch"):  # else all of this is deselected
     from training import checkpoint, export, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
-PLAN: dict[str, Any] = {
-    "nc": 2,
-    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]],
-                 [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]]],
-    "head": [[[2, 3, 4], 1, "Detect", ["nc"]]],
-}  # fmt: skip
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
-    """Four burning pictures."""
-    for number in range(4):
-        picture = np.full((64, 64, 3), 30 + number, np.uint8)
-        picture[10:40, 10:40] = flame(30)
-        put(tmp_path / "fire", f"a{number}", picture, "0 0.39 0.39 0.47 0.47\n")
-    return Pictures([Folder(tmp_path / "fire")], 1)
-
-
-def begun(steps: int = 6, seed: int = 3) -> Any:
-    """A training of a tiny network, untrained."""
-    from training.loop import Settings, Training
-    from training.network import network
-
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    return Training(network(PLAN), PLAN, Settings(steps, batch=2, side_px=64, last_side_px=96, seed=5), "cpu")
-
-
-def weights(training: Any) -> dict[str, Any]:
-    """Model and average."""
-    return {**training.model.state_dict(), **{f"mean {k}": v for k, v in training.average.state_dict().items()}}
 
 
 def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Path, pictures: Pictures) -> None:
@@ -71,7 +39,7 @@ def test_a_resumed_training_gives_the_same_weights_to_the_last_bit(tmp_path: Pat
     whole.run(pictures, said.append, lambda: None)
     assert (said[-1].step, said[-1].left_s) == (6, 0)
     half, path = begun(), tmp_path / "half.pt"
-    for _, batch in zip(range(3), half._batches(pictures, 0), strict=False):
+    for _, batch in zip(range(3), half.batches(pictures), strict=False):
         half.learn(batch)
     half.save(path)
     resumed = Training.resumed(path, half.settings, "cpu")
@@ -159,7 +127,7 @@ def test_a_training_can_be_made_longer_while_its_rate_is_constant(tmp_path: Path
 
     short, longer = begun(20), begun(30)
     for each in (short, longer):
-        for _, batch in zip(range(8), each._batches(pictures, 0), strict=False):
+        for _, batch in zip(range(8), each.batches(pictures), strict=False):
             each.learn(batch)
     for name, value in weights(short).items():
         assert torch.equal(value, weights(longer)[name]), name
@@ -174,7 +142,7 @@ def test_a_training_can_be_made_longer_while_its_rate_is_constant(tmp_path: Path
 def test_where_smoke_is_not_known_it_teaches_nothing(pictures: Pictures) -> None:
     """The gradient on the smoke scores is nothing in that picture, and something in the other; fire's is in both."""
     training = begun()
-    batch = next(iter(training._batches(pictures, 0)))
+    batch = next(iter(training.batches(pictures)))
     batch["known"] = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     answers = training.model(batch["img"].float() / 255)
     answers["scores"].retain_grad()
