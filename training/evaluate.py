@@ -27,8 +27,8 @@ from training.folders import FolderError, Sample, check_out, read_folder, split_
 from training.folds import dealt, look_apart
 from training.lookers import AsLive, InTiles, WithHints
 from training.page import check_section, write_section
-from training.picture_tables import Points, Splits, found_table, picture_table, precision_table, size_table
-from training.seen import FLOOR, SPLITS, Seen, Thresholds
+from training.picture_tables import Points, found_table, picture_table, precision_table, size_table
+from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import FIRE_GIVES, LIMITS, Chosen, choose, chosen_of, for_both
@@ -170,19 +170,21 @@ def _small_table(
     options: argparse.Namespace, detectors: Sequence[FireDetector], folds: Mapping[str, int], points: Points
 ) -> Table:
     """The pasted flames: in pictures as POST is given them, reduced as live frames are, with what hints lead to, and in tiles."""
-    whole: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, detectors, folds))
-    as_live = [AsLive(each, options.input_px) for each in detectors]
-    live: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, as_live, folds))
-    with_hints = [WithHints(each, options.input_px) for each in detectors]
-    hinted: Splits = _look_at(options.small, tuple(KINDS), partial(look_apart, with_hints, folds))
-    splits = {f"{name}, whole": seen for name, seen in whole.items()}
-    splits |= {f"{name}, as a live frame": seen for name, seen in live.items()}
-    splits |= {f"{name}, as a live frame and at its hints": seen for name, seen in hinted.items()}
+    ways: dict[str, Sequence[Looker]] = {
+        "whole": detectors,
+        "as a live frame": [AsLive(each, options.input_px) for each in detectors],
+        "as a live frame and at its hints": [WithHints(each, options.input_px) for each in detectors],
+    }
+    splits: dict[str, Sequence[Seen]] = {
+        f"{name}, {way}": seen
+        for way, lookers in ways.items()
+        for name, seen in _look_at(options.small, tuple(KINDS), partial(look_apart, lookers, folds)).items()
+    }
     if options.tiles:
         in_tiles = [InTiles(each, options.input_px) for each in detectors]
         some = _look_at(options.small, tuple(KINDS), partial(look_apart, in_tiles, folds), options.tiles)
         for name, seen in some.items():
-            splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(whole[name]), options.tiles)
+            splits[f"{name}, whole, {len(seen)} of them"] = spread_over(list(splits[f"{name}, whole"]), options.tiles)
             splits[f"{name}, in tiles, the same {len(seen)}"] = seen
     table = found_table(splits, points, options.input_px)
     table.title = "Small flames, pasted into empty scenes"

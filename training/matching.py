@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.detect.boxes import centre
 from daemon.domain import Box
 
 Matrix = NDArray[np.float64]
@@ -63,9 +64,5 @@ def right_of_size(
 def found_near(found: Sequence[Box], labelled: Box) -> bool:
     """Whether the centre of any detection lies within 1.5 sizes (the longer side) of the labelled box's centre."""
     reach = FOUND_WITHIN * max(labelled[2] - labelled[0], labelled[3] - labelled[1])
-    x, y = _centre(labelled)
-    return any(math.hypot(cx - x, cy - y) <= reach for cx, cy in map(_centre, found))
-
-
-def _centre(box: Box) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    x, y = centre(labelled)
+    return any(math.hypot(cx - x, cy - y) <= reach for cx, cy in map(centre, found))

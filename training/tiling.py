@@ -20,6 +20,7 @@ import av
 import cv2
 import numpy as np
 
+from daemon.detect.boxes import centre
 from daemon.detect.detector import FireDetector
 from daemon.detect.function import each_once
 from daemon.detect.tiling import OVERLAP, SIZE, Found, Tile, in_picture, is_cut, is_larger, merged, tiles_of
@@ -204,9 +205,7 @@ def boxes_each(seen: Sequence[Seen], threshold: float) -> float | None:
     """How many detections there are in a flame that has any."""
     counts = []
     for each in seen:
-        centres = [
-            ((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2) for one in each.found("fire", threshold)
-        ]
+        centres = [centre(one.box) for one in each.found("fire", threshold)]
         for x1, y1, x2, y2 in each.labelled("fire"):
             counts.append(sum(x1 <= x < x2 and y1 <= y < y2 for x, y in centres))
     there = [each for each in counts if each]

@@ -24,6 +24,11 @@ def longer_side(box: Box, aspect: float = 1.0) -> float:
     return max((box[2] - box[0]) * aspect, box[3] - box[1])
 
 
+def centre(box: Box) -> tuple[float, float]:
+    """Its middle."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
 def normalised(box: Box, size_px: tuple[int, int]) -> Box:
     """A box in pixels as shares of the picture's sides."""
     width, height = size_px

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from daemon.detect.boxes import longer_side, normalised
+from daemon.detect.boxes import centre, longer_side, normalised
 from daemon.detect.tiling import LARGE, Found, Tile, is_cut, small_ones, tile_around
 from daemon.domain import Box, Detection
 
@@ -65,7 +65,7 @@ def _where(hint: Box) -> Box:
 
 
 def _holds_centre(where: Box, box: Box) -> bool:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    x, y = centre(box)
     return where[0] <= x <= where[2] and where[1] <= y <= where[3]
 
 

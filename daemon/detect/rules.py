@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from daemon.detect.boxes import as_share_of_height, longer_side
+from daemon.detect.boxes import as_share_of_height, centre, longer_side, normalised
 from daemon.domain import LABELS, Box, Detection, EvidenceKind, Flicker
 
 WEAK_SHARE = 0.5  # of the threshold: enough where it flickers, and what is certain later begins there
@@ -204,8 +204,8 @@ def observe(
     marked = tuple(_mark(each, size_px, settings.zones) for each in detections)
     counting = _counting(marked, settings)
     counting.sort(key=lambda each: -each.confidence)
-    seen = [_Seen(each, _normalised(each.box, size_px)) for each in counting if each.zone is None]
-    weak = [_Seen(each, _normalised(each.box, size_px)) for each in _weak(marked, settings) if each.zone is None]
+    seen = [_Seen(each, normalised(each.box, size_px)) for each in counting if each.zone is None]
+    weak = [_Seen(each, normalised(each.box, size_px)) for each in _weak(marked, settings) if each.zone is None]
     zones = frozenset(each.zone for each in counting if each.zone is not None)
     frame = _Frame(state, now_s, size_px[0] / size_px[1], settings, zones)
     elsewhere = frame.feed(seen, weak)
@@ -440,20 +440,11 @@ def _importance(track: Track) -> tuple[float, int]:
 
 
 def _mark(detection: Detection, size_px: tuple[int, int], zones: Sequence[Zone]) -> Detection:
-    centre = _centre(_normalised(detection.box, size_px))
-    name = next((each.name for each in zones if detection.label in each.labels and each.holds(centre)), None)
+    middle = centre(normalised(detection.box, size_px))
+    name = next((each.name for each in zones if detection.label in each.labels and each.holds(middle)), None)
     return replace(detection, zone=name)
 
 
-def _normalised(box: Box, size_px: tuple[int, int]) -> Box:
-    width, height = size_px
-    return (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
-
-
-def _centre(box: Box) -> Point:
-    return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-
-
 def _distance(one: Box, other: Box, aspect: float) -> float:
-    (x1, y1), (x2, y2) = _centre(one), _centre(other)
+    (x1, y1), (x2, y2) = centre(one), centre(other)
     return math.hypot((x1 - x2) * aspect, y1 - y2)

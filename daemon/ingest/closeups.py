@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.detect.boxes import centre
 from daemon.detect.flicker import (
     HELD_S,
     HOLE_S,
@@ -86,9 +87,9 @@ class _Watched:
     def follow(self, place: Box) -> None:
         """Goes on at the same place, or begins anew where the suspect has moved on or has another size."""
         grown = _longer(place) / max(_longer(self.place), 1e-6)
-        centre = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+        x, y = centre(place)
         x1, y1, x2, y2 = self.place
-        inside = x1 <= centre[0] <= x2 and y1 <= centre[1] <= y2
+        inside = x1 <= x <= x2 and y1 <= y <= y2
         if not inside or not 1 / LARGER <= grown <= LARGER:
             self.place, self.window = place, None
             self.taken.clear()

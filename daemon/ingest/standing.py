@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.detect.boxes import normalised
+from daemon.detect.boxes import centre, normalised
 from daemon.detect.rules import Zone, same_place
 from daemon.domain import Box, Detection
 from daemon.ingest.likeness import around, looks_as_before
@@ -53,7 +53,7 @@ class Standing:
         self._round += whole
         places = [_place(each.box, pixels) for each in detections]
         stood = [first or self._stood(each.box, pixels) for each in detections]
-        changed = [_centre(place) for place, still in zip(places, stood, strict=True) if not still]
+        changed = [centre(place) for place, still in zip(places, stood, strict=True) if not still]
         before = () if whole else self._zones
         kept = tuple(zone for zone in before if not any(zone.holds(point) for point in changed))
         self._zones = kept + tuple(_zone(place) for place, still in zip(places, stood, strict=True) if still)
@@ -74,10 +74,6 @@ class Standing:
 
 def _place(box: Box, pixels: NDArray[np.uint8]) -> Box:
     return normalised(box, (pixels.shape[1], pixels.shape[0]))
-
-
-def _centre(place: Box) -> tuple[float, float]:
-    return (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
 
 
 def _zone(place: Box) -> Zone:
