@@ -51,6 +51,8 @@ GapReason = Literal[
     "unreachable", "refused", "stalled", "no_picture", "frozen", "decode", "detector", "overload",
     "worker", "recorder", "daemon", "disk", "clock", "disabled",
 ]  # fmt: skip
+SILENT: tuple[GapReason, ...] = ("unreachable", "refused", "stalled")
+"""The camera sends nothing."""
 
 WorkerState = Literal["connecting", "waiting", "streaming"]
 DiskState = Literal["ok", "full", "read_only", "wrong", "gone", "damaged"]

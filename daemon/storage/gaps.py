@@ -6,7 +6,7 @@ Fed with what is known of the camera, it says which stretches of time were watch
 
 - a gap begins at the last watched frame (frozen, no picture: when that began) once `limit` = 2 × detect.max_interval
   has passed without another, and ends with the third watched frame in a row that kept it;
-- one gap is open per camera; its reason is the first cause that was known;
+- one gap is open per camera; its reason is the first cause that was known, and was not over before the gap was due;
 - while nothing can be stored nothing counts as watched.
 
 Durations are monotonic where both ends are known so. A wall clock that steps forward leaves a hole in UTC:
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from daemon.domain import Gap
+from daemon.domain import SILENT, Gap
 from daemon.messages import StillsDropped, Watermark
 
 FRAMES_IN_ROW = 3
@@ -152,6 +152,7 @@ class CameraWatch:
             events += self._frames(mark, now)
         self._since_ns = None
         if mark.condition != "ok":
+            self._exonerate(mark.condition)
             self._blame(mark.condition, mark.detail)
             self._since_ns = mark.since_at_ns
             events += self._reach_back(mark.since_at_ns)
@@ -299,6 +300,16 @@ class CameraWatch:
         if self._worker is None or not talks:
             return ("worker", "no word from it")
         return ("overload", "")
+
+    def _exonerate(self, reason: str) -> None:
+        """A worker tells causes from the camera on: when it tells one further along, the camera sends again.
+
+        Otherwise a detector that never comes up would be called a camera's connecting, which took half a second.
+        The interval that `overload` goes by spans the camera's absence as well, and proves nothing.
+        """
+        camera_was_silent = self._cause is not None and self._cause[0] in SILENT
+        if self.open is None and camera_was_silent and reason not in (*SILENT, "overload"):
+            self._cause = None
 
     def _blame(self, reason: str, detail: str) -> None:
         if self._cause is None:

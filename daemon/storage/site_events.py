@@ -15,13 +15,13 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from daemon.clock import NS
+from daemon.domain import SILENT
 from daemon.origin.doubt import doubt_in
 from daemon.origin.sequence import Event, first_sight, loss, reaching_back
 from daemon.storage.index import AnalysisRow, EvidenceRow, GapRow, IncidentRow, RunRow, SegmentRow
 from daemon.storage.last_frames import last_frame
 
 ROUND_NS = 300 * NS  # before and after the incident: what belongs to it began by then
-SILENT = ("unreachable", "refused", "stalled")
 LOSSES = (*SILENT, "no_picture", "frozen", "decode")
 LAST_FRAME_NS = 60 * NS  # a frame from longer before a loss says nothing about it
 

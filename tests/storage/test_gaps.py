@@ -153,6 +153,38 @@ def test_first_cause_counts(scene: Scene) -> None:
     assert scene.gaps() == [("stalled", 10, None)]
 
 
+@pytest.mark.parametrize("silent", ["unreachable", "refused", "stalled"])
+def test_a_camera_that_sends_again_is_not_the_cause(scene: Scene, silent: str) -> None:
+    """What is told further along a frame's way says that the camera sends: it was not the camera that lasted."""
+    scene.say(11, silent)
+    scene.bad(12, 20, "detector")
+    assert scene.gaps() == [("detector", 10, None)]
+
+
+def test_a_camera_that_sends_again_stays_the_cause_of_its_gap(scene: Scene) -> None:
+    """What is open keeps its reason; and that all is well says nothing about what has not been watched."""
+    scene.bad(11, 13, "unreachable")
+    scene.say(13.5)
+    scene.bad(14, 15, "ok")
+    scene.bad(16, 20, "detector")
+    assert scene.gaps() == [("unreachable", 10, None)]
+
+
+def test_a_slow_answer_after_an_outage_is_the_cameras(scene: Scene) -> None:
+    """The first frame of a camera that is back comes long after the last answer: the detector was not slow."""
+    scene.bad(11, 13, "unreachable")
+    scene.say(14.5, "overload")
+    assert scene.gaps() == [("unreachable", 10, None)]
+
+
+def test_a_dead_worker_stays_the_cause(scene: Scene) -> None:
+    """That its successor waits for the detector does not make it the detector's."""
+    scene.watch.lost()
+    scene.hello("w2")
+    scene.bad(12, 20, "detector")
+    assert scene.gaps() == [("worker", 10, None)]
+
+
 def test_a_cause_that_passed_is_forgotten(scene: Scene) -> None:
     """A cause that was followed by watched frames is not that of a later gap."""
     scene.say(11, "stalled")
