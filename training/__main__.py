@@ -158,7 +158,7 @@ def _train_folds(command: argparse.ArgumentParser) -> None:
         "--folds", type=Path, required=True, metavar="FOLDER", help="with without-0, without-1, … as folds wrote them"
     )
     command.add_argument(
-        "--own", nargs="+", required=True, metavar="NAME[=WEIGHT]",
+        "--own", type=weighted, nargs="+", required=True, metavar="NAME[=WEIGHT]",
         help="what of each fold's folder to train with, such as val=2 val_cctv=6; what is not there is left out",
     )  # fmt: skip
     command.add_argument(
@@ -175,8 +175,9 @@ def _soup(command: argparse.ArgumentParser) -> None:
         "checkpoints", type=weighted, nargs="+", metavar="CHECKPOINT[=WEIGHT]", help="and how much each counts"
     )
     command.add_argument(
-        "--pictures", nargs="+", required=True, metavar="FOLDER[=WEIGHT]", help="labelled, to measure batch norms with"
-    )
+        "--pictures", type=weighted, nargs="+", required=True, metavar="FOLDER[=WEIGHT]",
+        help="labelled, to measure batch norms with",
+    )  # fmt: skip
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a checkpoint, for export")
     command.add_argument("--batches", type=at_least(1), default=24, metavar="N", help="of 16 pictures (default: 24)")
     command.add_argument("--side-px", type=side_px, default=640, metavar="PX", help="of the pictures (default: 640)")
@@ -184,7 +185,7 @@ def _soup(command: argparse.ArgumentParser) -> None:
 
 
 def _training(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folders", nargs="+", metavar="FOLDER[=WEIGHT]", help="with images and labels")
+    command.add_argument("folders", type=weighted, nargs="+", metavar="FOLDER[=WEIGHT]", help="with images and labels")
     command.add_argument(
         "--weights",
         type=Path,

@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 
 class Weighted(NamedTuple):
-    """A file and how much it counts."""
+    """A file or a folder, and how much it counts."""
 
     path: Path
-    weight: float
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        """As `weighted` reads it."""
+        return str(self.path) if self.weight == 1 else f"{self.path}={self.weight:g}"
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -46,12 +50,14 @@ def confidence(text: str) -> float:
 
 
 def weighted(text: str) -> Weighted:
-    """FILE or FILE=WEIGHT."""
+    """PATH or PATH=WEIGHT."""
     path, _, weight = text.partition("=")
     try:
         return Weighted(Path(path), positive(weight or "1"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: after = stands how much it counts, such as 2 or 0.5") from error
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text}: after = stands how much it counts, more than 0, such as 2 or 0.5"
+        ) from error
 
 
 def share(text: str) -> float:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.domain import LABELS
+from training.arguments import Weighted
 from training.augment import burning, light, weather
 from training.augment.view import View, mirrored, mosaic, placed
 from training.folders import FolderError, Sample, decoded, read_folder, written
@@ -40,30 +39,13 @@ NIGHT, PASTED_AT_NIGHT = 0.4, 0.7
 """Of pictures that show nothing: labelled ones hardly have a fixed camera's night."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A labelled folder and how much more often than by its size its pictures are drawn."""
-
-    path: Path
-    weight: float = 1.0
-
-
-def folder(text: str) -> Folder:
-    """FOLDER or FOLDER=WEIGHT; raises FolderError."""
-    path, _, weight = text.partition("=")
-    try:
-        made = Folder(Path(path), float(weight or 1))
-    except ValueError as error:
-        raise FolderError(f"{text}: after = stands how often its pictures are drawn, such as 2 or 0.5") from error
-    if not 0 < made.weight < float("inf"):
-        raise FolderError(f"{text}: a weight is more than 0")
-    return made
-
-
 class Pictures:
-    """All pictures' coded bytes in memory (a few hundred MB for 17,000), to be drawn from by weight."""
+    """All pictures' coded bytes in memory (a few hundred MB for 17,000), to be drawn from.
 
-    def __init__(self, folders: Sequence[Folder], seed: int) -> None:
+    A folder's weight is how much more often than by its size its pictures are drawn.
+    """
+
+    def __init__(self, folders: Sequence[Weighted], seed: int) -> None:
         self._samples: list[Sample] = []
         weights: list[float] = []
         for each in folders:

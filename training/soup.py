@@ -18,7 +18,7 @@ import torch
 from training import checkpoint
 from training.arguments import Weighted
 from training.card import history
-from training.data import Pictures, folder
+from training.data import Pictures
 from training.folders import check_out
 from training.loop import Settings, Training, has_bf16
 from training.network import Source, mean, network
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     check_out(options.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     source, told = _mixed(options.checkpoints)
-    pictures = Pictures([folder(each) for each in options.pictures], options.seed)
+    pictures = Pictures(options.pictures, options.seed)
     print(f"{told['soup']}; {len(pictures)} pictures, {device}", file=sys.stderr)
     # nothing is learned: these settings draw the pictures that the batch norms are measured with
     settings = Settings(options.batches, BATCH, options.side_px, options.side_px, 0.0, options.seed)
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     measured = f"{options.batches * BATCH} drawn pictures of {options.side_px} px, seed {options.seed}"
     soup.made_of = told | {
         "soup": f"{told['soup']}, batch norms measured anew on {measured}",
-        "folders": " ".join(options.pictures),
+        "folders": " ".join(map(str, options.pictures)),
         "pictures": pictures.sha256(),
     }
     soup.save(options.out)

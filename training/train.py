@@ -13,7 +13,7 @@ import cv2
 import torch
 
 from training import checkpoint
-from training.data import Pictures, folder
+from training.data import Pictures
 from training.folders import FolderError, check_out
 from training.loop import Settings, Training
 from training.network import Source, begun_from, mean, of_ultralytics
@@ -28,12 +28,12 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     check_out(out)
     source = None if out.exists() else begins_from(options)
-    pictures = Pictures([folder(each) for each in options.folders], options.seed)
+    pictures = Pictures(options.folders, options.seed)
     steps = max(1, round(options.epochs * len(pictures) / options.batch))
     settings = Settings(
         steps, options.batch, options.side_px, options.last_side_px, options.learning_rate, options.seed
     )
-    made_of = {"pictures": pictures.sha256(), "folders": " ".join(options.folders)}
+    made_of = {"pictures": pictures.sha256(), "folders": " ".join(map(str, options.folders))}
     if source is None:
         training = Training.resumed(out, settings, device)
         check_same(training, out, made_of, options.weights)

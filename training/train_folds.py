@@ -21,7 +21,8 @@ import cv2
 import torch
 
 from training import checkpoint
-from training.data import Pictures, folder
+from training.arguments import Weighted
+from training.data import Pictures
 from training.folders import FolderError, check_out
 from training.loop import Settings, Stream, Training, learn_together
 from training.network import Source
@@ -46,12 +47,12 @@ def run(options: argparse.Namespace) -> int:
     cv2.setNumThreads(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.use_deterministic_algorithms(device == "cpu", warn_only=True)  # of a GPU no last bits are promised
-    words = _words_of_groups(options)
-    sizes = _sizes(options, len(words) - 1)
-    files = _files(options.out, len(words) - 1)
+    folders = _folders_of_groups(options)
+    sizes = _sizes(options, len(folders) - 1)
+    files = _files(options.out, len(folders) - 1)
     step = _step_of(files)
     source = begins_from(options) if step is None else None
-    groups = _groups(words, sizes, options.seed)
+    groups = _groups(folders, sizes, options.seed)
     settings = _settings(options, groups[0])
     stream = Stream([each.pictures for each in groups], sizes, settings)
     batches = stream.batches(step or 0, options.workers)  # the processes are forked before there is anything on a GPU
@@ -73,25 +74,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _words_of_groups(options: argparse.Namespace) -> list[list[str]]:
-    """FOLDER[=WEIGHT] of the common group, then of each fold's own; raises FolderError."""
+def _folders_of_groups(options: argparse.Namespace) -> list[list[Weighted]]:
+    """Of the common group, then of each fold's own; raises FolderError."""
     folds: Path = options.folds
     there = list(takewhile(Path.is_dir, (folds / f"without-{fold}" for fold in count())))
     if len(there) < 2:
         raise FolderError(
             f"{folds}: no folders without-0 and without-1 in it, as `python -m training folds` writes them"
         )
-    for word in options.own:
-        if folder(word).path.as_posix() not in SPLITS:
-            raise FolderError(f"--own {word}: none of {', '.join(SPLITS)}, which `python -m training folds` deals out")
+    for each in options.own:
+        if each.path.as_posix() not in SPLITS:
+            raise FolderError(f"--own {each}: none of {', '.join(SPLITS)}, which `python -m training folds` deals out")
     return [options.folders, *(_own(each, options.own) for each in there)]
 
 
-def _own(fold: Path, words: Sequence[str]) -> list[str]:
+def _own(fold: Path, splits: Sequence[Weighted]) -> list[Weighted]:
     """Those of its splits that are there."""
-    found = [f"{fold}/{word}" for word in words if (fold / folder(word).path).is_dir()]
+    found = [Weighted(fold / each.path, each.weight) for each in splits if (fold / each.path).is_dir()]
     if not found:
-        raise FolderError(f"{fold}: none of the folders of --own is in it ({' '.join(words)})")
+        raise FolderError(f"{fold}: none of the folders of --own is in it ({' '.join(map(str, splits))})")
     return found
 
 
@@ -105,12 +106,12 @@ def _sizes(options: argparse.Namespace, folds: int) -> list[int]:
     return [options.batch - own] + [own] * folds
 
 
-def _groups(words: Sequence[Sequence[str]], sizes: Sequence[int], seed: int) -> list[Group]:
+def _groups(folders: Sequence[Sequence[Weighted]], sizes: Sequence[int], seed: int) -> list[Group]:
     """Read; the common pictures' flames are pasted into the others, too, and none of these into the common ones."""
     ends = [sum(sizes[: at + 1]) for at in range(len(sizes))]
     groups = [
-        Group(" ".join(each), Pictures([folder(word) for word in each], seed), range(end - size, end))
-        for each, size, end in zip(words, sizes, ends, strict=True)
+        Group(" ".join(map(str, each)), Pictures(each, seed), range(end - size, end))
+        for each, size, end in zip(folders, sizes, ends, strict=True)
     ]
     common, *own = groups
     for each in own:

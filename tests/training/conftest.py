@@ -15,7 +15,8 @@ import pytest
 from daemon.detect.detector import REFERENCE_PICTURE
 from daemon.domain import Detection
 from training import folders
-from training.data import Folder, Pictures
+from training.arguments import Weighted
+from training.data import Pictures
 from training.folders import Pixels, Sample
 from training.seen import Seen
 
@@ -88,7 +89,7 @@ def pictures(tmp_path: Path) -> Pictures:
         picture = np.full((64, 64, 3), 30 + number, np.uint8)
         picture[10:40, 10:40] = flame(30)
         put(tmp_path / "fire", f"a{number}", picture, "0 0.39 0.39 0.47 0.47\n")
-    return Pictures([Folder(tmp_path / "fire")], 1)
+    return Pictures([Weighted(tmp_path / "fire")], 1)
 
 
 def begun(steps: int = 6, seed: int = 3) -> Any:

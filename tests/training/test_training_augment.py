@@ -6,15 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import boxes_inside, flame, put
+from training.arguments import Weighted
 from training.augment import burning, light, weather
 from training.augment.view import View, clipped, mirrored, mosaic, placed
-from training.data import Folder, Pictures, drawn, folder
-from training.folders import FolderError
+from training.data import Pictures, drawn
 from training.pasting import Cutout
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -146,7 +145,7 @@ def test_a_picture_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
     for number in range(3):
         view = scene(number)
         put(tmp_path / "fire", f"a{number}", view.pixels, "0 0.5 0.5 0.2 0.2\n")
-    one, other = (Pictures([Folder(tmp_path / "fire")], 7) for _ in range(2))
+    one, other = (Pictures([Weighted(tmp_path / "fire")], 7) for _ in range(2))
     drawn(other, 7, 3, 64, mosaics=True)
     first = drawn(one, 7, 4, 64, mosaics=True)
     again = drawn(other, 7, 4, 64, mosaics=True)
@@ -154,10 +153,3 @@ def test_a_picture_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
     assert np.array_equal(first.boxes, again.boxes)
     assert not np.array_equal(first.pixels, drawn(one, 7, 5, 64, mosaics=True).pixels)
     assert not np.array_equal(first.pixels, drawn(one, 8, 4, 64, mosaics=True).pixels)
-
-
-@pytest.mark.parametrize("text", ["x=often", "x=0", "x=-1", "x=nan"])
-def test_a_weight_that_is_none_is_named(text: str) -> None:
-    """One sentence."""
-    with pytest.raises(FolderError, match="x="):
-        folder(text)

@@ -210,13 +210,33 @@ def test_a_package_that_is_missing_is_one_sentence(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("weight", ["often", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["train"], "FOLDER[=WEIGHT]"),
+        (["train-folds"], "FOLDER[=WEIGHT]"),
+        (["train-folds", "pictures", "--own"], "--own"),
+        (["soup"], "CHECKPOINT[=WEIGHT]"),
+        (["soup", "a.pt", "--pictures"], "--pictures"),
+    ],
+)
+def test_a_weight_that_cannot_be_gets_the_same_sentence_everywhere(
+    arguments: list[str], option: str, weight: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of folders and of checkpoints, before anything is read or imported."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, f"x={weight}"])
+    assert ended.value.code == 2
+    sentence = f"x={weight}: after = stands how much it counts, more than 0, such as 2 or 0.5"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: argument {option}: {sentence}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["train", "pictures", "--out", "a.pt", "--batch", "0"], "argument --batch: 0 is less than 1"),
         (["train-folds", "pictures", "--own-share", "1"], "argument --own-share: 1 is not between 0 and 1"),
-        (["soup", "a.pt=0"], "argument CHECKPOINT[=WEIGHT]: 0 is not a number more than 0"),
-        (["soup", "a.pt=half"], "a.pt=half: after = stands how much it counts, such as 2 or 0.5"),
         (["train", "pictures", "--out", "a.pt", "--side-px", "100"], "argument --side-px: 100 is no multiple of 32"),
         (["train", "pictures", "--out", "a.pt", "--last-side-px", "0"], "argument --last-side-px: 0 is no multiple"),
         (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),

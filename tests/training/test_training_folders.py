@@ -14,7 +14,8 @@ from PIL import Image
 
 from tests.training.conftest import put, seen
 from training import folders
-from training.data import Folder, Pictures
+from training.arguments import Weighted
+from training.data import Pictures
 from training.folders import FolderError, Labelled, read_folder, read_labels, written
 from training.quantise import calibration_pictures
 from training.scenes import scene_of, source_of
@@ -64,7 +65,7 @@ def test_a_picture_is_upright_whoever_looks_at_it(tmp_path: Path) -> None:
     """As its EXIF orientation says: measured, trained and calibrated with in the same way, so that the same labels fit."""
     turned(tmp_path / "val")
     (sample,) = read_folder(tmp_path / "val", tmp_path)
-    drawn = Pictures([Folder(tmp_path / "val")], 1).pick(np.random.default_rng(0))
+    drawn = Pictures([Weighted(tmp_path / "val")], 1).pick(np.random.default_rng(0))
     for pixels in (sample.pixels(), drawn.pixels):
         assert pixels.shape == (64, 40, 3)
         assert pixels[:28].mean() < 20 < 235 < pixels[36:].mean()

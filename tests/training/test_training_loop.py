@@ -19,7 +19,8 @@ from daemon.detect.weights import read_weights
 from daemon.errors import DetectorError
 from tests.training.conftest import PLAN, begun, weights
 from training.__main__ import main, parser
-from training.data import Folder, Pictures
+from training.arguments import Weighted
+from training.data import Pictures
 from training.folders import FolderError
 
 if importlib.util.find_spec("torch"):  # else all of this is deselected
@@ -211,7 +212,7 @@ def test_the_card_says_what_weights_are_made_of(tmp_path: Path, pictures: Pictur
     assert main(["export", str(out), "--out", str(tmp_path / "b.onnx")]) == 0
     text, sha256 = (tmp_path / "b.md").read_text(), hashlib.sha256((tmp_path / "a.pt").read_bytes()).hexdigest()
     assert f"Begun from a.pt (SHA-256 `{sha256}`); folders, and how often their pictures were drawn: {fire};" in text
-    assert f"`{Pictures([Folder(tmp_path / 'fire', 2.0)], 0).sha256()}`" in text
+    assert f"`{Pictures([Weighted(tmp_path / 'fire', 2.0)], 0).sha256()}`" in text
     assert main(["export", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")]) == 0
     assert "Begun from" not in (tmp_path / "a.md").read_text()
 

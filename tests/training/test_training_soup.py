@@ -12,7 +12,8 @@ import pytest
 
 from tests.training.conftest import PLAN, begun
 from training.__main__ import main
-from training.data import Folder, Pictures
+from training.arguments import Weighted
+from training.data import Pictures
 
 if importlib.util.find_spec("torch"):  # else all of this is deselected
     import torch
@@ -64,7 +65,7 @@ def test_of_a_training_with_itself_only_batch_norms_change(
     assert main(["soup", *itself, *words[3:]]) == 0
     before, after = learned(tmp_path / "b.pt"), learned(tmp_path / "soup.pt")
     assert all(torch.equal(value, after[name]) for name, value in before.items())
-    drawn = Stream([Pictures([Folder(tmp_path / "fire", 2.0)], 0)], [16], Settings(2, 16, 64, 64, seed=0))
+    drawn = Stream([Pictures([Weighted(tmp_path / "fire", 2.0)], 0)], [16], Settings(2, 16, 64, 64, seed=0))
     behind = [
         torch.nn.functional.conv2d(batch["img"] / 255, after["model.0.conv.weight"], stride=2, padding=1)
         for batch in drawn.batches(0, 0)
@@ -105,7 +106,7 @@ def test_the_card_of_a_soup_is_true_of_it(words: list[str], tmp_path: Path, caps
     mixed = f"a weighted mean of 2 trainings (0.4 of a.pt, SHA-256 `{sums[0]}`; 0.6 of b.pt, SHA-256 `{sums[1]}`)"
     measured = "batch norms measured anew on 32 drawn pictures of 64 px, seed 0."
     assert f"**Made** with `python -m training soup` as {mixed}, {measured}\n" in card
-    pictures = Pictures([Folder(tmp_path / "fire", 2.0)], 0).sha256()
+    pictures = Pictures([Weighted(tmp_path / "fire", 2.0)], 0).sha256()
     assert f"Batch norms: folders, and how often their pictures were drawn: {tmp_path / 'fire'}=2;" in card
     assert f"`{pictures}`" in card
     for name, steps in (("a", 0), ("b", 3)):

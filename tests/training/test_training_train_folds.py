@@ -14,7 +14,8 @@ import pytest
 
 from tests.training.conftest import begun, flame, put, weights
 from training.__main__ import main
-from training.data import Folder, Pictures
+from training.arguments import Weighted
+from training.data import Pictures
 
 if importlib.util.find_spec("torch"):  # else all of this is deselected
     import torch
@@ -62,7 +63,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def test_each_learns_from_its_rows_as_if_they_alone_had_been_drawn(tmp_path: Path, pictures: Pictures) -> None:
     """A step of two side by side is that of each of them with those pictures of the stream, to the last bit."""
     own(tmp_path / "own", 90)
-    groups = [pictures, Pictures([Folder(tmp_path / "own")], 1)]
+    groups = [pictures, Pictures([Weighted(tmp_path / "own")], 1)]
     first, second, alone, other = (begun() for _ in range(4))
     stream = Stream(groups, [2, 1], first.settings)
     assert len(stream) == 6 * 3
@@ -134,9 +135,9 @@ def test_flames_of_the_common_pictures_burn_in_a_folds_own_and_never_the_reverse
     words: list[str], tmp_path: Path
 ) -> None:
     """Else what a fold must not know would be pasted before its eyes."""
-    folders = [[str(tmp_path / "fire")], [str(tmp_path / "folds" / "without-0" / "val")]]
+    folders = [[Weighted(tmp_path / "fire")], [Weighted(tmp_path / "folds" / "without-0" / "val")]]
     common, mine = (each.pictures for each in train_folds._groups(folders, [2, 1], 0))
-    before = Pictures([Folder(tmp_path / "fire")], 0).flames, Pictures([Folder(Path(folders[1][0]))], 0).flames
+    before = Pictures(folders[0], 0).flames, Pictures(folders[1], 0).flames
     assert (len(common.flames), len(mine.flames)) == (len(before[0]), len(before[0]) + len(before[1]))
     assert len(before[0]) > 0
     assert all(any(each is flame for flame in mine.flames) for each in common.flames)
@@ -187,7 +188,6 @@ def test_a_mistake_gets_one_sentence(words: list[str], tmp_path: Path, capsys: p
 
     assert "no folders without-0 and without-1 in it" in refused(*out, "--folds", str(folds / "without-0"))
     assert "--own vla=2: none of val, val_cctv, val_cctv_neg, neg_hard" in refused(*out, "--own", "vla=2")
-    assert "val=no: after = stands how often its pictures are drawn" in refused(*out, "--own", "val=no")
     assert "without-1: none of the folders of --own is in it (neg_hard)" in refused(*out, "--own", "neg_hard")
     assert "--own-share 0.3: of 1 pictures a step all would be" in refused(*out, "--batch", "1")
     assert "a folder cannot be made there" in refused("--out", str(tmp_path / "none" / "out"))
