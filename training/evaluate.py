@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -24,11 +25,11 @@ from training.alike import clips_like
 from training.card import clips_said, folds_said
 from training.clips import Clip, Played, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
-from training.folds import dealt, look_apart
-from training.lookers import AsLive, InTiles, WithHints
+from training.folds import dealt, fold_of, look_apart
+from training.lookers import AsLive, AtHints, InTiles
 from training.page import check_section, write_section
 from training.picture_tables import Points, found_table, picture_table, precision_table, size_table
-from training.seen import FLOOR, SPLITS, Looker, Seen, Thresholds
+from training.seen import AT_ONCE, FLOOR, SPLITS, Seen, Thresholds
 from training.small_flames import KINDS
 from training.tables import Cell, Table
 from training.thresholds import FIRE_GIVES, LIMITS, Chosen, choose, chosen_of, for_both
@@ -170,15 +171,18 @@ def _small_table(
     options: argparse.Namespace, detectors: Sequence[FireDetector], folds: Mapping[str, int], points: Points
 ) -> Table:
     """The pasted flames: in pictures as POST is given them, reduced as live frames are, with what hints lead to, and in tiles."""
-    ways: dict[str, Sequence[Looker]] = {
-        "whole": detectors,
-        "as a live frame": [AsLive(each, options.input_px) for each in detectors],
-        "as a live frame and at its hints": [WithHints(each, options.input_px) for each in detectors],
+    whole, live = (
+        _look_at(options.small, tuple(KINDS), partial(look_apart, lookers, folds))
+        for lookers in (detectors, [AsLive(each, options.input_px) for each in detectors])
+    )
+    hints = [AtHints(each, options.input_px) for each in detectors]
+    ways = {
+        "whole": whole,
+        "as a live frame": live,
+        "as a live frame and at its hints": {name: _followed(name, seen, hints, folds) for name, seen in live.items()},
     }
     splits: dict[str, Sequence[Seen]] = {
-        f"{name}, {way}": seen
-        for way, lookers in ways.items()
-        for name, seen in _look_at(options.small, tuple(KINDS), partial(look_apart, lookers, folds)).items()
+        f"{name}, {way}": seen for way, looked in ways.items() for name, seen in looked.items()
     }
     if options.tiles:
         in_tiles = [InTiles(each, options.input_px) for each in detectors]
@@ -189,6 +193,17 @@ def _small_table(
     table = found_table(splits, points, options.input_px)
     table.title = "Small flames, pasted into empty scenes"
     return table
+
+
+def _followed(name: str, live: Sequence[Seen], hints: Sequence[AtHints], folds: Mapping[str, int]) -> list[Seen]:
+    """What was seen in live frames, and with it what tiles at their hints show."""
+    seen: list[Seen] = []
+    for each in live:
+        found = hints[fold_of(each.sample, folds)].followed(each.sample.pixels(), each.detections, FLOOR)
+        seen.append(replace(each, detections=found))
+        if len(seen) % AT_ONCE == 0 or len(seen) == len(live):
+            _told(name, len(live), len(seen))
+    return seen
 
 
 def _clip_tables(data: Path, detector: FireDetector, detect: DetectSettings, points: Points) -> list[Table]:

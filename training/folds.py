@@ -52,16 +52,18 @@ def dealt(data: Path, count: int) -> dict[str, int]:
     return folds
 
 
+def fold_of(sample: Sample, folds: Mapping[str, int]) -> int:
+    """Of its scene. One that was not dealt out was trained with by none, and is the first's: so is every one where there are no folds."""
+    return folds.get(scene_of(sample.path.stem), 0)
+
+
 def look_apart(
     detectors: Sequence[Looker], folds: Mapping[str, int], samples: Sequence[Sample], told: Callable[[int], None]
 ) -> list[Seen]:
-    """Looks at each picture with the detector of its scene's fold, in the order of the samples; `told` hears how many are done.
-
-    A scene that was not dealt out was trained with by none of them, and is the first one's: so is every one where there are no folds.
-    """
+    """Looks at each picture with the detector of its fold, in the order of the samples; `told` hears how many are done."""
     found: dict[Sample, Seen] = {}
     for fold, detector in enumerate(detectors):
-        mine = [each for each in samples if folds.get(scene_of(each.path.stem), 0) == fold]
+        mine = [each for each in samples if fold_of(each, folds) == fold]
         done = len(found)
         found |= zip(mine, look(detector, mine, lambda more, done=done: told(done + more)), strict=True)  # type: ignore[misc]
     return [found[each] for each in samples]

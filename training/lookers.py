@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.detect.function import each_once
-from daemon.detect.hints import HINT_FROM, MOST_FOLLOWED, at_hints, fires, is_small, tiles_at
+from daemon.detect.hints import MOST_FOLLOWED, at_hints, fires, is_small, tiles_at
 from daemon.detect.letterbox import reduced
 from daemon.detect.model import Picture
 from daemon.detect.tiling import Found, Tile, in_picture, merged, small_ones, tiles_of
@@ -56,8 +56,8 @@ class AsLive:
 
 
 @dataclass(frozen=True, slots=True)
-class WithHints:
-    """Looks at a picture as at a live frame, and then at tiles where that has hints, as a worker does between the patrol's rounds.
+class AtHints:
+    """Looks at tiles where a live frame has hints, as a worker does between the patrol's rounds.
 
     As if all of them had changed since the picture before, which there is none of here.
     """
@@ -65,14 +65,11 @@ class WithHints:
     detector: Looker
     input_px: int
 
-    def detect(
-        self, images: Sequence[Picture], floor: float, input_px: Sequence[int] | None = None
-    ) -> list[tuple[Detection, ...]]:
-        """See FireDetector.detect."""
-        live = AsLive(self.detector, self.input_px).detect(images, min(floor, HINT_FROM), input_px)
-        return [self._followed(*each, floor) for each in zip(images, live, strict=True)]
+    def followed(self, image: Picture, live: Sequence[Detection], floor: float) -> tuple[Detection, ...]:
+        """What a live frame and the tiles at its hints show together.
 
-    def _followed(self, image: Picture, live: tuple[Detection, ...], floor: float) -> tuple[Detection, ...]:
+        `live` is what AsLive has seen of the image, from `HINT_FROM` on at least: it is not looked at once more.
+        """
         size_px = _size_px(image)
         whole = [each for each in live if each.confidence >= floor]
         small = [each for each in fires(live) if is_small(each, size_px, self.input_px)][:MOST_FOLLOWED]

@@ -95,7 +95,7 @@ def test_thresholds_are_admissible_for_both_forms(
 def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Thresholds are a camera's; pasted flames are asked about as they are (POST), reduced (live), and in tiles."""
+    """Thresholds are a camera's; pasted flames are asked about as they are (POST), reduced (live), and in tiles, each way once."""
     shown: list[int] = []
     looks = FireDetector.detect
 
@@ -113,6 +113,7 @@ def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
     counted = Counter(shown)
     assert set(counted) == {320, 352, 1280}, "reduced to the input, tiles of 1.1 times that, and as they are"
     assert counted[1280] == len(KINDS)
+    assert counted[320] == len(KINDS) + len(list(data.glob("*/images/*")))
     (table,) = (each for each in json.loads(out.read_text())["tables"] if each["title"].startswith("Small flames"))
     ways = [
         each["split"].removeprefix(f"{kind}, ") for kind in KINDS for each in table["rows"] if kind in each["split"]

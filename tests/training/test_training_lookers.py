@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from daemon.detect.hints import HINT_FROM
 from daemon.domain import Detection
-from training.lookers import AsLive, InTiles, WithHints
+from training.lookers import AsLive, AtHints, InTiles
+from training.seen import FLOOR
 
 FLAME_PX = 30
 AT = (1500, 600)
@@ -76,15 +78,17 @@ class HintsAtWhite(SeesWhite):
 
 
 def test_a_hint_is_looked_at_in_the_pictures_own_pixels() -> None:
-    """One tile, round it; where the live frame shows nothing at all, none is."""
+    """One tile, round it, and the live frame not once more; where that shows nothing at all, none is."""
     hints = HintsAtWhite()
-    ((found,),) = WithHints(hints, 640).detect([_picture()], 0.1)
+    (live,) = AsLive(hints, 640).detect([_picture()], HINT_FROM)
+    (found,) = AtHints(hints, 640).followed(_picture(), live, 0.1)
     assert hints.shown == [(360, 640, 3), (640, 640, 3)]
     assert found.confidence == 0.9
     assert found.box == pytest.approx((AT[0], AT[1], AT[0] + FLAME_PX, AT[1] + FLAME_PX), abs=1)
     hints.shown.clear()
-    assert WithHints(hints, 640).detect([np.zeros((1080, 1920, 3), np.uint8)], 0.1) == [()]
-    assert hints.shown == [(360, 640, 3)]
+    assert AtHints(hints, 640).followed(np.zeros((1080, 1920, 3), np.uint8), (), 0.1) == ()
+    assert hints.shown == []
+    assert FLOOR <= HINT_FROM, "else evaluate, which looks from FLOOR on, would miss hints"
 
 
 class HintsAt:
@@ -109,7 +113,9 @@ def test_the_first_four_small_ones_are_followed_and_what_is_at_them_counts() -> 
     large = [(100.0, 100.0, 140.0, 140.0 + at) for at in range(4)]
     small = [(110.0 + 105 * at, 160.0 + 10 * (at % 2), 116.0 + 105 * at, 166.0 + 10 * (at % 2)) for at in range(5)]
     detector = HintsAt(*large, *small)
-    ((*found,),) = WithHints(detector, 640).detect([np.zeros((1080, 1920, 3), np.uint8)], 0.1)
+    picture = np.zeros((1080, 1920, 3), np.uint8)
+    (live,) = AsLive(detector, 640).detect([picture], HINT_FROM)
+    found = AtHints(detector, 640).followed(picture, live, 0.1)
     assert detector.tiles == 4
     middles = sorted((each.box[0] + 10) / 3 for each in found)
     assert middles == pytest.approx([113 + 105 * at for at in range(4)], abs=1)
