@@ -75,7 +75,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, … and clips.csv"
     )
@@ -121,13 +120,10 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "--verify-from", type=confidence, default=0.5, metavar="T", help="its threshold (default: 0.5)"
     )
     command.add_argument("--no-clips", dest="clips", action="store_false", help="pictures only")
-    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+    _detector(command)
 
 
 def _tiling(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv_neg and clips.csv"
     )
@@ -140,9 +136,7 @@ def _tiling(command: argparse.ArgumentParser) -> None:
         help="of each kind (default: 60, a quarter of an hour of a core)",
     )
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
-    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+    _detector(command)
 
 
 def _train(command: argparse.ArgumentParser) -> None:
@@ -266,16 +260,13 @@ def _quantise(command: argparse.ArgumentParser) -> None:
 
 
 def _hours(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with clips.csv and clips")
     command.add_argument("--hours", type=positive, default=8, metavar="N", help="of all clips together (default: 8)")
     command.add_argument("--lookalikes", action="store_true", help="those clips too, which are neither right nor wrong")
     command.add_argument("--fire", type=confidence, metavar="T", help="threshold (default: the configured one)")
     command.add_argument("--smoke", type=confidence, metavar="T", help="threshold (default: the configured one)")
     command.add_argument("--seed", type=int, default=8, metavar="N", help="of light, noise and cars (default: 8)")
-    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+    _detector(command)
 
 
 def _mine(command: argparse.ArgumentParser) -> None:
@@ -286,7 +277,6 @@ def _mine(command: argparse.ArgumentParser) -> None:
         "--store", dest="stores", type=Path, action="append", default=[], metavar="ROOT",
         help="and what people called a false alarm in this store of evidence; may be given several times",
     )  # fmt: skip
-    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
     command.add_argument("--from-confidence", type=confidence, default=0.2, metavar="C", help="(default: 0.2)")
     command.add_argument(
@@ -295,21 +285,25 @@ def _mine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tiles", action="store_true", help="look at tiles of full resolution too, as the patrol does"
     )
-    command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
+    _detector(command)
 
 
 def _close_ups(command: argparse.ArgumentParser) -> None:
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with images and labels")
-    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX (default: the shipped ones)")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="one that is not there yet")
     command.add_argument(
         "--most", type=at_least(1), metavar="N", help="pictures of each folder, by chance (default: all)"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
+    _detector(command)
+
+
+def _detector(command: argparse.ArgumentParser) -> None:
+    """Which one is asked, and how."""
+    command.add_argument("--weights", type=Path, metavar="FILE", help="ONNX, or .pt (default: the shipped ones)")
     command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    command.add_argument("--allow-pickle", action="store_true", help="for a .pt file that you made yourself")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         raise FolderError("two folders of one name would become one; give them one after the other, with another --out")
     samples = {name: read_folder(each, each.parent) for name, each in folders.items()}
     # one look: it is what decides what is looked at closely
-    detector = FireDetector(options.weights, input_px=options.input_px, device=options.device, batch=1)
+    detector = FireDetector(
+        options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle
+    )
     rng = np.random.default_rng(options.seed)
     for name, all_of_it in samples.items():
         some = _some(all_of_it, options.most, rng)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -209,6 +210,28 @@ def test_a_package_that_is_missing_is_one_sentence(
     error = capsys.readouterr().err
     assert f"training {arguments[0]}: needs {package}: make setup EXTRAS=train VENV=.venv-train" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["evaluate", "tiling", "hours", "mine", "close-ups"])
+def test_a_pickle_is_opened_only_where_it_is_allowed(
+    command: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By every command that asks a detector: refused as code, then opened by what can, or told what that needs."""
+    film(data, "plant", np.full((192, 320, 3), 90, np.uint8))
+    (tmp_path / "mine.pt").write_bytes(b"none")
+    words = {
+        "evaluate": ["--data", str(data)],
+        "tiling": ["--data", str(data), "--small", str(data)],
+        "hours": ["--data", str(data)],
+        "mine": [str(data / "val"), "--out", str(tmp_path / "out")],
+        "close-ups": [str(data / "val"), "--out", str(tmp_path / "out")],
+    }[command]
+    asked = [command, *words, "--weights", str(tmp_path / "mine.pt"), "--device", "cpu"]
+    assert main(asked) == 2
+    assert "mine.pt: a .pt file runs code when it is opened" in capsys.readouterr().err
+    assert main([*asked, "--allow-pickle"]) == 2
+    opened = "not an Ultralytics checkpoint" if importlib.util.find_spec("torch") else "needs torch and ultralytics"
+    assert opened in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("weight", ["often", "0", "-1", "nan", "inf"])
