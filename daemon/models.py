@@ -35,8 +35,8 @@ class Kept:
     name: str
     weights: Path
     sha256: str
-    facts: Mapping[str, Any]
-    """What model.json says."""
+    added_at: str
+    """RFC 3339, UTC."""
     thresholds: Thresholds | None = None
     """Which its card chose, if it has one that says."""
 
@@ -51,9 +51,9 @@ def folder(storage: StorageSettings) -> Path:
     return state_dir(storage) / "models"
 
 
-def kept(storage: StorageSettings) -> list[Kept]:
-    """All of them, by name; what is none is passed over."""
-    return [_read(path.parent) for path in sorted(folder(storage).glob(f"[!.]*/{_FACTS}"))]
+def names(storage: StorageSettings) -> list[str]:
+    """Of all that were added, in order, also of one that cannot be read any more; what is none is passed over."""
+    return sorted(path.parent.name for path in folder(storage).glob(f"[!.]*/{_FACTS}"))
 
 
 def find(storage: StorageSettings, name: str) -> Kept:
@@ -148,7 +148,7 @@ def with_model(settings: Settings, weights: Path, sha256: str | None) -> Setting
 
 def _check_there(storage: StorageSettings, name: str) -> None:
     if not NAME.match(name) or not (folder(storage) / name / _FACTS).exists():
-        known = ", ".join([CONFIGURED, *(each.name for each in kept(storage))])
+        known = ", ".join([CONFIGURED, *names(storage)])
         raise FirewitnessError(f"there is no model {name!r}; there are {known}. `firewitness model add` adds one")
 
 
@@ -176,9 +176,13 @@ def _read(place: Path) -> Kept:
         facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
         chosen = facts.get("thresholds")
         thresholds = None if chosen is None else Thresholds.model_validate(chosen)
-        return Kept(place.name, place / facts["file"], facts["sha256"], facts, thresholds)
+        file, sha256, added_at = (facts[key] for key in ("file", "sha256", "added_at"))
+        if not all(isinstance(each, str) for each in (file, sha256, added_at)):
+            raise TypeError(f"not text: {file}, {sha256}, {added_at}")
+        return Kept(place.name, place / file, sha256, added_at, thresholds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FirewitnessError(f"{place / _FACTS} cannot be read: remove the folder and add the model again") from error
+        again = f"`firewitness model remove {place.name}`, and add the model again"
+        raise FirewitnessError(f"{place / _FACTS} cannot be read: {again}") from error
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from daemon import card, models, sockets
 from daemon.commands import settings as settings_of
 from daemon.config_file import runtime_dir
 from daemon.control import Control
-from daemon.errors import DetectorError
+from daemon.errors import DetectorError, FirewitnessError
 from daemon.settings import DetectSettings, Settings, Thresholds
 
 LOADING_S = 120.0  # a GPU's libraries and a large network on a busy host
@@ -30,18 +30,27 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     storage, detect = (settings := settings_of.of(options.config)).storage, settings.detect
     chosen = models.in_use(storage)
-    rows = [(models.CONFIGURED, detect.weights, _configured(detect))]
-    rows += [
-        (each.name, each.weights, f"SHA-256 {each.sha256[:12]}, added {each.facts['added_at']}")
-        for each in models.kept(storage)
-    ]
-    for name, weights, about in rows:
-        print(f"{'*' if name == chosen else ' '} {name:20} {about}")
-        print(f"    {weights}")
-        card = _card_of(weights)
-        print(f"    {card}" if card.exists() else "    no model card beside it")
+    added = models.names(storage)
+    _show(models.CONFIGURED, chosen, _configured(detect), detect.weights)
+    for name in added:
+        try:
+            model = models.find(storage, name)
+        except FirewitnessError as error:  # the others are listed all the same
+            _show(name, chosen, f"cannot be used: {error}")
+        else:
+            _show(name, chosen, f"SHA-256 {model.sha256[:12]}, added {model.added_at}", model.weights)
+    if chosen not in (models.CONFIGURED, *added):
+        _show(chosen, chosen, "is gone, and nothing looks in its place: choose another with `firewitness model use`")
     print(f"* is in use; {models.folder(storage)} holds what was added")
     return 0
+
+
+def _show(name: str, chosen: str, about: str, weights: Path | None = None) -> None:
+    print(f"{'*' if name == chosen else ' '} {name:20} {about}")
+    if weights is not None:
+        card = _card_of(weights)
+        print(f"    {weights}")
+        print(f"    {card}" if card.exists() else "    no model card beside it")
 
 
 def _configured(detect: DetectSettings) -> str:

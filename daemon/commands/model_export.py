@@ -45,6 +45,9 @@ def _check(file: Path, out: Path, to: str) -> None:
         raise FirewitnessError(f"{file}: onnx is made of a .pt, openvino and engine of a .pt or an .onnx")
     if out.suffix != _SUFFIX[to]:
         raise FirewitnessError(f"{out}: what is exported to {to} ends in {_SUFFIX[to]}")
+    for made in (out, out.with_suffix(".bin")) if to == "openvino" else (out,):
+        if made.is_dir():
+            raise FirewitnessError(f"{made}: a folder is there; name another file with --out")
     if out.parent != file.parent and not out.parent.is_dir():  # before a pickle is opened for nothing
         raise FirewitnessError(f"{out}: there is no folder {out.parent}; make it, or name another file with --out")
     if out.parent.is_dir() and not os.access(out.parent, os.W_OK):

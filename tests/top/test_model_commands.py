@@ -26,6 +26,7 @@ from daemon.detect import checking, detector, served
 from daemon.detect.closer import CloserLook
 from daemon.detect.detector import reference_picture
 from daemon.detect.weights import read_weights
+from daemon.errors import FirewitnessError
 from daemon.settings import DetectSettings, Thresholds
 from daemon.storage.durable import RealDisk
 from tests.storage.store_kit import BEGIN_NS, FakeClocks, evidence_of, opened, still_entries
@@ -258,13 +259,46 @@ def test_an_added_model_is_removed(config: Path, capsys: pytest.CaptureFixture[s
     models.keep(storage, "site", {".onnx": b"2"}, facts)
 
 
+@pytest.mark.parametrize("damaged", [{"added_at": None}, {"sha256": 5}, {"file": ["site.onnx"]}, None])
+def test_a_damaged_model_hides_no_other(
+    config: Path, damaged: dict[str, Any] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is listed as what cannot be used, with what to do; using it is refused in the same words."""
+    storage = load(config).storage
+    facts: dict[str, Any] = {"file": "site.onnx", "sha256": "0" * 64, "added_at": "2026-11-27T00:00:00Z"}
+    site = models.keep(storage, "site", {".onnx": b"1"}, facts)
+    models.keep(storage, "yard", {".onnx": b"2"}, facts | {"file": "yard.onnx"})
+    place = site.weights.parent / "model.json"
+    place.write_text("[]" if damaged is None else json.dumps(facts | damaged))
+    says = f"{place} cannot be read: `firewitness model remove site`, and add the model again"
+    assert main(["model", "--config", str(config), "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  {'site':20} cannot be used: {says}" in lines
+    assert f"  {'yard':20} SHA-256 {'0' * 12}, added 2026-11-27T00:00:00Z" in lines
+    with pytest.raises(FirewitnessError, match=re.escape(says)):
+        models.use(storage, "site")
+    assert main(["model", "--config", str(config), "remove", "site"]) == 0
+    assert models.names(storage) == ["yard"]
+
+
+def test_a_model_in_use_that_is_gone_is_listed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As what is in use, since no other looks in its place."""
+    storage = load(config).storage
+    site = models.keep(storage, "site", {".onnx": b"1"}, {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""})
+    models.use(storage, "site")
+    shutil.rmtree(site.weights.parent)
+    assert main(["model", "--config", str(config), "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("* ")).startswith(f"* {'site':20} is gone, ")
+
+
 def test_a_model_that_came_or_went_when_the_host_stopped_is_none(config: Path) -> None:
     """What is left of it is not listed, and in nobody's way."""
     storage = load(config).storage
     facts = {"file": "site.onnx", "sha256": "0" * 64, "added_at": ""}
     kept = models.keep(storage, "site", {".onnx": b"1"}, facts)
     kept.weights.parent.rename(models.folder(storage) / ".site.part")
-    assert models.kept(storage) == []
+    assert models.names(storage) == []
     models.keep(storage, "site", {".onnx": b"1"}, facts)
     (models.folder(storage) / ".site.part").mkdir()
     (models.folder(storage) / ".site.part" / "model.json").write_text("{}")
@@ -397,7 +431,19 @@ def test_what_cannot_be_is_one_sentence(
     error = capsys.readouterr().err
     assert says in error
     assert len(error.splitlines()) == 1
-    assert models.kept(load(config).storage) == []
+    assert models.names(load(config).storage) == []
+
+
+@pytest.mark.parametrize("there", ["x.xml", "x.bin"])
+def test_a_folder_where_an_export_goes_is_one_sentence(
+    config: Path, tmp_path: Path, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is computed."""
+    (tmp_path / there).mkdir()
+    words = ["export", "--to", "openvino", str(shipped.WEIGHTS), "--out", str(tmp_path / "x.xml")]
+    assert main(["model", "--config", str(config), *words]) == 2
+    says = f"{tmp_path / there}: a folder is there; name another file with --out"
+    assert capsys.readouterr().err == f"firewitness model: {says}\n"
 
 
 def test_an_xml_without_its_bin_is_one_sentence(
