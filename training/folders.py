@@ -60,7 +60,10 @@ class Sample:
 
 def decoded(coded: bytes) -> Pixels | None:
     """BGR, upright: turned as its EXIF orientation says, as labelling tools show it and the daemon looks at it; None for no picture."""
-    picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR) if coded else None
+    try:
+        picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR) if coded else None
+    except cv2.error:  # its header names a size that OpenCV refuses
+        return None
     return None if picture is None else np.asarray(picture, np.uint8)
 
 

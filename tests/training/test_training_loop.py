@@ -289,6 +289,23 @@ def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys:
     assert "a.xml: not what a training begins from: a checkpoint of `training train` or" in capsys.readouterr().err
 
 
+def test_a_training_does_not_begin_with_pictures_that_cannot_be_read(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written that could not be gone on with once they are removed."""
+    begun().save(tmp_path / "start.pt")
+    fire = tmp_path / "fire"
+    (fire / "images" / "zz.jpg").write_bytes(b"garbage")
+    (fire / "labels" / "zz.txt").touch()
+    words = ["train", str(fire), "--weights", str(tmp_path / "start.pt"), "--out", str(tmp_path / "new.pt")]
+    sizes = ["--side-px", "64", "--last-side-px", "64", "--batch", "4", "--epochs", "1"]
+    assert main([*words, *sizes]) == 2
+    assert f"1 of 5 files cannot be read as pictures: {fire}/images/zz.jpg; mend" in capsys.readouterr().err
+    assert not (tmp_path / "new.pt").exists()
+    (fire / "images" / "zz.jpg").unlink()
+    assert main([*words, *sizes]) == 0
+
+
 def test_what_cannot_end_well_does_not_begin(
     tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
