@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from daemon.errors import FirewitnessError
+from daemon.cli import status_of
 from training.arguments import at_least, confidence, cut_out_px, input_px, positive, share, side_px, weighted
 
 COMMANDS = {
@@ -265,7 +265,9 @@ def _hours(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lookalikes", action="store_true", help="those clips too, which are neither right nor wrong")
     command.add_argument("--fire", type=confidence, metavar="T", help="threshold (default: the configured one)")
     command.add_argument("--smoke", type=confidence, metavar="T", help="threshold (default: the configured one)")
-    command.add_argument("--seed", type=at_least(0), default=8, metavar="N", help="of light, noise and cars (default: 8)")
+    command.add_argument(
+        "--seed", type=at_least(0), default=8, metavar="N", help="of light, noise and cars (default: 8)"
+    )
     _detector(command)
 
 
@@ -311,11 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        module = importlib.import_module("training." + options.command.replace("-", "_"))
-        status: int = module.run(options)
-    except FirewitnessError as error:
-        print(f"training {options.command}: {error}", file=sys.stderr)
-        return 2
+        return status_of(lambda: _run(options), f"training {options.command}")
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
@@ -325,8 +323,11 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    module = importlib.import_module("training." + options.command.replace("-", "_"))
+    status: int = module.run(options)
     return status
 
 

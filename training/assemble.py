@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon.domain import LABELS
 from training.alike import APART_BITS, Known, Looks, looks_of_clip
 from training.clips import read_clips
-from training.folders import FolderError, Sample, decoded, put, read_folder
+from training.folders import Sample, check_new, decoded, put, read_folder
 from training.scenes import scene_of
 from training.sources import Found, Source, pictures_of, read_sources
 
@@ -25,8 +25,7 @@ _ROBOFLOW = re.compile(r"(_(jpg|jpeg|png))?\.rf\.[0-9a-f]+(?=\.)")
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is done."""
-    if options.out.exists():
-        raise FolderError(f"{options.out} is there already; name another folder")
+    check_new(options.out)
     sources = read_sources(options.sources)
     apart = _measured(options.apart)
     known = Known()
