@@ -67,6 +67,8 @@ def found(path: Path) -> dict[str, Any] | None:
         made = network(content["plan"])
         for name in ("model", "average"):
             made.load_state_dict(content[name])
+    except FolderError as error:
+        raise damaged(path, str(error)) from error
     except Exception as error:  # what torch and Ultralytics raise of another's values shares no base
         raise damaged(path, "its weights are not those of its network") from error
     return content

@@ -337,6 +337,22 @@ def test_a_damaged_checkpoint_is_named_by_every_command(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("place", ["activation", "backbone"])
+def test_a_checkpoint_executes_nothing(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither as its activation, which Ultralytics would evaluate, nor as a layer, which it would call."""
+    path, ran = tmp_path / "a.pt", tmp_path / "ran"
+    evil = {
+        "activation": f"(open({str(ran)!r}, 'w'), __import__('torch').nn.SiLU())[1]",
+        "backbone": [[-1, 1, "check_requirements", ["none-such"]], *PLAN["backbone"]],
+    }
+    checkpoint.save(path, {**begun().content(), "plan": {**PLAN, place: evil[place]}})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ultralytics.nn.tasks.check_requirements", lambda *_: ran.touch())
+        assert main(["export", str(path), "--out", str(tmp_path / "a.onnx")]) == 2
+    assert "a.pt: a damaged checkpoint: a network's plan names what is no layer" in capsys.readouterr().err
+    assert not ran.exists()
+
+
 def test_what_is_gone_on_with_is_whole(tmp_path: Path) -> None:
     """Settings and the optimizer's state, which only going on needs, are looked at, too."""
     from training.loop import Training
