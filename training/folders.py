@@ -178,13 +178,18 @@ def written(boxes: tuple[Labelled, ...]) -> str:
     return "".join(lines)
 
 
+def is_box(cx: float, cy: float, width: float, height: float) -> bool:
+    """Whether these are the numbers of one."""
+    return all(math.isfinite(value) for value in (cx, cy, width, height)) and min(width, height) > 0
+
+
 def _labelled(path: Path, number: int, line: str) -> Labelled:
     try:
         kind, cx, cy, width, height = (float(word) for word in line.split()[:5])
         label = LABELS[int(kind)] if kind in (0, 1) else None
     except ValueError:
         label = None
-    if label is None or not all(math.isfinite(value) for value in (cx, cy, width, height)) or min(width, height) <= 0:
+    if label is None or not is_box(cx, cy, width, height):
         raise FolderError(
             f"{path}, line {number}: not `class cx cy w h` with class 0 (fire) or 1 (smoke): {line[:60]!r}"
         )
