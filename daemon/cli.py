@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from daemon import __version__
@@ -127,11 +128,16 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_output()
     options = parser().parse_args(arguments)
     module = importlib.import_module("daemon.commands." + options.command.replace("-", "_"))
+    return status_of(lambda: module.run(options), f"firewitness {options.command}")
+
+
+def status_of(run: Callable[[], int], name: str) -> int:
+    """What a command gives back, with its answer out; an error is told in one line, which begins with the command's `name`."""
     try:
-        status: int = module.run(options)
+        status = run()
         sys.stdout.flush()  # what cannot be written any more must not be found out when the status has been given
     except FirewitnessError as error:
-        print(f"firewitness {options.command}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -141,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _give_output_up()
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"firewitness {options.command}: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"{name}: {place}{error.strerror or error}", file=sys.stderr)
         return 2
     return status
 

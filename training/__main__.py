@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from daemon.errors import FirewitnessError
+from daemon.cli import status_of
 from training.arguments import at_least, confidence, cut_out_px, input_px, positive, share, side_px, weighted
 
 COMMANDS = {
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     small.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val and val_cctv_neg")
     small.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder in which they are not yet")
     small.add_argument("--count", type=at_least(1), default=500, metavar="N", help="of each size (default: 500)")
-    small.add_argument("--seed", type=int, default=10, metavar="N")
+    small.add_argument("--seed", type=at_least(0), default=10, metavar="N")
     _tiling(made["tiling"])
     folds = made["folds"]
     folds.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with val, val_cctv, …")
@@ -175,7 +175,7 @@ def _soup(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a checkpoint, for export")
     command.add_argument("--batches", type=at_least(1), default=24, metavar="N", help="of 16 pictures (default: 24)")
     command.add_argument("--side-px", type=side_px, default=640, metavar="PX", help="of the pictures (default: 640)")
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
 
 
 def _training(command: argparse.ArgumentParser) -> None:
@@ -198,7 +198,7 @@ def _training(command: argparse.ArgumentParser) -> None:
         "--last-side-px", type=side_px, default=640, metavar="PX", help="in the last tenth (default: 640)"
     )
     command.add_argument("--learning-rate", type=positive, default=1e-3, metavar="R")
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
     command.add_argument(
         "--workers", type=at_least(0), default=0, metavar="N", help="processes that draw pictures (default: none)"
     )
@@ -244,7 +244,7 @@ def _verifier(command: argparse.ArgumentParser) -> None:
         "--epochs", type=positive, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)"
     )
     command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="the detector's longer side")
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
 
 
 def _quantise(command: argparse.ArgumentParser) -> None:
@@ -255,7 +255,7 @@ def _quantise(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--pictures", type=at_least(1), default=300, metavar="N", help="to calibrate with (default: 300)"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
     command.add_argument("--input-px", type=input_px, default=640, metavar="PX", help="longer side (default: 640)")
 
 
@@ -265,7 +265,9 @@ def _hours(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lookalikes", action="store_true", help="those clips too, which are neither right nor wrong")
     command.add_argument("--fire", type=confidence, metavar="T", help="threshold (default: the configured one)")
     command.add_argument("--smoke", type=confidence, metavar="T", help="threshold (default: the configured one)")
-    command.add_argument("--seed", type=int, default=8, metavar="N", help="of light, noise and cars (default: 8)")
+    command.add_argument(
+        "--seed", type=at_least(0), default=8, metavar="N", help="of light, noise and cars (default: 8)"
+    )
     _detector(command)
 
 
@@ -294,7 +296,7 @@ def _close_ups(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--most", type=at_least(1), metavar="N", help="pictures of each folder, by chance (default: all)"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
     _detector(command)
 
 
@@ -311,11 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        module = importlib.import_module("training." + options.command.replace("-", "_"))
-        status: int = module.run(options)
-    except FirewitnessError as error:
-        print(f"training {options.command}: {error}", file=sys.stderr)
-        return 2
+        return status_of(lambda: _run(options), f"training {options.command}")
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
@@ -325,8 +323,11 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    module = importlib.import_module("training." + options.command.replace("-", "_"))
+    status: int = module.run(options)
     return status
 
 

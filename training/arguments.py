@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+MOST = 10_000
+"""Of epochs, hours and weights: more would take years, and at some point no number holds it."""
+MOST_WHOLE = 2**31 - 1
+"""What every library takes as a seed."""
 
 
 class Weighted(NamedTuple):
@@ -28,16 +32,18 @@ def at_least(least: int) -> Callable[[str], int]:
         value = int(text)
         if value < least:
             raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        if value > MOST_WHOLE:
+            raise argparse.ArgumentTypeError(f"{text} is more than {MOST_WHOLE}")
         return value
 
     return number
 
 
 def positive(text: str) -> float:
-    """A number more than 0 that has an end."""
+    """A number more than 0."""
     value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number more than 0")
+    if not 0 < value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not a number more than 0 and at most {MOST}")
     return value
 
 
@@ -56,7 +62,7 @@ def weighted(text: str) -> Weighted:
         return Weighted(Path(path), positive(weight or "1"))
     except (ValueError, argparse.ArgumentTypeError) as error:
         raise argparse.ArgumentTypeError(
-            f"{text}: after = stands how much it counts, more than 0, such as 2 or 0.5"
+            f"{text}: after = stands how much it counts, more than 0 and at most {MOST}, such as 2 or 0.5"
         ) from error
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from daemon.domain import LABELS
 from training.alike import APART_BITS, Known, Looks, looks_of_clip
 from training.clips import read_clips
-from training.folders import FolderError, Sample, decoded, put, read_folder
+from training.folders import Sample, check_new, decoded, put, read_folder
 from training.scenes import scene_of
-from training.sources import Found, Source, pictures_of, read_sources
+from training.sources import Found, Source, listed, pictures_of, read_sources
 
 SAME_BITS = 20
 """Of 256: up to here two pictures of the sources are taken for one. Looked at: frames of one video a second apart, and noisy copies."""
@@ -25,17 +25,17 @@ _ROBOFLOW = re.compile(r"(_(jpg|jpeg|png))?\.rf\.[0-9a-f]+(?=\.)")
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is done."""
-    if options.out.exists():
-        raise FolderError(f"{options.out} is there already; name another folder")
-    sources = read_sources(options.sources)
+    check_new(options.out)
+    listings = [listed(each, options.repositories) for each in read_sources(options.sources)]  # before any is copied
     apart = _measured(options.apart)
     known = Known()
-    for source in sources:
-        taken = Taken()
-        for each in pictures_of(source, options.repositories):
-            _take(each, source, apart, known, taken, options.out / source.name)
-        if not source.smoke_known:
+    for listing in listings:
+        source, taken = listing.source, Taken()
+        if not source.smoke_known:  # first: stopped in between, what is there must not teach that there is no smoke
+            (options.out / source.name).mkdir(parents=True)
             (options.out / source.name / "PARTIAL").write_text("smoke\n")
+        for each in pictures_of(listing):
+            _take(each, source, apart, known, taken, options.out / source.name)
         print(f"{source.name}: {taken}", file=sys.stderr, flush=True)
     return 0
 
@@ -86,6 +86,10 @@ def _measured(folders: Iterable[Path]) -> Apart:
 
 
 def _take(each: Found, source: Source, apart: Apart, known: Known, taken: Taken, out: Path) -> None:
+    if each.wrong:
+        print(f"{source.repository}: {each.wrong}: left out", file=sys.stderr, flush=True)
+        taken.fates["with labels that are none"] += 1
+        return
     stem = stem_of(source.name, each)
     pixels = decoded(each.coded)
     if pixels is None:

@@ -7,7 +7,6 @@ It holds tensors and plain values only, and is read as such: unlike an Ultralyti
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,11 @@ from typing import Any
 import torch
 
 from training.folders import FolderError
+from training.network import network
 
 FORMAT = 1
+PARTS = {"settings": dict, "plan": dict, "step": int, "model": dict, "average": dict, "optimizer": dict}
+"""What every one of them has (loop.py)."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -47,16 +49,31 @@ def load(path: Path) -> dict[str, Any]:
 def found(path: Path) -> dict[str, Any] | None:
     """None for what is none of ours, read without executing anything.
 
-    Raises FolderError for a file that cannot be read, and for one of another version.
+    Raises FolderError for a file that cannot be read, one of another version, and one without all that a training writes.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise FolderError(f"{path}: cannot be read ({error.strerror})") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    except Exception:  # of bytes that are no pickle an unpickler can raise anything
         return None
     if not isinstance(content, dict) or "format" not in content:
         return None
-    if content["format"] != FORMAT:
+    if not (isinstance(content["format"], int) and content["format"] == FORMAT):
         raise FolderError(f"{path}: not a checkpoint of this version")
+    if wrong := [name for name, kind in PARTS.items() if not isinstance(content.get(name), kind)]:
+        raise damaged(path, f"{', '.join(wrong)} missing, or not as a training writes it")
+    try:
+        made = network(content["plan"])
+        for name in ("model", "average"):
+            made.load_state_dict(content[name])
+    except FolderError as error:
+        raise damaged(path, str(error)) from error
+    except Exception as error:  # what torch and Ultralytics raise of another's values shares no base
+        raise damaged(path, "its weights are not those of its network") from error
     return content
+
+
+def damaged(path: Path, why: str) -> FolderError:
+    """What is said of a checkpoint of ours that cannot be gone on with."""
+    return FolderError(f"{path}: a damaged checkpoint: {why}")

@@ -83,14 +83,14 @@ class Played:
 
 
 def read_clips(data: Path) -> list[Clip]:
-    """The clips that are there; raises FolderError for a list that cannot be read."""
+    """The clips that are there; raises FolderError for what is no such list."""
     try:
         with (data / "clips.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return [_clip(row, data / "clips" / f"{row['name']}.mp4") for row in rows]
     except FileNotFoundError:
         return []
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, csv.Error) as error:
         raise FolderError(f"{data}/clips.csv: not a list of clips with name, kind, onset_s, box_at_onset") from error
 
 

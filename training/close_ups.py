@@ -22,7 +22,7 @@ from daemon.detect.detector import FireDetector
 from daemon.detect.letterbox import reduced
 from daemon.domain import LABELS
 from training.augment.view import clipped
-from training.folders import FolderError, Labelled, Pixels, Sample, put, read_folder, written
+from training.folders import FolderError, Labelled, Pixels, Sample, check_new, put, read_folder, written
 from training.seen import AT_ONCE, FLOOR, Looker, Seen
 
 MOST = 2  # of one picture: a street of lamps must not be most of what is learnt
@@ -43,8 +43,7 @@ class CloseUp(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is done, also where nothing was seen."""
-    if options.out.exists():
-        raise FolderError(f"{options.out} is there already; name another folder")
+    check_new(options.out)
     folders = {each.resolve().name: each for each in options.folders}
     if len(folders) < len(options.folders):
         raise FolderError("two folders of one name would become one; give them one after the other, with another --out")

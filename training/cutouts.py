@@ -127,7 +127,7 @@ def _anywhere(empty: Sequence[Sample], side_px: int, rng: np.random.Generator) -
 
 def _drawn(picture: Pixels, box: Box, side_px: int, rng: np.random.Generator) -> Pixels:
     """At another scale, the box shifted."""
-    scale = float(np.exp(rng.uniform(*np.log(SCALES))))
+    scale = max(float(np.exp(rng.uniform(*np.log(SCALES)))), 1 / min(picture.shape[:2]))  # a pixel of it is left
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled: Pixels = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method), np.uint8)
     x1, y1, x2, y2 = (value * scale for value in box)

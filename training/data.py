@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from training.folders import FolderError, Sample, decoded, read_folder, written
 from training.pasting import Cutout, cut_outs
 
 FLAMES = 2500
+NAMED = 3  # files of a sentence: of many more the first say where to look
 
 Change = Callable[[View, np.random.Generator], View]
 CHANGES: tuple[tuple[float, Change], ...] = (
@@ -53,6 +55,7 @@ class Pictures:
             self._samples += samples
             weights += [each.weight] * len(samples)
         self._coded = [sample.path.read_bytes() for sample in self._samples]
+        _check_readable(self._samples, self._coded)
         self._weights = weights
         known = np.array([sample.smoke_known for sample in self._samples])
         self._chances = {wanted: _share(np.array(weights) * fit) for wanted, fit in _kinds(known)}
@@ -74,8 +77,7 @@ class Pictures:
         at = int(rng.choice(len(self._samples), p=self._chances[smoke_known]))
         sample = self._samples[at]
         pixels = decoded(self._coded[at])
-        if pixels is None:
-            raise FolderError(f"{sample.path}: not a picture that can be read")
+        assert pixels is not None  # looked at before anything is drawn
         height, width = pixels.shape[:2]
         rows = [
             (LABELS.index(each.label), x1 * width, y1 * height, x2 * width, y2 * height)
@@ -84,6 +86,18 @@ class Pictures:
         ]
         boxes = np.array(rows, np.float32).reshape(-1, 5)
         return View(pixels, boxes, sample.smoke_known)
+
+
+def _check_readable(samples: Sequence[Sample], coded: Sequence[bytes]) -> None:
+    """Raises FolderError with those that are no pictures: drawn after hours, one would end a training that cannot go on without it."""
+    with ThreadPoolExecutor() as threads:
+        readable = list(threads.map(lambda each: decoded(each) is not None, coded))
+    bad = [str(sample.path) for sample, good in zip(samples, readable, strict=True) if not good]
+    if bad:
+        named = ", ".join(bad[:NAMED]) + ", …" * (len(bad) > NAMED)
+        raise FolderError(
+            f"{len(bad)} of {len(samples)} files cannot be read as pictures: {named}; mend or remove them"
+        )
 
 
 def _kinds(known: NDArray[np.bool_]) -> tuple[tuple[bool | None, NDArray[np.bool_]], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class Sample:
 
 def decoded(coded: bytes) -> Pixels | None:
     """BGR, upright: turned as its EXIF orientation says, as labelling tools show it and the daemon looks at it; None for no picture."""
-    picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR) if coded else None
+    try:
+        picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR) if coded else None
+    except cv2.error:  # its header names a size that OpenCV refuses
+        return None
     return None if picture is None else np.asarray(picture, np.uint8)
 
 
@@ -75,23 +79,46 @@ def pixels_of(path: Path) -> Pixels:
     return picture
 
 
+def is_folder(path: Path) -> bool:
+    """Raises OSError where that is not to be known: what lies in a closed folder is not missing."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """All picture files of a folder, at any depth; raises FolderError for what is none, OSError where one is closed."""
+    if not is_folder(folder):
+        raise FolderError(f"{folder}: there is no such folder")
+    below = os.walk(folder, onerror=_raised)
+    paths = (Path(where) / name for where, _, names in below for name in names)
+    return sorted(each for each in paths if each.suffix.lower() in SUFFIXES and each.is_file())
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
 def split_folders(data: Path, name: str) -> list[Path]:
     """The labelled folders of a split: `data/name` itself, or those below it; none where there is no such split."""
     top = data / name
-    if (top / "images").is_dir():
+    if is_folder(top / "images"):
         return [top]
-    return sorted(each.parent for each in top.glob("*/images") if each.is_dir())
+    return sorted(each for each in top.iterdir() if is_folder(each / "images")) if is_folder(top) else []
 
 
 def read_folder(folder: Path, data: Path) -> list[Sample]:
     """Its samples, in the order of their names; raises FolderError."""
-    if not (folder / "images").is_dir():
+    if not is_folder(folder / "images"):
         raise FolderError(f"{folder}: there is no folder images in it")
     smoke_known = not (folder / "PARTIAL").exists()
     split = folder.relative_to(data).as_posix() if folder.is_relative_to(data) else folder.name
     samples = []
     for path in sorted((folder / "images").iterdir()):
         if path.suffix.lower() in SUFFIXES:
+            if not (path.is_file() and os.access(path, os.R_OK)):
+                raise FolderError(f"{path}: named as a picture, and not a file that can be read")
             boxes = read_labels(folder / "labels" / f"{path.stem}.txt")
             scene = f"{split}/{scene_of(path.stem)}"
             samples.append(Sample(path, split, source_of(path.stem), scene, boxes, smoke_known))
@@ -111,6 +138,15 @@ def put(out: Path, name: str, coded: bytes, labels: str) -> None:
         (out / kind).mkdir(parents=True, exist_ok=True)
     (out / "images" / name).write_bytes(coded)
     (out / "labels" / f"{Path(name).stem}.txt").write_text(labels)
+
+
+def check_new(folder: Path) -> None:
+    """Raises FolderError where a folder is there already or cannot be made: said before the work whose result it is to take."""
+    if folder.exists():
+        raise FolderError(f"{folder} is there already; name another folder")
+    above = next(each for each in folder.absolute().parents if each.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise FolderError(f"{folder}: a folder cannot be made there, {above} is not one that can be written to")
 
 
 def check_out(path: Path) -> None:
@@ -142,13 +178,18 @@ def written(boxes: tuple[Labelled, ...]) -> str:
     return "".join(lines)
 
 
+def is_box(cx: float, cy: float, width: float, height: float) -> bool:
+    """Whether these are the numbers of one."""
+    return all(math.isfinite(value) for value in (cx, cy, width, height)) and min(width, height) > 0
+
+
 def _labelled(path: Path, number: int, line: str) -> Labelled:
     try:
         kind, cx, cy, width, height = (float(word) for word in line.split()[:5])
         label = LABELS[int(kind)] if kind in (0, 1) else None
     except ValueError:
         label = None
-    if label is None or not all(math.isfinite(value) for value in (cx, cy, width, height)) or min(width, height) <= 0:
+    if label is None or not is_box(cx, cy, width, height):
         raise FolderError(
             f"{path}, line {number}: not `class cx cy w h` with class 0 (fire) or 1 (smoke): {line[:60]!r}"
         )

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from training.folders import FolderError, Sample, put, read_split
+from training.folders import FolderError, Sample, check_new, put, read_split
 from training.scenes import scene_of
 from training.seen import SPLITS, Looker, Seen, look
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when all folds are written."""
-    if options.out.exists():
-        raise FolderError(f"{options.out} is there already; name another folder")
+    check_new(options.out)
     folds = dealt(options.data, options.count)
     pictures = 0
     for name in SPLITS:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,13 @@ class Settings:
     last_side_px: int = 640
     learning_rate: float = 1e-3
     seed: int = 0
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Settings | None:
+        """As a checkpoint has them; None for what are none."""
+        if content.keys() != {each.name for each in fields(cls)}:
+            return None
+        return cls(**content) if all(isinstance(value, int | float) for value in content.values()) else None
 
     def late(self, step: int) -> bool:
         """Whether it is among the last, which see whole pictures at their final size."""
@@ -167,7 +174,9 @@ class Training:
     def resumed(cls, path: Path, settings: Settings | None, device: str) -> Training:
         """From a checkpoint; raises FolderError when it was made with other settings than these."""
         content = checkpoint.load(path)
-        made_with = Settings(**content["settings"])
+        made_with = Settings.of(content["settings"])
+        if made_with is None:
+            raise checkpoint.damaged(path, "its settings are not those of a training")
         if settings is not None and not settings.continues(made_with, content["step"]):
             raise FolderError(
                 f"{path}: at step {content['step']}, made with other settings ({asdict(made_with)}); give the same, another "
@@ -176,7 +185,10 @@ class Training:
         made = cls(network(content["plan"]), content["plan"], settings or made_with, device)
         made.model.load_state_dict(content["model"])
         made.average.load_state_dict(content["average"])
-        made._optimizer.load_state_dict(content["optimizer"])
+        try:
+            made._optimizer.load_state_dict(content["optimizer"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise checkpoint.damaged(path, "its optimizer's state is not that of its network") from error
         made.step, made.made_of = content["step"], content.get("made_of", {})
         return made
 

@@ -22,7 +22,7 @@ from daemon.domain import Detection
 from daemon.storage.disk import marker_of
 from daemon.storage.durable import RealDisk
 from daemon.storage.queries import Index
-from training.folders import SUFFIXES, FolderError, Sample, put
+from training.folders import SUFFIXES, FolderError, Sample, check_new, pictures_in, put
 from training.seen import AT_ONCE, FLOOR, Looker, look
 
 
@@ -36,8 +36,7 @@ class Hard(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is done, also where nothing was found."""
-    if options.out.exists():
-        raise FolderError(f"{options.out} is there already; name another folder")
+    check_new(options.out)
     samples = [*pictures_below(options.folders), *false_alarms(options.stores)]
     if not samples:
         raise FolderError(f"no pictures below the folders ({', '.join(SUFFIXES)}), and no false alarms in the stores")
@@ -56,10 +55,7 @@ def pictures_below(folders: Sequence[Path]) -> list[Sample]:
     """All pictures of the folders, at any depth, as such that show neither; raises FolderError for what is no folder."""
     samples = []
     for folder in folders:
-        if not folder.is_dir():
-            raise FolderError(f"{folder}: there is no such folder")
-        paths = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-        samples += [Sample(each, folder.name, folder.name, str(each.parent), ()) for each in paths]
+        samples += [Sample(each, folder.name, folder.name, str(each.parent), ()) for each in pictures_in(folder)]
     return samples
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 from ultralytics.utils import DEFAULT_CFG_DICT
 
@@ -23,13 +24,27 @@ the exponential that half of the time in int8 goes to (docs/detector.md, INT8)."
 
 
 def network(plan: dict[str, Any]) -> DetectionModel:
-    """As its plan says (Ultralytics' YAML as a dict), with our two classes, untrained."""
+    """As its plan says (Ultralytics' YAML as a dict), with our two classes, untrained; raises FolderError for one that says more."""
+    # Ultralytics evaluates the activation, and calls with its arguments whatever a layer's name means in its module
+    if plan.get("activation", ACTIVATION) != ACTIVATION or not all(_is_layer(name) for name in _layers(plan)):
+        raise FolderError(
+            "a network's plan names what is no layer of YOLO, or another activation: it could execute code"
+        )
     # where a plan names none, Ultralytics takes the activation of the network made before
     # and of a plan that names other than our classes it says aloud that they were overridden
     made = DetectionModel({"activation": "torch.nn.SiLU()", **plan, "nc": len(LABELS)}, verbose=False)
     made.args = SimpleNamespace(**DEFAULT_CFG_DICT)
     made.names = dict(enumerate(LABELS))
     return made
+
+
+def _layers(plan: dict[str, Any]) -> list[str]:
+    return [name for _, _, name, _ in plan["backbone"] + plan["head"]]
+
+
+def _is_layer(name: str) -> bool:
+    found = getattr(torch.nn, name[3:], None) if name.startswith("nn.") else getattr(tasks, name, None)
+    return isinstance(found, type) and issubclass(found, torch.nn.Module)
 
 
 @dataclass(frozen=True, slots=True)

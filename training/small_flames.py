@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from daemon.domain import Box
-from training.folders import FolderError, Labelled, Pixels, Sample, put, read_split, written
+from training.folders import FolderError, Labelled, Pixels, Sample, check_new, put, read_split, written
 from training.folds import dealt
 from training.pasting import Cutout, cut_outs, set_alight, stands_out
 from training.scenes import scene_of
@@ -38,6 +38,8 @@ def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
 
     Raises FolderError.
     """
+    for name in KINDS:
+        check_new(out / name)
     scenes, burning = read_split(data, "val_cctv_neg"), read_split(data, "val")
     if not scenes or not burning:
         raise FolderError(f"{data}: needs the folders val (flames to cut out) and val_cctv_neg (empty scenes)")
@@ -48,8 +50,6 @@ def make(data: Path, out: Path, count: int = COUNT, seed: int = SEED) -> None:
     of_fold = [[each for each in flames if folds[each.scene.rpartition("/")[2]] == fold] for fold in range(FOLDS)]
     own = {scene.path: of_fold[folds[scene_of(scene.path.stem)]] or flames for scene in scenes}
     for place, (name, sides) in enumerate(KINDS.items()):
-        if (out / name).exists():
-            raise FolderError(f"{out / name} is there already; name another folder")
         for number, (stem, picture, box) in enumerate(_drawn(scenes, own, sides, (seed, place), count)):
             named = f"{stem}+{number:03d}"
             coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()

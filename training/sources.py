@@ -15,10 +15,28 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from daemon.domain import LABELS
-from training.folders import SUFFIXES, FolderError
+from training.folders import SUFFIXES, FolderError, is_box, is_folder
 
 Row = tuple[str, float, float, float, float]
 """Label, then centre and size, normalised."""
+
+NEEDED = ("name", "repository", "commit", "folder", "licence")
+TEXTS = {
+    key: (re.compile(allowed), said)
+    for key, allowed, said in (
+        ("name", r"[a-z0-9]+", "small letters and digits"),  # as scenes.py reads it
+        ("repository", r"[\w.-]+/[\w.-]+", "OWNER/NAME"),
+        ("commit", r"\w[\w./-]*", "a commit"),
+        ("folder", r".+", "a folder's path in the repository"),
+        ("licence", r"(?s).+", "a text"),
+        ("smoke", r"known|unknown", "known or unknown"),
+        ("only", r"(?s).*", "a pattern"),
+        ("without", r"(?s).*", "a pattern"),
+        ("empty", r"only", "only"),
+        ("labels", r"none", "none"),
+    )
+}
+"""What a source says in a text, which texts are allowed, and that in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +69,81 @@ class Found:
     name: str
     coded: bytes
     rows: tuple[Row, ...]
+    wrong: str = ""
+    """What is wrong with its labels, where something is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a copy of a source's repository has of what is wanted of it."""
+
+    source: Source
+    git: Path
+    paths: tuple[str, ...]
 
 
 def read_sources(path: Path) -> list[Source]:
     """What the file names; raises FolderError."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return [_source(each) for each in content["source"]]
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("source")
     except OSError as error:
         raise FolderError(f"{path}: cannot be read ({error.strerror})") from error
-    except KeyError as error:
-        raise FolderError(f"{path}: a source has no {error.args[0]}") from error
-    except (tomllib.TOMLDecodeError, ValueError, re.error) as error:
+    except ValueError as error:  # tomllib's own is one, too
         raise FolderError(f"{path}: {error}") from error
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise FolderError(f"{path}: its sources have to be tables, each under [[source]]")
+    sources: list[Source] = []
+    for table in tables:
+        try:
+            sources.append(_source(table))
+        except KeyError as error:
+            raise FolderError(f"{path}: a source has no {error.args[0]}") from error
+        except (ValueError, re.error) as error:
+            raise FolderError(f"{path}, source {table.get('name')!r}: {error}") from error
+        if sources[-1].name in (each.name for each in sources[:-1]):
+            raise FolderError(f"{path}: two sources of the name {sources[-1].name} would become one folder")
+    return sources
 
 
 def _source(table: dict[str, Any]) -> Source:
-    classes = {int(number): label for number, label in table["classes"].items()}
-    if unknown := set(classes.values()) - set(LABELS):
-        raise ValueError(f"classes: {', '.join(sorted(unknown))}; allowed are {', '.join(LABELS)}")
+    if unknown := table.keys() - TEXTS.keys() - {"classes", "most_per_scene"}:
+        raise ValueError(f"{min(unknown)} is nothing that a source has")
+    for key, (allowed, said) in TEXTS.items():
+        value = table[key] if key in NEEDED else table.get(key)
+        if value is not None and not (isinstance(value, str) and allowed.fullmatch(value)):
+            raise ValueError(f"{key} = {value!r}; allowed is {said}")
+    most = table.get("most_per_scene")
+    if most is not None and (type(most) is not int or most < 1):
+        raise ValueError(f"most_per_scene = {most!r}; allowed is a whole number from 1 on")
     return Source(
         table["name"],
         table["repository"],
         table["commit"],
         table["folder"],
-        classes,
+        _classes(table["classes"]),
         table["licence"],
         table.get("smoke", "known") != "unknown",
         re.compile(table.get("only", "")),
         re.compile(table["without"]) if "without" in table else None,
         table.get("empty") == "only",
-        table.get("most_per_scene"),
+        most,
         table.get("labels") == "none",
     )
 
 
-def pictures_of(source: Source, repositories: Path) -> Iterator[Found]:
+def _classes(table: Any) -> dict[int, str]:
+    if not isinstance(table, dict) or not all(each.isdecimal() for each in table):
+        raise ValueError(f'classes = {table!r}; allowed is a table of their numbers, such as {{ 0 = "fire" }}')
+    if unknown := {str(each) for each in table.values()} - set(LABELS):
+        raise ValueError(f"classes: {', '.join(sorted(unknown))}; allowed are {', '.join(LABELS)}")
+    return {int(number): label for number, label in table.items()}
+
+
+def listed(source: Source, repositories: Path) -> Listing:
     """Every wanted picture that has a labels file, or needs none, in the order of their paths; raises FolderError."""
     git = _git_directory(repositories, source.repository)
-    listed = _run(git, "ls-tree", "-r", "-z", "--name-only", source.commit, "--", source.folder)
-    paths = sorted(each for each in listed.decode("utf-8", "surrogateescape").split("\0") if each)
+    below = _run(git, "ls-tree", "-r", "-z", "--name-only", source.commit, "--", source.folder)
+    paths = sorted(each for each in below.decode("utf-8", "surrogateescape").split("\0") if each)
     wanted = [each for each in paths if each.lower().endswith(SUFFIXES) and source.takes(PurePosixPath(each).name)]
     if not source.unlabelled:
         labels = {each for each in paths if each.endswith(".txt")}
@@ -98,15 +151,26 @@ def pictures_of(source: Source, repositories: Path) -> Iterator[Found]:
     if not wanted:
         kind = "" if source.unlabelled else "labelled "
         raise FolderError(f"{source.name}: no {kind}pictures in {source.folder} of {source.repository}")
-    files = [path for each in wanted for path in ([each] if source.unlabelled else [each, _labels_of(each)])]
-    contents = _contents(git, source.commit, files)
-    for path in wanted:
+    return Listing(source, git, tuple(wanted))
+
+
+def pictures_of(listing: Listing) -> Iterator[Found]:
+    """All of its pictures that the copy has."""
+    source = listing.source
+    files = [path for each in listing.paths for path in ([each] if source.unlabelled else [each, _labels_of(each)])]
+    contents = _contents(listing.git, source.commit, files)
+    for path in listing.paths:
         coded, text = next(contents), b"" if source.unlabelled else next(contents)
         if coded is None or text is None:
             continue  # a copy of a repository can lack its largest files
-        rows = tuple(_rows(text.decode("utf-8", "replace"), source))
+        name = PurePosixPath(path).name
+        try:
+            rows = tuple(_rows(text.decode("utf-8", "replace"), source))
+        except ValueError as error:
+            yield Found(name, coded, (), f"{_labels_of(path)}, {error}")
+            continue
         if not (source.only_empty and rows):
-            yield Found(PurePosixPath(path).name, coded, rows)
+            yield Found(name, coded, rows)
 
 
 def _labels_of(path: str) -> str:
@@ -115,17 +179,31 @@ def _labels_of(path: str) -> str:
 
 
 def _rows(text: str, source: Source) -> Iterator[Row]:
-    for line in text.splitlines():
-        values = line.split()
-        if len(values) >= 5 and int(values[0]) in source.classes:
-            x, y, width, height = _box([float(each) for each in values[1:]])
-            yield source.classes[int(values[0])], x, y, width, height
+    """What is labelled as one of ours; raises ValueError with the line that is no label."""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            if (row := _row(line.split(), source)) is not None:
+                yield row
+        except ValueError as error:
+            raise ValueError(f"line {number}: not `class cx cy w h`, nor a polygon: {line[:60]!r}") from error
+
+
+def _row(words: list[str], source: Source) -> Row | None:
+    label = source.classes.get(int(words[0])) if words else None
+    if label is None:
+        return None
+    x, y, width, height = (round(each, 6) for each in _box([float(each) for each in words[1:]]))  # as they are written
+    if not is_box(x, y, width, height):
+        raise ValueError
+    return label, x, y, width, height
 
 
 def _box(values: list[float]) -> tuple[float, float, float, float]:
-    """Of a box as it is, of a polygon (x, y, x, y, …) what encloses it."""
+    """Of a box as it is, of a polygon (x, y, x, y, …) what encloses it; raises ValueError for what is neither."""
     if len(values) == 4:
         return values[0], values[1], values[2], values[3]
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError
     xs, ys = values[0::2], values[1::2]
     return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)
 
@@ -138,7 +216,7 @@ def _git_directory(repositories: Path, repository: str) -> Path:
         repositories / owner / name,
         repositories / owner / f"{name}.git",
     ]
-    found = next((each for each in tried if each.is_dir()), None)
+    found = next((each for each in tried if is_folder(each)), None)
     if found is None:
         raise FolderError(f"{repository}: no copy of it, looked for {', '.join(map(str, tried))}")
     return found

@@ -17,6 +17,7 @@ from daemon.errors import DetectorError
 _MOST_BYTES = 2_000_000_000  # an ONNX file's own limit (protobuf)
 CHOICE = "in_use.json"
 """The file that says which of a site's models is in use (daemon/models.py)."""
+_TRUSTED = "detect.allow_pickle: true in the settings, or --allow-pickle where a command has it"
 SUFFIXES = (".onnx", ".xml", ".engine", ".pt")
 
 
@@ -63,10 +64,10 @@ def read_weights(path: Path | None = None, sha256: str | None = None, allow_pick
         raise DetectorError(unreadable_choice(path))
     if path.suffix not in SUFFIXES:
         allowed = ", ".join(SUFFIXES[:-1])
-        raise DetectorError(f"{path}: not a weights file; allowed are {allowed} and, with detect.allow_pickle, .pt")
+        raise DetectorError(f"{path}: not a weights file; allowed are {allowed} and, with {_TRUSTED}, .pt")
     if path.suffix == ".pt" and not allow_pickle:
         raise DetectorError(
-            f"{path}: a .pt file runs code when it is opened; export it to ONNX, or set detect.allow_pickle: true"
+            f"{path}: a .pt file runs code when it is opened; export it to ONNX, or say that you trust it, with {_TRUSTED}"
         )
     content = _read(path)
     values = _read(path.with_suffix(".bin")) if path.suffix == ".xml" else b""

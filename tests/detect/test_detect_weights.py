@@ -54,9 +54,11 @@ def test_a_copy_of_the_shipped_weights_is_known_for_what_it_is(tmp_path: Path) -
 
 
 def test_pickles_need_permission(tmp_path: Path) -> None:
-    """A .pt is not even read unless allow_pickle is set."""
+    """A .pt is not even read unless it is allowed: by the daemon's settings, or by a word of `python -m training`."""
     path = tmp_path / "there_is_no_such_file.pt"
-    with pytest.raises(DetectorError, match=r"runs code when it is opened.*allow_pickle: true"):
+    with pytest.raises(
+        DetectorError, match=r"runs code when it is opened.*allow_pickle: true in the settings, or --allow-pickle"
+    ):
         read_weights(path)
     path.write_bytes(b"x")
     assert read_weights(path, allow_pickle=True).format == "pt"

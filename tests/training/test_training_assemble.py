@@ -139,18 +139,88 @@ def test_pictures_without_labels_are_taken_where_a_person_has_looked(repositorie
         (('licence = "none stated"', ""), "a source has no licence"),
         (('"smoke" }', '"steam" }'), "classes: steam; allowed are fire, smoke"),
         (("set/train", "elsewhere"), "no labelled pictures in elsewhere"),
+        (('"made"', '"../../escape"'), "name = '../../escape'; allowed is small letters and digits"),
+        (('"someone/fires"', "5"), "source 'made': repository = 5; allowed is OWNER/NAME"),
+        (('"HEAD"', "5"), "commit = 5; allowed is a commit"),
+        (('"HEAD"', '"--help"'), "commit = '--help'; allowed is a commit"),
+        (('classes = { 0 = "fire", 2 = "smoke" }', 'classes = ["fire"]'), "classes = ['fire']; allowed is a table"),
+        (('{ 0 = "fire"', '{ fire = "0"'), "allowed is a table of their numbers, such as { 0 = "),
+        (('"smoke" }', "1 }"), "classes: 1; allowed are fire, smoke"),
+        (("most_per_scene = 2", 'most_per_scene = "2"'), "most_per_scene = '2'; allowed is a whole number from 1 on"),
+        (('"unknown"', '"unlabelled"'), "smoke = 'unlabelled'; allowed is known or unknown"),
+        (('"painted"', '"("'), "source 'made': missing )"),
+        (("without", "whithout"), "whithout is nothing that a source has"),
+        (("[[source]]", 'source = "x"\n[other]'), "its sources have to be tables, each under [[source]]"),
+        (("[[source]]", "source = [1]\n[other]"), "its sources have to be tables, each under [[source]]"),
+        (("[[source]]", "[[sources]]"), "its sources have to be tables, each under [[source]]"),
+        (("[[source]]", "[[source"), "at line 1"),
     ],
 )
 def test_a_mistake_in_the_sources_gets_one_sentence(
     repositories: Path, capsys: pytest.CaptureFixture[str], instead: tuple[str, str], said: str
 ) -> None:
-    """Which, where, and no traceback."""
+    """Which, where, and no traceback; nothing is written."""
     call, sources = words(repositories), repositories.parent / "sources.toml"
     sources.write_text(sources.read_text().replace(*instead))
     assert main(call) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert not (repositories.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (("someone/fires", "nobody/fires"), "nobody/fires: no copy of it"),
+        (("HEAD", "no-such-commit"), "no-such-commit"),
+        (("set/train", "elsewhere"), "no labelled pictures in elsewhere"),
+        (("other", "made"), "two sources of the name made would become one folder"),
+    ],
+)
+def test_a_mistake_in_the_last_source_is_found_before_the_first_is_taken(
+    repositories: Path, capsys: pytest.CaptureFixture[str], instead: tuple[str, str], said: str
+) -> None:
+    """Else the same words, once it is mended, would find half of it there already."""
+    call, sources = words(repositories), repositories.parent / "sources.toml"
+    first = sources.read_text()
+    sources.write_text(first + first.replace('"made"', '"other"').replace(*instead))
+    assert main(call) == 2
+    assert said in capsys.readouterr().err
+    assert not (repositories.parent / "out").exists()
+    sources.write_text(first)
+    assert main(call) == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["fire .5 .5 .1 .1", "0 .5 .5 .1 x", "0 nan 5 .1 .1", "0 .5 .5 .1", "0 .5 .5 .1 .1 .9", "2 .5 .5 .0000004 .1"],
+)
+def test_a_picture_whose_labels_are_none_is_left_out_and_named(
+    repositories: Path, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of a source's thousands must not cost the others, nor make a folder that nobody can train with."""
+    top = repositories / "someone" / "fires"
+    (top / "set" / "train" / "labels" / "BurningHouse1.txt").write_text(f"1 what this is matters not\n\n{line}\n")
+    git(top, "commit", "-q", "-am", "y")
+    assert main(words(repositories)) == 0
+    told = capsys.readouterr().err
+    where = "someone/fires: set/train/labels/BurningHouse1.txt, line 3"
+    assert f"{where}: not `class cx cy w h`, nor a polygon: {line!r}: left out\n" in told
+    assert "1 with labels that are none" in told
+    made = read_folder(repositories.parent / "out" / "made", repositories.parent)
+    assert {each.path.stem.split("_")[2] for each in made if "House" in each.path.stem} == {
+        "BurningHouse0", "BurningHouse2",
+    }  # fmt: skip
+
+
+def test_a_source_of_which_nothing_is_taken_ends_nothing(repositories: Path) -> None:
+    """All that it has is like pictures of the first; smoke is not known in it either."""
+    call, sources = words(repositories), repositories.parent / "sources.toml"
+    again = SOURCE.replace('"made"', '"again"').replace("painted", "painted|Burning").format(commit="HEAD")
+    sources.write_text(sources.read_text() + again)
+    assert main(call) == 0
+    assert [each.name for each in (repositories.parent / "out" / "again").iterdir()] == ["PARTIAL"]
 
 
 def test_pictures_that_differ_are_not_alike() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -92,9 +93,10 @@ def test_the_list_of_clips_is_read_with_all_places(tmp_path: Path) -> None:
     bay, road = read_clips(tmp_path)
     assert bay.places == ((0.48, 0.46, 0.78, 0.77), (0.62, 0.38, 0.93, 0.85))
     assert (bay.onset_s, bay.burns, road.onset_s, road.burns, road.places) == (1.5, True, None, False, ())
-    (tmp_path / "clips.csv").write_text("clip\nbay\n")
-    with pytest.raises(FolderError, match="not a list of clips"):
-        read_clips(tmp_path)
+    for text in ("clip\nbay\n", f"name,kind\n{'x' * 200_000},none\n"):
+        (tmp_path / "clips.csv").write_text(text)
+        with pytest.raises(FolderError, match="not a list of clips"):
+            read_clips(tmp_path)
 
 
 def test_what_is_no_video_is_named(tmp_path: Path) -> None:
@@ -127,6 +129,11 @@ def test_small_flames_are_as_small_as_said_stand_out_and_can_be_made_again(tmp_p
             assert again.read_bytes() == sample.path.read_bytes()
     with pytest.raises(FolderError, match="is there already"):
         make(data, tmp_path / "one", count=1, seed=4)
+    first, second = KINDS
+    shutil.rmtree(tmp_path / "one" / first)
+    with pytest.raises(FolderError, match=f"{second} is there already"):
+        make(data, tmp_path / "one", count=1, seed=4)
+    assert not (tmp_path / "one" / first).exists(), "neither is made where one cannot be"
 
 
 def test_a_pasted_flame_is_of_the_fold_of_its_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

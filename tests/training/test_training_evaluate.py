@@ -252,7 +252,7 @@ def test_a_weight_that_cannot_be_gets_the_same_sentence_everywhere(
     with pytest.raises(SystemExit) as ended:
         main([*arguments, f"x={weight}"])
     assert ended.value.code == 2
-    sentence = f"x={weight}: after = stands how much it counts, more than 0, such as 2 or 0.5"
+    sentence = f"x={weight}: after = stands how much it counts, more than 0 and at most 10000, such as 2 or 0.5"
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: argument {option}: {sentence}")
 
 
@@ -266,8 +266,27 @@ def test_a_weight_that_cannot_be_gets_the_same_sentence_everywhere(
         (["folds", "--data", "data", "--out", "out", "--count", "0"], "argument --count: 0 is less than 2"),
         (
             ["train", "pictures", "--out", "a.pt", "--epochs", "nan"],
-            "argument --epochs: nan is not a number more than 0",
+            "argument --epochs: nan is not a number more than 0 and at most 10000",
         ),
+        (["train", "pictures", "--epochs", "1e300"], "--epochs: 1e300 is not a number more than 0 and at most 10000"),
+        (
+            ["hours", "--data", "data", "--hours", "1e300"],
+            "--hours: 1e300 is not a number more than 0 and at most 10000",
+        ),
+        (["soup", "a.pt", "--seed", f"1{'0' * 20}"], f"argument --seed: 1{'0' * 20} is more than 2147483647"),
+        *[
+            ([command, "--seed", "-1"], "argument --seed: -1 is less than 0")
+            for command in (
+                "train",
+                "train-folds",
+                "soup",
+                "quantise",
+                "verifier",
+                "hours",
+                "close-ups",
+                "small-flames",
+            )
+        ],
         (["train", "pictures", "--out", "a.pt", "--learning-rate", "0"], "argument --learning-rate: 0 is not a number"),
         (["train", "pictures", "--out", "a.pt", "--learning-rate", "inf"], "argument --learning-rate: inf is not"),
         (["evaluate", "--data", "data", "--at", "35"], "argument --at: 35 is not from 0 to 1"),

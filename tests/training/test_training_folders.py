@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +77,21 @@ def test_a_picture_is_upright_whoever_looks_at_it(tmp_path: Path) -> None:
     (calibrating,) = calibration_pictures([tmp_path / "val"], 1, 0, 64)
     assert calibrating.shape == (1, 3, 64, 64)
     assert calibrating[0, :, :28, 20:44].mean() < 0.1 < 0.9 < calibrating[0, :, 36:, 20:44].mean()
+
+
+def test_pictures_that_cannot_be_read_are_found_before_any_is_drawn(tmp_path: Path) -> None:
+    """All of them, and the first by name: after hours one of them would end a training that cannot go on without it."""
+    coded = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
+    huge = coded[:16] + struct.pack(">II", 100_000, 100_000) + coded[24:29]
+    huge += struct.pack(">I", zlib.crc32(huge[12:29])) + coded[33:]
+    for number, bad in enumerate((b"garbage", b"", coded[:40], huge), 1):
+        put(tmp_path, f"b{number}", np.zeros((1, 1, 3), np.uint8))
+        (tmp_path / "images" / f"z{number}.png").write_bytes(bad)
+        (tmp_path / "labels" / f"z{number}.txt").write_text("0 0.5 0.5 1 1\n")
+    named = ", ".join(f"{tmp_path}/images/z{number}.png" for number in (1, 2, 3))
+    sentence = f"4 of 8 files cannot be read as pictures: {named}, …; mend or remove them"
+    with pytest.raises(FolderError, match=f"^{re.escape(sentence)}$"):
+        Pictures([Weighted(tmp_path)], 0)
 
 
 def test_in_a_partial_folder_smoke_is_not_known(tmp_path: Path) -> None:

@@ -289,6 +289,101 @@ def test_a_mistake_gets_one_sentence(tmp_path: Path, pictures: Pictures, capsys:
     assert "a.xml: not what a training begins from: a checkpoint of `training train` or" in capsys.readouterr().err
 
 
+def test_a_training_does_not_begin_with_pictures_that_cannot_be_read(
+    tmp_path: Path, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written that could not be gone on with once they are removed."""
+    begun().save(tmp_path / "start.pt")
+    fire = tmp_path / "fire"
+    (fire / "images" / "zz.jpg").write_bytes(b"garbage")
+    (fire / "labels" / "zz.txt").touch()
+    words = ["train", str(fire), "--weights", str(tmp_path / "start.pt"), "--out", str(tmp_path / "new.pt")]
+    sizes = ["--side-px", "64", "--last-side-px", "64", "--batch", "4", "--epochs", "1"]
+    assert main([*words, *sizes]) == 2
+    assert f"1 of 5 files cannot be read as pictures: {fire}/images/zz.jpg; mend" in capsys.readouterr().err
+    assert not (tmp_path / "new.pt").exists()
+    (fire / "images" / "zz.jpg").unlink()
+    assert main([*words, *sizes]) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"plan": None}, "a damaged checkpoint: plan missing, or not as a training writes it"),
+        ({"settings": None, "step": "3"}, "a damaged checkpoint: settings, step missing"),
+        ({"format": [1, 2]}, "not a checkpoint of this version"),
+        ({"plan": {"nc": 2}}, "a damaged checkpoint: its weights are not those of its network"),
+        ({"average": {}}, "a damaged checkpoint: its weights are not those of its network"),
+        ({"model": {"model.0.conv.weight": "none"}}, "a damaged checkpoint: its weights are not those of its network"),
+    ],
+    ids=["no plan", "no settings", "format", "plan", "average", "model"],
+)
+def test_a_damaged_checkpoint_is_named_by_every_command(
+    tmp_path: Path, pictures: Pictures, damage: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exported, begun from, gone on with or mixed: one sentence, and the file stays as it is."""
+    path, fire = tmp_path / "a.pt", str(tmp_path / "fire")
+    content = {"format": checkpoint.FORMAT, **begun().content(), **damage}
+    torch.save({name: value for name, value in content.items() if value is not None}, path)
+    before = path.read_bytes()
+    for words in (
+        ["export", str(path), "--out", str(tmp_path / "a.onnx")],
+        ["train", fire, "--weights", str(path), "--out", str(tmp_path / "b.pt")],
+        ["train", fire, "--out", str(path)],
+        ["soup", str(path), "--pictures", fire, "--out", str(tmp_path / "b.pt")],
+    ):
+        assert main(words) == 2
+        assert capsys.readouterr().err.startswith(f"training {words[0]}: {path}: {said}")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["activation", "backbone"])
+def test_a_checkpoint_executes_nothing(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither as its activation, which Ultralytics would evaluate, nor as a layer, which it would call."""
+    path, ran = tmp_path / "a.pt", tmp_path / "ran"
+    evil = {
+        "activation": f"(open({str(ran)!r}, 'w'), __import__('torch').nn.SiLU())[1]",
+        "backbone": [[-1, 1, "check_requirements", ["none-such"]], *PLAN["backbone"]],
+    }
+    checkpoint.save(path, {**begun().content(), "plan": {**PLAN, place: evil[place]}})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ultralytics.nn.tasks.check_requirements", lambda *_: ran.touch())
+        assert main(["export", str(path), "--out", str(tmp_path / "a.onnx")]) == 2
+    assert "a.pt: a damaged checkpoint: a network's plan names what is no layer" in capsys.readouterr().err
+    assert not ran.exists()
+
+
+def test_what_is_gone_on_with_is_whole(tmp_path: Path) -> None:
+    """Settings and the optimizer's state, which only going on needs, are looked at, too."""
+    from training.loop import Training
+
+    content, path = begun().content(), tmp_path / "a.pt"
+    for damage, said in (
+        ({"settings": {**content["settings"], "pace": 1}}, "its settings are not those of a training"),
+        ({"settings": {**content["settings"], "batch": "many"}}, "its settings are not those of a training"),
+        ({"optimizer": {}}, "its optimizer's state is not that of its network"),
+        ({"optimizer": {"state": {}, "param_groups": []}}, "its optimizer's state is not that of its network"),
+    ):
+        checkpoint.save(path, {**content, **damage})
+        with pytest.raises(FolderError, match=f"a damaged checkpoint: {said}"):
+            Training.resumed(path, None, "cpu")
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello world this is text", b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"]" * 99, bytes(99)]
+)
+def test_what_is_no_checkpoint_is_called_none(
+    tmp_path: Path, pictures: Pictures, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever torch makes of its bytes."""
+    path, fire = tmp_path / "a.pt", str(tmp_path / "fire")
+    path.write_bytes(content)
+    assert main(["export", str(path), "--out", str(tmp_path / "a.onnx")]) == 2
+    assert capsys.readouterr().err == f"training export: {path}: not a checkpoint of `python -m training train`\n"
+    assert main(["train", fire, "--weights", str(path), "--out", str(tmp_path / "b.pt")]) == 2
+    assert "a .pt file can execute code" in capsys.readouterr().err
+
+
 def test_what_cannot_end_well_does_not_begin(
     tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

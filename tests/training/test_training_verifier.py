@@ -61,6 +61,13 @@ def test_cut_outs_say_only_what_is_known(folders: tuple[Path, Path]) -> None:
     assert not np.array_equal(cut_out_all(samples, false, 32, seed=4).pixels, cut.pixels)
 
 
+def test_a_picture_of_one_pixel_is_cut_out_too(folders: tuple[Path, Path]) -> None:
+    """However small it is drawn, a pixel of it is left."""
+    put(folders[0], "tiny", np.full((1, 1, 3), 90, np.uint8), "0 0.5 0.5 1 1\n")
+    cut = cut_out_all(samples_of(folders), [], 32, seed=3)
+    assert cut.pixels.shape == (len(cut), 32, 32, 3)
+
+
 def test_without_empty_pictures_there_is_nothing_to_tell_apart(folders: tuple[Path, Path]) -> None:
     """One sentence, either way."""
     for samples in (samples_of(folders)[:6], samples_of(folders)[6:]):
