@@ -49,16 +49,8 @@ def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
     if len(options.folds) == 1:
         raise FolderError("--folds needs the weights of every fold, at least two")
-    if (
-        options.out is not None
-        and options.weights is not None
-        and options.out.with_suffix("") == options.weights.with_suffix("")
-    ):
-        raise FolderError(
-            f"--out {options.out}: its tables would be written over the weights' card; choose another name"
-        )
     if options.out is not None:
-        check_out(options.out)
+        _check_out(options)
     if options.page is not None:
         check_section(options.page, "evaluate")
     if options.small is not None:
@@ -101,6 +93,18 @@ def run(options: argparse.Namespace) -> int:
     known = _known_clips(trained, options.data) if options.clips else None
     _write(options, detector, parts, tables, chosen, known)
     return 0
+
+
+def _check_out(options: argparse.Namespace) -> None:
+    """Raises FolderError where one of both files could not be written, or would take another's place."""
+    tables = options.out.with_suffix(".md")
+    weights = [options.weights or shipped.WEIGHTS, *options.folds]
+    if tables.resolve() in (each.with_suffix(".md").resolve() for each in weights):
+        raise FolderError(
+            f"--out {options.out}: its tables would be written over the weights' card; choose another name"
+        )
+    for each, suffix in ((options.out, ".json"), (tables, ".md")):
+        check_out(each, suffix, [*weights, options.verify, options.other_form, options.page])
 
 
 def _check_small(small: Path) -> None:

@@ -19,7 +19,10 @@ from training.sources import read_sources
 
 def run(options: argparse.Namespace) -> int:
     """0 when both are written."""
-    check_out(options.out)
+    card_file = options.out.with_suffix(".md")
+    read = [*options.checkpoints, options.evaluated, options.sources]
+    check_out(options.out, ".onnx", read)
+    check_out(card_file, read=read)
     found = _evaluated(options.evaluated) if options.evaluated is not None else None
     sources = read_sources(options.sources) if options.sources is not None else []
     trainings = [Training.resumed(each, None, "cpu") for each in options.checkpoints]
@@ -47,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
         options.weak,
         [each.made_of for each in trainings],
     )
-    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(f"{options.out} and its card {options.out.with_suffix('.md')}")
+    card_file.write_text(text, encoding="utf-8")
+    print(f"{options.out} and its card {card_file}")
     return 0
 
 

@@ -159,6 +159,15 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
         (["--data", "nowhere", "--small", "x"], "x: make it first: python -m training small-flames"),
         (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
+        (["--data", "nowhere", "--out", "r.md"], "r.md: the name of what is written has to end in .json"),
+        (["--data", "nowhere", "--out", "full.json"], "full.md: a file of that name cannot be written there"),
+        (["--data", "nowhere", "--out", "acc.json", "--page", "acc.md"], "acc.md: is one of the files that this"),
+        (["--data", "nowhere", "--out", "acc.json", "--page", "./../link/acc.md"], "acc.md: is one of the files that"),
+        (["--data", "nowhere", "--other-form", "a.json", "--out", "a.json"], "a.json: is one of the files that this"),
+        (
+            ["--data", "nowhere", "--weights", "b.onnx", "--folds", "c.onnx", "x/a.onnx", "--out", "c.json"],
+            "written over the weights' card",
+        ),
         (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
         (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
     ],
@@ -171,8 +180,13 @@ def test_a_mistake_gets_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Status 2 and one line, no traceback."""
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(tmp_path / "here")
     Path("empty.md").touch()
+    Path("full.md").mkdir()
+    Path("acc.md").write_text(f"{BEGIN}\n{END}\n")
+    Path("a.json").touch()
     assert main(["evaluate", "--input-px", "128", *arguments]) == 2
     error = capsys.readouterr().err
     assert sentence in error
