@@ -88,9 +88,11 @@ def test_thresholds_are_admissible_for_both_forms(
     assert json.loads(out.read_text())["closer_look"] is True
     assert main([*words, "--no-closer-look"]) == 2
     assert "measured with the closer look, and what is asked for is without" in capsys.readouterr().err
-    other.write_text(json.dumps({"chosen": None}))
-    assert main(words) == 2
-    assert "could choose thresholds" in capsys.readouterr().err
+    for chosen in (None, 5, {"fire": 0.3}, {"fire": float("nan"), "smoke": 0.3}, {"fire": 0.3, "smoke": 7}):
+        other.write_text(json.dumps({"closer_look": True, "chosen": chosen}))
+        assert main(words) == 2
+        sentence = "not what evaluate wrote of weights for which it could choose thresholds, numbers from 0 to 1"
+        assert capsys.readouterr().err == f"training evaluate: {other}: {sentence}\n"
 
 
 def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
