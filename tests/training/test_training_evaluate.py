@@ -153,6 +153,25 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
     assert main([*words, "--trained", "nowhere"]) == 2
 
 
+def test_a_clip_that_is_missing_is_said_before_anything_is_looked_at(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clips are played last: what pictures had shown by then would be lost. Who leaves them out needs none."""
+    film(data, "plant", np.full((192, 320, 3), 90, np.uint8))
+    clip = data / "clips" / "plant.mp4"
+    clip.unlink()
+    for kind in KINDS:
+        put(tmp_path / "small" / kind, "made_0000001_a", np.full((192, 320, 3), 90, np.uint8))
+    looked = list[str]()
+    monkeypatch.setattr(FireDetector, "detect", lambda *_: looked.append("looked"))
+    for words in (["evaluate"], ["tiling", "--small", str(tmp_path / "small")]):
+        assert main([*words, "--data", str(data), "--input-px", "128"]) == 2
+        assert capsys.readouterr().err == f"training {words[0]}: {clip}: not a video that can be played\n"
+    assert not looked
+    monkeypatch.undo()
+    assert main(["evaluate", "--data", str(data), "--input-px", "128", "--no-clips"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
