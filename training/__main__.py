@@ -95,7 +95,7 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "--other-form", type=Path, metavar="JSON",
         help="what evaluate wrote of the same weights in int8: thresholds are chosen that are admissible for both",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, metavar="FILE", help="JSON; the tables go beside it as .md")
+    command.add_argument("--out", type=Path, metavar="FILE.json", help="the tables go beside it as .md")
     command.add_argument("--page", type=Path, metavar="FILE", help="such as docs/accuracy.md: renews its section there")
     command.add_argument("--small", type=Path, metavar="FOLDER", help="what small-flames made")
     command.add_argument(
@@ -172,7 +172,7 @@ def _soup(command: argparse.ArgumentParser) -> None:
         "--pictures", type=weighted, nargs="+", required=True, metavar="FOLDER[=WEIGHT]",
         help="labelled, to measure batch norms with",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a checkpoint, for export")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.pt", help="a checkpoint, for export")
     command.add_argument("--batches", type=at_least(1), default=24, metavar="N", help="of 16 pictures (default: 24)")
     command.add_argument("--side-px", type=side_px, default=640, metavar="PX", help="of the pictures (default: 640)")
     command.add_argument("--seed", type=at_least(0), default=0, metavar="N")
@@ -206,7 +206,7 @@ def _training(command: argparse.ArgumentParser) -> None:
 
 def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="of several the mean")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX; the card goes beside it as .md")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the card goes beside it as .md")
     command.add_argument("--evaluated", type=Path, metavar="JSON", help="what evaluate wrote of these weights")
     command.add_argument("--trained-with", nargs="*", default=[], metavar="TEXT", help="data, for the card")
     command.add_argument(
@@ -238,7 +238,7 @@ def _verifier(command: argparse.ArgumentParser) -> None:
         "folders", nargs="+", type=Path, metavar="FOLDER", help="with images and labels; some of empty pictures"
     )
     command.add_argument("--weights", type=Path, metavar="FILE", help="the detector, ONNX (default: the shipped one)")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX, for detect.verify.weights")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="for detect.verify.weights")
     command.add_argument("--side-px", type=cut_out_px, default=64, metavar="PX", help="of the cut-outs (default: 64)")
     command.add_argument(
         "--epochs", type=positive, default=12, metavar="N", help="cut-outs seen ÷ cut-outs (default: 12)"

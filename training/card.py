@@ -11,6 +11,7 @@ from typing import Any
 
 from training.measures import Estimate
 from training.sources import Source
+from training.thresholds import thresholds_of
 
 _INT8 = "**In int8**"
 
@@ -73,6 +74,15 @@ def card(
     ]
     if evaluated is None or evaluated["weights"]["sha256"] != sha256:
         return "\n".join([*lines, "**Not measured**: no evaluation of these very weights was given.", ""])
+    return "\n".join([*lines, *measured(evaluated), *([f"**Weak**: {weak}", ""] if weak else [])])
+
+
+def measured(evaluated: Mapping[str, Any]) -> list[str]:
+    """What a card says of what `training evaluate` wrote, in lines.
+
+    Raises KeyError, TypeError, ValueError or AttributeError where that is not as evaluate writes it.
+    """
+    lines: list[str] = []
     if evaluated.get("folds"):
         lines += [folds_said(len(evaluated["folds"]), evaluated.get("folds_knew", False)), ""]
     if any(each["title"] == "Clips" for each in evaluated["tables"]):
@@ -80,15 +90,19 @@ def card(
     looks = "with the closer look (detect.closer_look)" if evaluated.get("closer_look") else "with one look a picture"
     lines += [f"Measured {looks}: thresholds are of no other.", ""]
     chosen = evaluated["chosen"]
-    thresholds = f"fire {chosen['fire']}, smoke {chosen['smoke']}" if chosen else "none is admissible"
+    thresholds = (
+        "none is admissible"
+        if chosen is None
+        else ", ".join(f"{label} {value}" for label, value in thresholds_of(chosen).items())
+    )
     lines += [f"**Thresholds** chosen on validation pictures: {thresholds}.", ""]
     lines += ["In brackets: 95 % intervals, of scenes drawn with replacement; of a single scene there is none.", ""]
-    precision = next(each for each in evaluated["tables"] if each["title"] == "Average precision")
+    (precision,) = (each for each in evaluated["tables"] if each["title"] == "Average precision")
     heads = ["split", "source", "fire, IoU 0.5", "smoke, IoU 0.5", "fire, IoU 0.3", "smoke, IoU 0.3"]
     lines += _table(heads, precision["rows"])
     for table in evaluated["tables"]:
         lines += _at_the_thresholds(table)
-    return "\n".join([*lines, *([f"**Weak**: {weak}", ""] if weak else [])])
+    return lines
 
 
 def with_int8(card: str, weights: Path, sha256: str) -> str:

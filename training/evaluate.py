@@ -23,7 +23,7 @@ from daemon.detect.verifier import Verify
 from daemon.settings import DetectSettings
 from training.alike import clips_like
 from training.card import clips_said, folds_said
-from training.clips import Clip, Played, play, read_clips
+from training.clips import Clip, Played, frames, play, read_clips
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, fold_of, look_apart
 from training.lookers import AsLive, AtHints, InTiles
@@ -49,20 +49,15 @@ def run(options: argparse.Namespace) -> int:
     """0 when everything could be measured."""
     if len(options.folds) == 1:
         raise FolderError("--folds needs the weights of every fold, at least two")
-    if (
-        options.out is not None
-        and options.weights is not None
-        and options.out.with_suffix("") == options.weights.with_suffix("")
-    ):
-        raise FolderError(
-            f"--out {options.out}: its tables would be written over the weights' card; choose another name"
-        )
     if options.out is not None:
-        check_out(options.out)
+        _check_out(options)
     if options.page is not None:
         check_section(options.page, "evaluate")
     if options.small is not None:
         _check_small(options.small)
+    clips = read_clips(options.data) if options.clips else []
+    for each in clips:
+        next(frames(each.path))  # clips are played last: that one is missing must not cost all that was measured before
     trained = [each for folder in options.trained for each in read_folder(folder, folder.parent)]
     other = None
     if options.other_form is not None:
@@ -96,11 +91,22 @@ def run(options: argparse.Namespace) -> int:
         tables.append(verifier_table(splits, points, verify.threshold))
     if options.small is not None:
         tables.append(_small_table(options, parts or [detector], folds, points))
-    if options.clips:
-        tables += _clip_tables(options.data, detector, detect, points)
-    known = _known_clips(trained, options.data) if options.clips else None
+    tables += _clip_tables(clips, detector, detect, points)
+    known = _known_clips(trained, clips) if options.clips else None
     _write(options, detector, parts, tables, chosen, known)
     return 0
+
+
+def _check_out(options: argparse.Namespace) -> None:
+    """Raises FolderError where one of both files could not be written, or would take another's place."""
+    tables = options.out.with_suffix(".md")
+    weights = [options.weights or shipped.WEIGHTS, *options.folds]
+    if tables.resolve() in (each.with_suffix(".md").resolve() for each in weights):
+        raise FolderError(
+            f"--out {options.out}: its tables would be written over the weights' card; choose another name"
+        )
+    for each, suffix in ((options.out, ".json"), (tables, ".md")):
+        check_out(each, suffix, [*weights, options.verify, options.other_form, options.page])
 
 
 def _check_small(small: Path) -> None:
@@ -122,7 +128,7 @@ def _flattered(detector: FireDetector, parts: Sequence[FireDetector]) -> bool:
     return not parts and detector.info.sha256 in (shipped.SHA256, shipped.INT8_SHA256)
 
 
-def _known_clips(trained: Sequence[Sample], data: Path) -> dict[str, str] | None:
+def _known_clips(trained: Sequence[Sample], clips: Sequence[Clip]) -> dict[str, str] | None:
     """None where nobody says what the weights were trained with."""
     if not trained:
         return None
@@ -133,7 +139,7 @@ def _known_clips(trained: Sequence[Sample], data: Path) -> dict[str, str] | None
                 _told("pictures trained with", len(trained), number)
             yield each
 
-    return clips_like(counted(), read_clips(data))
+    return clips_like(counted(), clips)
 
 
 def _detector(options: argparse.Namespace, weights: Path | None, verify: Verify | None) -> FireDetector:
@@ -151,12 +157,11 @@ def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) 
 
 
 def _look_at(data: Path, names: Sequence[str], looking: Look, spread: int | None = None) -> dict[str, list[Seen]]:
+    folders = [read_folder(folder, data) for name in names for folder in split_folders(data, name)]
     splits: dict[str, list[Seen]] = {}
-    for name in names:
-        for folder in split_folders(data, name):
-            samples = spread_over(read_folder(folder, data), spread)
-            split = samples[0].split
-            splits[split] = looking(samples, partial(_told, split, len(samples)))
+    for samples in (spread_over(each, spread) for each in folders):
+        split = samples[0].split
+        splits[split] = looking(samples, partial(_told, split, len(samples)))
     return splits
 
 
@@ -206,8 +211,7 @@ def _followed(name: str, live: Sequence[Seen], hints: Sequence[AtHints], folds: 
     return seen
 
 
-def _clip_tables(data: Path, detector: FireDetector, detect: DetectSettings, points: Points) -> list[Table]:
-    clips = read_clips(data)
+def _clip_tables(clips: Sequence[Clip], detector: FireDetector, detect: DetectSettings, points: Points) -> list[Table]:
     each_clip = Table(
         "Clips",
         [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,12 +150,21 @@ def check_new(folder: Path) -> None:
         raise FolderError(f"{folder}: a folder cannot be made there, {above} is not one that can be written to")
 
 
-def check_out(path: Path) -> None:
-    """Raises FolderError where a file cannot be written: said before the work whose result it is to take."""
+def check_out(path: Path, suffix: str = "", read: Iterable[Path | None] = ()) -> None:
+    """Raises FolderError where a file cannot be written: said before the work whose result it is to take.
+
+    `suffix`: what its name has to end in; `read`: the command's other files, as far as they are given, which it must not replace.
+    """
+    if suffix and path.suffix != suffix:
+        raise FolderError(f"{path}: the name of what is written has to end in {suffix}")
     if not path.parent.is_dir():
         raise FolderError(f"{path}: there is no folder {path.parent} to write it to")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise FolderError(f"{path}: a file of that name cannot be written there")
+    if path.exists() and any(each is not None and each.exists() and path.samefile(each) for each in read):
+        raise FolderError(
+            f"{path}: is one of the files that this command works with, and would be lost; name another --out"
+        )
 
 
 def read_labels(path: Path) -> tuple[Labelled, ...]:

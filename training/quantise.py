@@ -23,7 +23,16 @@ from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.card import with_int8
-from training.folders import SUFFIXES, FolderError, Pixels, check_out, pixels_of, read_folder, split_folders
+from training.folders import (
+    FolderError,
+    Pixels,
+    Sample,
+    check_out,
+    pictures_in,
+    pixels_of,
+    read_folder,
+    split_folders,
+)
 from training.in_turns import in_turns
 from training.measures import Estimate
 from training.seen import Seen, Thresholds, ap, found_share, look
@@ -39,6 +48,7 @@ NOT_QUANTISED = (
     r"/model\.\d+/m/m\.\d+/attn/(MatMul.*|Softmax|Mul)",
 )
 """Of YOLO11: what loses much by it or gains no time (docs/detector.md, INT8)."""
+MEASURED_ON = ("val", "val_cctv")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +56,11 @@ def run(options: argparse.Namespace) -> int:
     weights = read_weights(options.weights)
     if weights.format != "onnx" or weights.quantised or options.out.suffix != ".xml":
         raise FolderError("what is quantised is an .onnx in full precision, and what is written an .xml with its .bin")
-    check_out(options.out)
+    for each in (options.out, options.out.with_suffix(".bin"), options.out.with_suffix(".md")):
+        check_out(each)
+    # what is no detector, and what cannot be compared, is said before hundreds of pictures are calibrated with
+    load(Choice("openvino", "it is to be quantised"), weights)
+    measured_on = _measured_on(options.data) if options.data is not None else []
     importlib.import_module("nncf")  # where it is missing, that is said before hundreds of pictures are read
     pictures = calibration_pictures(options.folders, options.pictures, options.seed, options.input_px)
     write(options.weights, pictures, options.out)
@@ -57,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"one core, 640×384: {before_ms:.1f} ms CPU a picture before, {after_ms:.1f} ms in int8: {after_ms / before_ms:.2f}"
     )
-    if options.data is not None:
-        _compare(options, weights.path, made.path)
+    for samples in measured_on:
+        _compare(samples, options.input_px, weights.path, made.path)
     return 0
 
 
@@ -70,18 +84,22 @@ def _write_card(before: Path, made: Weights) -> None:
         made.path.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
-def _compare(options: argparse.Namespace, before: Path, after: Path) -> None:
+def _measured_on(data: Path) -> list[list[Sample]]:
+    """The labelled pictures of each folder that both are asked about; raises FolderError where there is none."""
+    folders = [read_folder(folder, data) for name in MEASURED_ON for folder in split_folders(data, name)]
+    if not folders:
+        raise FolderError(f"{data}: none of the folders {', '.join(MEASURED_ON)} is there")
+    return folders
+
+
+def _compare(samples: Sequence[Sample], input_px: int, before: Path, after: Path) -> None:
     """Average precision and flames found of both, through the daemon's own detector."""
-    thresholds = DetectSettings().thresholds.as_dict()
-    for name in ("val", "val_cctv"):
-        for folder in split_folders(options.data, name):
-            samples = read_folder(folder, options.data)
-            # the runtime is named: of the shipped weights the detector would take the quantised form by itself
-            seen = [look(_Alone(each, options.input_px), samples) for each in (before, after)]
-            for label, measure in _measures(thresholds):
-                values = [measure(each).value for each in seen]
-                if all(value is not None for value in values):
-                    print(f"{samples[0].split:40} {label:22} {values[0]:.3f} before, {values[1]:.3f} in int8")
+    # the runtime is named: of the shipped weights the detector would take the quantised form by itself
+    seen = [look(_Alone(each, input_px), samples) for each in (before, after)]
+    for label, measure in _measures(DetectSettings().thresholds.as_dict()):
+        values = [measure(each).value for each in seen]
+        if all(value is not None for value in values):
+            print(f"{samples[0].split:40} {label:22} {values[0]:.3f} before, {values[1]:.3f} in int8")
 
 
 def _measures(thresholds: Thresholds) -> list[tuple[str, Callable[[Sequence[Seen]], Estimate]]]:
@@ -126,7 +144,7 @@ def write(weights: Path, pictures: Sequence[Any], out: Path) -> None:
 
 def calibration_pictures(folders: Sequence[Path], count: int, seed: int, input_px: int) -> list[Any]:
     """So many of all, drawn with that seed, as the network is given them."""
-    found = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for folder in folders for path in pictures_in(folder))
     if not found:
         raise FolderError(f"no pictures in {', '.join(map(str, folders))}")
     order = np.random.default_rng(seed).permutation(len(found))[:count]

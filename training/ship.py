@@ -38,17 +38,18 @@ def run(options: argparse.Namespace) -> int:
     weights = read_weights(options.weights)
     chosen = chosen_of(options.evaluated, weights.sha256)
     card = options.weights.with_suffix(".md")
-    if not card.is_file() or weights.sha256 not in card.read_text(encoding="utf-8"):
+    text = _text_of(card) if card.is_file() else ""
+    if weights.sha256 not in text:
         raise FolderError(f"{card}: not the card of these weights; `training export --evaluated` writes it")
+    config = _config_with(chosen)
     answer = _answer(options.weights, weights.sha256)
     int8 = _int8(options.int8, answer)
-    text = card.read_text(encoding="utf-8")
     text = with_int8(text, options.int8, int8["int8"]["sha256"]) if int8 else without_int8(text)
     _exchange((options.weights, card, *_both(options.int8)))
     (shipped.MODELS / card.name).write_text(text, encoding="utf-8")
     _write(REFERENCE_ANSWER, answer)
     _write(shipped.FACTS, {"weights": options.weights.name, "sha256": weights.sha256, **int8, "thresholds": chosen})
-    _into_config(chosen)
+    CONFIG.write_text(config, encoding="utf-8")
     print(
         f"{options.weights.name} with fire {chosen['fire']:.2f}, smoke {chosen['smoke']:.2f}: look at git diff, run the tests"
     )
@@ -106,16 +107,20 @@ def _both(xml: Path | None) -> tuple[Path, ...]:
     return () if xml is None else (xml, xml.with_suffix(".bin"))
 
 
-def _into_config(chosen: dict[str, float]) -> None:
-    text, count = re.subn(
-        r"^  thresholds: \{fire: [\d.]+, smoke: [\d.]+\}",
-        f"  thresholds: {{fire: {chosen['fire']:.2f}, smoke: {chosen['smoke']:.2f}}}",
-        CONFIG.read_text(encoding="utf-8"),
-        flags=re.MULTILINE,
-    )
+def _config_with(chosen: dict[str, float]) -> str:
+    """The settings' file with these thresholds; raises FolderError where they have no line there."""
+    line = f"  thresholds: {{fire: {chosen['fire']:.2f}, smoke: {chosen['smoke']:.2f}}}"
+    text, count = re.subn(r"^  thresholds: \{fire: [\d.]+, smoke: [\d.]+\}", line, _text_of(CONFIG), flags=re.MULTILINE)
     if count != 1:
-        raise FolderError(f"{CONFIG}: no line of detect.thresholds to be renewed")
-    CONFIG.write_text(text, encoding="utf-8")
+        raise FolderError(f"{CONFIG}: no line of detect.thresholds to be renewed; it has to be written as `{line}`")
+    return text
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FolderError(f"{path}: not a text that can be read") from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

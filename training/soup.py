@@ -30,7 +30,7 @@ BATCH = 16
 def run(options: argparse.Namespace) -> int:
     """0 when it is written."""
     cv2.setNumThreads(0)
-    check_out(options.out)
+    check_out(options.out, ".pt", [each.path for each in options.checkpoints])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     source, told = _mixed(options.checkpoints)
     pictures = Pictures(options.pictures, options.seed)

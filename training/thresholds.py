@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,13 @@ def chosen_of(path: Path, sha256: str | None = None, *, closer_look: bool = True
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        chosen: dict[str, float] = {label: float(found["chosen"][label]) for label in LABELS}
+        chosen = thresholds_of(found["chosen"])
         looked_twice: bool = found.get("closer_look", False)
-        measured: str = found["weights"]["sha256"] if sha256 is not None else ""
+        measured = str(found["weights"]["sha256"]) if sha256 is not None else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{path}: not what evaluate wrote of weights for which it could choose thresholds") from error
+        raise FolderError(
+            f"{path}: not what evaluate wrote of weights for which it could choose thresholds, numbers from 0 to 1"
+        ) from error
     if sha256 is not None and measured != sha256:
         raise FolderError(f"{path}: measured with other weights ({measured[:12]}…)")
     if looked_twice != closer_look:
@@ -59,6 +62,14 @@ def chosen_of(path: Path, sha256: str | None = None, *, closer_look: bool = True
         )
         raise FolderError(f"{path}: measured {how}, and what is asked for is {wanted}: evaluate anew")
     return chosen
+
+
+def thresholds_of(chosen: Any) -> dict[str, float]:
+    """By label, as an evaluation has them; raises KeyError, TypeError or ValueError where they are none."""
+    found = {label: chosen[label] for label in LABELS}
+    if not all(0 <= each <= 1 for each in found.values()):  # NaN is not, either
+        raise ValueError(f"{found}: not from 0 to 1")
+    return {label: float(each) for label, each in found.items()}
 
 
 def for_both(chosen: Chosen, other: Mapping[str, float]) -> Chosen:

@@ -12,21 +12,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
+from daemon.clock import NS
 from daemon.detect.boxes import centre
 from daemon.detect.detector import FireDetector
 from daemon.detect.function import each_once
 from daemon.detect.tiling import OVERLAP, SIZE, Found, Tile, in_picture, is_cut, is_larger, merged, tiles_of
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.clips import read_clips
+from training.clips import Clip, frames, read_clips
 from training.folders import FolderError, Pixels, Sample, read_split
 from training.matching import found_near
 from training.measures import Estimate, share
@@ -102,14 +102,18 @@ def run(options: argparse.Namespace) -> int:
         options.weights, input_px=options.input_px, device=options.device, batch=1, allow_pickle=options.allow_pickle,
         closer=True,
     )  # fmt: skip
-    small = _groups(options.data, options.small, options.pictures, options.input_px)
-    results = measure(CHOICES, detector, options.input_px, small)
-    enlarged = ((MERGED_FROM, *each) for each in _enlarged(_some(options.data, MERGED_FROM, options.pictures)))
-    large = measure([TAKEN], detector, options.input_px, enlarged)[TAKEN].groups[MERGED_FROM]
+    small = {kind: _some(options.small, kind, options.pictures) for kind in KINDS}
+    empty, large = (_some(options.data, name, options.pictures) for name in (EMPTY[0], MERGED_FROM))
+    clips = [each for each in read_clips(options.data) if each.kind == "none"]
+    for each in clips:
+        next(frames(each.path))  # what is missing is said before a quarter of an hour of looking, not after it
+    results = measure(CHOICES, detector, options.input_px, _pictures(small, empty, clips, options.input_px))
+    enlarged = ((MERGED_FROM, *each) for each in _enlarged(large))
+    cut = measure([TAKEN], detector, options.input_px, enlarged)[TAKEN].groups[MERGED_FROM]
     threshold = DetectSettings().thresholds.fire
     tables = [
         choice_table(results, threshold, options.input_px),
-        merging_table(results[TAKEN], large, threshold),
+        merging_table(results[TAKEN], cut, threshold),
     ]
     info = detector.info
     about = f"Weights {info.name}, SHA-256 {info.sha256[:12]}…, {info.runtime}, longer side {options.input_px} px."
@@ -237,13 +241,16 @@ def _false(seen: Sequence[Seen], threshold: float) -> Estimate:
     return hit_rate(seen, {"fire": threshold, "smoke": 2.0})
 
 
-def _groups(data: Path, small: Path, most: int, input_px: int) -> Iterator[tuple[str, Sample, Pixels]]:
-    for kind in KINDS:
-        for each in _some(small, kind, most):
+def _pictures(
+    small: Mapping[str, Sequence[Sample]], empty: Sequence[Sample], clips: Sequence[Clip], input_px: int
+) -> Iterator[tuple[str, Sample, Pixels]]:
+    """Of each group, one after the other."""
+    for kind, samples in small.items():
+        for each in samples:
             yield kind, each, each.pixels()
-    for sample, pixels in _enlarged(_some(data, EMPTY[0], most)):
+    for sample, pixels in _enlarged(empty):
         yield EMPTY[0], sample, pixels
-    for sample, pixels in _clip_frames(data, input_px):
+    for sample, pixels in _clip_frames(clips, input_px):
         yield EMPTY[1], sample, pixels
 
 
@@ -260,22 +267,19 @@ def _enlarged(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Pixels]]:
         yield each, np.asarray(cv2.resize(each.pixels(), CAMERA_PX, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _clip_frames(data: Path, input_px: int) -> Iterator[tuple[Sample, Pixels]]:
-    """Of those in which nothing burns, and which are larger than the detector's input, in their own size."""
-    for clip in read_clips(data):
-        if clip.kind != "none":
-            continue
-        with av.open(str(clip.path)) as container:
-            due_s = 0.0
-            for frame in container.decode(video=0):
-                if not is_larger((frame.width, frame.height), input_px):
-                    break
-                if frame.time is not None and frame.time >= due_s:
-                    due_s += CLIP_EVERY_S
-                    yield (
-                        Sample(clip.path, "clips", "clips", clip.name, ()),
-                        np.asarray(frame.to_ndarray(format="bgr24"), np.uint8),
-                    )
+def _clip_frames(clips: Sequence[Clip], input_px: int) -> Iterator[tuple[Sample, Pixels]]:
+    """Of those that are larger than the detector's input, in their own size."""
+    for clip in clips:
+        due_s = 0.0
+        for (frame, pts_ns, _), _ in frames(clip.path, least_s=0):
+            if not is_larger((frame.width, frame.height), input_px):
+                break
+            if pts_ns >= due_s * NS:
+                due_s += CLIP_EVERY_S
+                yield (
+                    Sample(clip.path, "clips", "clips", clip.name, ()),
+                    np.asarray(frame.to_ndarray(format="bgr24"), np.uint8),
+                )
 
 
 def _marked(choice: Choice) -> str:

@@ -21,6 +21,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from daemon import shipped
 from daemon.detect.detector import FireDetector
 from daemon.domain import LABELS
 from daemon.settings import DetectSettings
@@ -37,7 +38,7 @@ CLOSE = 1e-4  # of the answers of torch and ONNX Runtime
 
 def run(options: argparse.Namespace) -> int:
     """0 when it is written."""
-    check_out(options.out)
+    check_out(options.out, ".onnx", [options.weights or shipped.WEIGHTS])
     cv2.setNumThreads(0)
     torch.set_num_threads(1)  # it is small: on a busy host several threads wait for each other five times as long
     torch.use_deterministic_algorithms(True, warn_only=True)

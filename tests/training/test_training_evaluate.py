@@ -88,9 +88,11 @@ def test_thresholds_are_admissible_for_both_forms(
     assert json.loads(out.read_text())["closer_look"] is True
     assert main([*words, "--no-closer-look"]) == 2
     assert "measured with the closer look, and what is asked for is without" in capsys.readouterr().err
-    other.write_text(json.dumps({"chosen": None}))
-    assert main(words) == 2
-    assert "could choose thresholds" in capsys.readouterr().err
+    for chosen in (None, 5, {"fire": 0.3}, {"fire": float("nan"), "smoke": 0.3}, {"fire": 0.3, "smoke": 7}):
+        other.write_text(json.dumps({"closer_look": True, "chosen": chosen}))
+        assert main(words) == 2
+        sentence = "not what evaluate wrote of weights for which it could choose thresholds, numbers from 0 to 1"
+        assert capsys.readouterr().err == f"training evaluate: {other}: {sentence}\n"
 
 
 def test_large_pictures_are_looked_at_as_live_frames_but_for_small_flames(
@@ -151,6 +153,25 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
     assert main([*words, "--trained", "nowhere"]) == 2
 
 
+def test_a_clip_that_is_missing_is_said_before_anything_is_looked_at(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clips are played last: what pictures had shown by then would be lost. Who leaves them out needs none."""
+    film(data, "plant", np.full((192, 320, 3), 90, np.uint8))
+    clip = data / "clips" / "plant.mp4"
+    clip.unlink()
+    for kind in KINDS:
+        put(tmp_path / "small" / kind, "made_0000001_a", np.full((192, 320, 3), 90, np.uint8))
+    looked = list[str]()
+    monkeypatch.setattr(FireDetector, "detect", lambda *_: looked.append("looked"))
+    for words in (["evaluate"], ["tiling", "--small", str(tmp_path / "small")]):
+        assert main([*words, "--data", str(data), "--input-px", "128"]) == 2
+        assert capsys.readouterr().err == f"training {words[0]}: {clip}: not a video that can be played\n"
+    assert not looked
+    monkeypatch.undo()
+    assert main(["evaluate", "--data", str(data), "--input-px", "128", "--no-clips"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -159,6 +180,15 @@ def test_clips_that_the_weights_know_are_named(data: Path, tmp_path: Path) -> No
         (["--data", "nowhere", "--weights", "x/a.onnx", "--out", "x/a.json"], "written over the weights' card"),
         (["--data", "nowhere", "--small", "x"], "x: make it first: python -m training small-flames"),
         (["--data", "nowhere", "--out", "x/a.json"], "x/a.json: there is no folder x to write it to"),
+        (["--data", "nowhere", "--out", "r.md"], "r.md: the name of what is written has to end in .json"),
+        (["--data", "nowhere", "--out", "full.json"], "full.md: a file of that name cannot be written there"),
+        (["--data", "nowhere", "--out", "acc.json", "--page", "acc.md"], "acc.md: is one of the files that this"),
+        (["--data", "nowhere", "--out", "acc.json", "--page", "./../link/acc.md"], "acc.md: is one of the files that"),
+        (["--data", "nowhere", "--other-form", "a.json", "--out", "a.json"], "a.json: is one of the files that this"),
+        (
+            ["--data", "nowhere", "--weights", "b.onnx", "--folds", "c.onnx", "x/a.onnx", "--out", "c.json"],
+            "written over the weights' card",
+        ),
         (["--data", "nowhere", "--page", "x.md"], "x.md: not a page that can be read"),
         (["--data", "nowhere", "--page", "empty.md"], "<!-- made by python -m training evaluate --> and"),
     ],
@@ -171,8 +201,13 @@ def test_a_mistake_gets_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Status 2 and one line, no traceback."""
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(tmp_path / "here")
     Path("empty.md").touch()
+    Path("full.md").mkdir()
+    Path("acc.md").write_text(f"{BEGIN}\n{END}\n")
+    Path("a.json").touch()
     assert main(["evaluate", "--input-px", "128", *arguments]) == 2
     error = capsys.readouterr().err
     assert sentence in error

@@ -13,6 +13,8 @@ from daemon import shipped
 from daemon.detect.detector import REFERENCE_PICTURE, FireDetector
 from daemon.detect.weights import read_weights
 from daemon.simulate.scene import Scene
+from tests.detect import verifier_kit
+from training import quantise
 from training.__main__ import main
 from training.folders import FolderError
 from training.quantise import calibration_pictures
@@ -53,3 +55,33 @@ def test_what_cannot_be_quantised_is_one_sentence(tmp_path: Path, capsys: pytest
     assert "what is quantised is an .onnx" in capsys.readouterr().err
     with pytest.raises(FolderError, match="no pictures in"):
         calibration_pictures([tmp_path], 1, 0, 640)
+
+
+def test_what_is_no_detector_is_not_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor what could not be compared or written afterwards: one sentence, before a picture is read, and nothing is left behind."""
+    monkeypatch.setattr(quantise, "calibration_pictures", lambda *_: pytest.fail("pictures were read"))
+    (tmp_path / "bad.onnx").write_bytes(b"none")
+    verifier = verifier_kit.write(tmp_path / "redness.onnx")
+    (tmp_path / "full.bin").mkdir()
+    (tmp_path / "nothere").mkdir()
+    before = sorted(tmp_path.iterdir())
+    out = ["--out", str(tmp_path / "q.xml")]
+    for words, sentence in (
+        ([str(tmp_path / "bad.onnx"), "x", *out], f"{tmp_path}/bad.onnx: not a model that OpenVINO can read: "),
+        (
+            [str(verifier), "x", *out],
+            f"{verifier}: a network that answers (1, 2); it must answer (pictures, 4 + classes",
+        ),
+        (
+            [str(shipped.WEIGHTS), "x", *out, "--data", str(tmp_path / "nothere")],
+            f"{tmp_path}/nothere: none of the folders val, val_cctv is there\n",
+        ),
+        ([str(shipped.WEIGHTS), "x", "--out", str(tmp_path / "full.xml")], f"{tmp_path}/full.bin: a file of that name"),
+    ):
+        assert main(["quantise", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"training quantise: {sentence}")
+        assert error.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before

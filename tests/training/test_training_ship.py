@@ -144,3 +144,47 @@ def test_what_was_measured_with_other_weights_changes_nothing(
     assert main(words) == 2
     assert "measured with other weights" in capsys.readouterr().err
     assert {each.name: each.read_bytes() for each in models.iterdir()} == before
+
+
+@pytest.mark.parametrize("chosen", [{"fire": float("nan"), "smoke": 0.3}, {"fire": 0.3, "smoke": 7}, {"fire": 0.3}, 5])
+def test_thresholds_that_cannot_be_change_nothing(
+    chosen: object, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every host that starts anew would read them; one sentence, and every file as it was."""
+    words = measured(tmp_path / "made")
+    content = {"weights": {"sha256": shipped.SHA256}, "closer_look": True, "chosen": chosen}
+    (tmp_path / "made" / "found.json").write_text(json.dumps(content))
+    before = files(models)
+    assert main(words) == 2
+    assert "could choose thresholds, numbers from 0 to 1\n" in capsys.readouterr().err
+    assert files(models) == before
+
+
+def test_what_cannot_be_shipped_whole_is_not_shipped_in_part(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A settings' file without the line that is renewed, a card that is no text: one sentence, and every file as it was."""
+    words = measured(tmp_path / "made")
+    config, card = tmp_path / "config.yaml", tmp_path / "made" / "next.md"
+    told = card.read_bytes()
+    kept = config.read_text()
+    config.write_text(kept.replace("\n  thresholds: {fire: 0.", "\n  thresholds: {smoke: 0.35, fire: 0."))
+    assert config.read_text() != kept
+    before = files(models)
+    assert main(words) == 2
+    line = "`  thresholds: {fire: 0.41, smoke: 0.50}`"
+    sentence = f"{config}: no line of detect.thresholds to be renewed; it has to be written as {line}"
+    assert capsys.readouterr().err == f"training ship: {sentence}\n"
+    assert files(models) == before
+
+    config.write_text(kept)
+    before = files(models)
+    card.write_bytes(told + b"\xff")
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"training ship: {card}: not a text that can be read\n"
+    assert files(models) == before
+
+
+def files(models: Path) -> dict[str, bytes]:
+    """What is shipped, and the settings' file."""
+    return {each.name: each.read_bytes() for each in (*models.iterdir(), models.parent / "config.yaml")}

@@ -153,7 +153,7 @@ def test_a_training_can_go_on_from_a_soup(words: list[str], tmp_path: Path, caps
 
 
 def test_a_mistake_gets_one_sentence(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another network, no checkpoint, no file; before any picture is read."""
+    """Another network, no checkpoint, no file, an --out that is none or one of the ingredients; before any picture is read."""
     plan = {**PLAN, "head": [[[3, 4], 1, "Detect", ["nc"]]]}
     Training(network(plan), plan, begun().settings, "cpu").save(tmp_path / "other.pt")
     (tmp_path / "none.pt").write_bytes(b"none")
@@ -165,3 +165,11 @@ def test_a_mistake_gets_one_sentence(words: list[str], tmp_path: Path, capsys: p
         assert main(["soup", str(tmp_path / name), *words[1:]]) == 2
         assert capsys.readouterr().err == f"training soup: {sentence}\n"
     assert not (tmp_path / "soup.pt").exists()
+    before = (tmp_path / "b.pt").read_bytes()
+    for name, sentence in (
+        ("soup.onnx", "soup.onnx: the name of what is written has to end in .pt"),
+        ("b.pt", "b.pt: is one of the files that this command works with, and would be lost; name another --out"),
+    ):
+        assert main([*words[:-1], str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err == f"training soup: {tmp_path}/{sentence}\n"
+    assert (tmp_path / "b.pt").read_bytes() == before

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from daemon.domain import Detection
-from tests.training.conftest import flame, put
+from tests.training.conftest import film, flame, put
 from training import tiling
 from training.__main__ import main
 from training.folders import Labelled, Pixels, Sample
@@ -93,9 +93,11 @@ def test_the_command_measures_and_writes_its_section(
     page = tmp_path / "page.md"
     begin, end = marks("tiling")
     page.write_text(f"before\n{begin}\n{end}\nafter\n")
+    film(data, "plant", np.full((SIZE[1], SIZE[0], 3), 90, np.uint8))
     words = ["tiling", "--data", str(data), "--small", str(tmp_path / "small"), "--pictures", "1", "--page", str(page)]
     assert main(words) == 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert told.count("clips: picture ") == 1, "of two seconds one frame"
     assert "### Size and overlap" in printed
     assert "### Merging" in printed
     assert printed.strip() in page.read_text()

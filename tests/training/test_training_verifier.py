@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from daemon import shipped
 from daemon.detect.detector import FireDetector
 from daemon.detect.runtimes import load_verifier, look
 from daemon.detect.verifier import Verifier, Verify
@@ -127,3 +129,21 @@ def test_what_is_trained_runs_in_the_daemon(folders: tuple[Path, Path], tmp_path
     assert sure[0] > 0.5 > sure[1]
     detector = FireDetector(device="cpu", input_px=320, batch=1, verify=Verify(tmp_path / "a.onnx", sha256, 32))
     assert detector.info.verifier is not None
+
+
+@pytest.mark.torch
+def test_a_verifier_takes_no_other_files_place(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is ONNX, and not the detector it is trained with: said before anything is looked at."""
+    pytest.importorskip("torch")
+    detector = tmp_path / "site.onnx"
+    shutil.copyfile(shipped.WEIGHTS, detector)
+    words = ["verifier", *map(str, folders), "--weights", str(detector), "--out"]
+    for out, sentence in (
+        (tmp_path / "v.md", "the name of what is written has to end in .onnx"),
+        (detector, "is one of the files that this command works with, and would be lost; name another --out"),
+    ):
+        assert main([*words, str(out)]) == 2
+        assert capsys.readouterr().err == f"training verifier: {out}: {sentence}\n"
+    assert detector.read_bytes() == shipped.WEIGHTS.read_bytes()
