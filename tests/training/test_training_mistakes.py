@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon import shipped
 from tests.training.conftest import begun, put
 from training.__main__ import main
 from training.mine import pictures_below
@@ -53,6 +54,7 @@ def folder(data: Path) -> Path:
         "small-flames --data {0}/data --out {0}/new",
         pytest.param("train {0}/data/val --weights {0}/start.pt --out {0}/new.pt", marks=pytest.mark.torch),
         pytest.param("verifier {0}/data/val --out {0}/new.onnx", marks=pytest.mark.torch),
+        pytest.param(f"quantise {shipped.WEIGHTS} {{0}}/data --out {{0}}/new.xml", marks=pytest.mark.torch),
     ],
 )
 def test_a_closed_folder_is_not_a_missing_one(folder: Path, words: str) -> None:
