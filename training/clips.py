@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,14 @@ def read_clips(data: Path) -> list[Clip]:
         return []
     except (KeyError, ValueError, csv.Error) as error:
         raise FolderError(f"{data}/clips.csv: not a list of clips with name, kind, onset_s, box_at_onset") from error
+
+
+def playable(data: Path, kinds: Container[str] | None = None) -> list[Clip]:
+    """Those of these kinds (None: all); raises FolderError where one cannot be played: before all the looking, not in the midst of it."""
+    clips = [each for each in read_clips(data) if kinds is None or each.kind in kinds]
+    for each in clips:
+        next(frames(each.path))
+    return clips
 
 
 def play(clip: Clip, detector: Looker, detect: DetectSettings, thresholds: Thresholds) -> Played:

@@ -23,7 +23,7 @@ from daemon.detect.verifier import Verify
 from daemon.settings import DetectSettings
 from training.alike import clips_like
 from training.card import clips_said, folds_said
-from training.clips import Clip, Played, frames, play, read_clips
+from training.clips import Clip, Played, play, playable
 from training.folders import FolderError, Sample, check_out, read_folder, split_folders
 from training.folds import dealt, fold_of, look_apart
 from training.lookers import AsLive, AtHints, InTiles
@@ -55,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
         check_section(options.page, "evaluate")
     if options.small is not None:
         _check_small(options.small)
-    clips = read_clips(options.data) if options.clips else []
-    for each in clips:
-        next(frames(each.path))  # clips are played last: that one is missing must not cost all that was measured before
+    clips = playable(options.data) if options.clips else []
     trained = [each for folder in options.trained for each in read_folder(folder, folder.parent)]
     other = None
     if options.other_form is not None:

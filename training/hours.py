@@ -22,7 +22,7 @@ from daemon.detect.detector import FireDetector
 from daemon.detect.rules import Track
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.clips import Clip, Player, Shown, Timed, frames, read_clips
+from training.clips import Clip, Player, Shown, Timed, frames, playable
 from training.folders import FolderError, Pixels
 from training.seen import Looker, Thresholds
 from training.tables import Cell, Table
@@ -152,7 +152,7 @@ class Hours(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """0 when nothing was confirmed, 1 when something was."""
     kinds = ("none", "lookalike") if options.lookalikes else ("none",)
-    clips = [each for each in read_clips(options.data) if each.kind in kinds]
+    clips = playable(options.data, kinds)
     if not clips:
         raise FolderError(f"{options.data}: no clips of kind {' or '.join(kinds)}")
     detect = DetectSettings(input_px=options.input_px)

@@ -26,7 +26,7 @@ from daemon.detect.function import each_once
 from daemon.detect.tiling import OVERLAP, SIZE, Found, Tile, in_picture, is_cut, is_larger, merged, tiles_of
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
-from training.clips import Clip, frames, read_clips
+from training.clips import Clip, frames, playable
 from training.folders import FolderError, Pixels, Sample, read_split
 from training.matching import found_near
 from training.measures import Estimate, share
@@ -104,9 +104,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     small = {kind: _some(options.small, kind, options.pictures) for kind in KINDS}
     empty, large = (_some(options.data, name, options.pictures) for name in (EMPTY[0], MERGED_FROM))
-    clips = [each for each in read_clips(options.data) if each.kind == "none"]
-    for each in clips:
-        next(frames(each.path))  # what is missing is said before a quarter of an hour of looking, not after it
+    clips = playable(options.data, ("none",))
     results = measure(CHOICES, detector, options.input_px, _pictures(small, empty, clips, options.input_px))
     enlarged = ((MERGED_FROM, *each) for each in _enlarged(large))
     cut = measure([TAKEN], detector, options.input_px, enlarged)[TAKEN].groups[MERGED_FROM]

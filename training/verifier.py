@@ -144,6 +144,7 @@ def write(network: nn.Module, out: Path) -> None:
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     apart = np.abs(session.run(None, {"images": picture.numpy()})[0] - expected).max()
     if not apart <= CLOSE:  # also where it is no number
+        out.unlink()
         raise FolderError(f"{out}: ONNX Runtime gives something else than torch; nothing to be used")
 
 

@@ -164,7 +164,7 @@ def test_a_clip_that_is_missing_is_said_before_anything_is_looked_at(
         put(tmp_path / "small" / kind, "made_0000001_a", np.full((192, 320, 3), 90, np.uint8))
     looked = list[str]()
     monkeypatch.setattr(FireDetector, "detect", lambda *_: looked.append("looked"))
-    for words in (["evaluate"], ["tiling", "--small", str(tmp_path / "small")]):
+    for words in (["evaluate"], ["tiling", "--small", str(tmp_path / "small")], ["hours"]):
         assert main([*words, "--data", str(data), "--input-px", "128"]) == 2
         assert capsys.readouterr().err == f"training {words[0]}: {clip}: not a video that can be played\n"
     assert not looked

@@ -147,3 +147,18 @@ def test_a_verifier_takes_no_other_files_place(
         assert main([*words, str(out)]) == 2
         assert capsys.readouterr().err == f"training verifier: {out}: {sentence}\n"
     assert detector.read_bytes() == shipped.WEIGHTS.read_bytes()
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+def test_a_verifier_that_no_runtime_computes_alike_leaves_no_file(tmp_path: Path) -> None:
+    """One whose answers are no numbers, say: nothing is there that could be taken into use."""
+    import torch
+
+    from training.verifier import write
+
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    torch.nn.init.constant_(network[2].weight, float("nan"))
+    with pytest.raises(FolderError, match="ONNX Runtime gives something else than torch"):
+        write(network, tmp_path / "v.onnx")
+    assert not list(tmp_path.iterdir())
