@@ -24,7 +24,7 @@ from daemon.settings import DetectSettings
 from training.alike import clips_like
 from training.card import clips_said, folds_said
 from training.clips import Clip, Played, play, playable
-from training.folders import FolderError, Sample, check_out, read_folder, split_folders
+from training.folders import FolderError, Sample, check_out, read_folder, read_splits, split_folders
 from training.folds import dealt, fold_of, look_apart
 from training.lookers import AsLive, AtHints, InTiles
 from training.page import check_section, write_section
@@ -155,9 +155,8 @@ def _points(detect: DetectSettings, chosen: Chosen | None, at: Sequence[float]) 
 
 
 def _look_at(data: Path, names: Sequence[str], looking: Look, spread: int | None = None) -> dict[str, list[Seen]]:
-    folders = [read_folder(folder, data) for name in names for folder in split_folders(data, name)]
     splits: dict[str, list[Seen]] = {}
-    for samples in (spread_over(each, spread) for each in folders):
+    for samples in (spread_over(each, spread) for each in read_splits(data, names)):
         split = samples[0].split
         splits[split] = looking(samples, partial(_told, split, len(samples)))
     return splits

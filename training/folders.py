@@ -130,7 +130,12 @@ def read_folder(folder: Path, data: Path) -> list[Sample]:
 
 def read_split(data: Path, name: str) -> list[Sample]:
     """All samples of a split, whichever folders they are in; none where there is no such split."""
-    return [sample for folder in split_folders(data, name) for sample in read_folder(folder, data)]
+    return [sample for samples in read_splits(data, [name]) for sample in samples]
+
+
+def read_splits(data: Path, names: Iterable[str]) -> list[list[Sample]]:
+    """The samples of each folder of these splits; none of a split that is not there."""
+    return [read_folder(folder, data) for name in names for folder in split_folders(data, name)]
 
 
 def put(out: Path, name: str, coded: bytes, labels: str) -> None:

@@ -23,16 +23,7 @@ from daemon.detect.weights import Weights, read_weights
 from daemon.domain import Detection
 from daemon.settings import DetectSettings
 from training.card import with_int8
-from training.folders import (
-    FolderError,
-    Pixels,
-    Sample,
-    check_out,
-    pictures_in,
-    pixels_of,
-    read_folder,
-    split_folders,
-)
+from training.folders import FolderError, Pixels, Sample, check_out, pictures_in, pixels_of, read_splits
 from training.in_turns import in_turns
 from training.measures import Estimate
 from training.seen import Seen, Thresholds, ap, found_share, look
@@ -86,7 +77,7 @@ def _write_card(before: Path, made: Weights) -> None:
 
 def _measured_on(data: Path) -> list[list[Sample]]:
     """The labelled pictures of each folder that both are asked about; raises FolderError where there is none."""
-    folders = [read_folder(folder, data) for name in MEASURED_ON for folder in split_folders(data, name)]
+    folders = read_splits(data, MEASURED_ON)
     if not folders:
         raise FolderError(f"{data}: none of the folders {', '.join(MEASURED_ON)} is there")
     return folders

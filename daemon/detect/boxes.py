@@ -29,6 +29,12 @@ def centre(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
+def holds_centre(place: Box, box: Box) -> bool:
+    """Whether the middle of a box lies in a place, its borders included."""
+    x, y = centre(box)
+    return place[0] <= x <= place[2] and place[1] <= y <= place[3]
+
+
 def normalised(box: Box, size_px: tuple[int, int]) -> Box:
     """A box in pixels as shares of the picture's sides."""
     width, height = size_px

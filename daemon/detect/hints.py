@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from daemon.detect.boxes import centre, longer_side, normalised
+from daemon.detect.boxes import holds_centre, longer_side, normalised
 from daemon.detect.tiling import LARGE, Found, Tile, is_cut, small_ones, tile_around
 from daemon.domain import Box, Detection
 
@@ -50,7 +50,7 @@ def at_hints(found: Sequence[Found], hints: Sequence[Box], size_px: tuple[int, i
         for tile, each in small_ones(found)
         if each.label == "fire"
         and not is_cut(tile, each, size_px)
-        and any(_holds_centre(_where(hint), each.box) for hint in hints)
+        and any(holds_centre(_where(hint), each.box) for hint in hints)
     ]
 
 
@@ -62,11 +62,6 @@ def _where(hint: Box) -> Box:
     """Where that lies of which it is the hint."""
     astray_px = ASTRAY * longer_side(hint)
     return hint[0] - astray_px, hint[1] - astray_px, hint[2] + astray_px, hint[3] + astray_px
-
-
-def _holds_centre(where: Box, box: Box) -> bool:
-    x, y = centre(box)
-    return where[0] <= x <= where[2] and where[1] <= y <= where[3]
 
 
 def _shows(tile: Tile, where: Box, size_px: tuple[int, int]) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.detect.boxes import covered, longer_side, normalised
+from daemon.detect.boxes import centre, covered, longer_side, normalised
 from daemon.domain import Box, Detection
 
 SIZE = 1.1  # a tile's side, in detector's inputs: finds as much as 1.0, with a quarter fewer of them
@@ -80,9 +80,9 @@ def tile_around(place: Box, size_px: tuple[int, int], input_px: int) -> Tile:
     It is as large as the input, so that it is shown pixel by pixel, and fits the live channel's buffer.
     """
     width, height = (min(input_px, side) for side in size_px)
-    x, y = (place[0] + place[2]) / 2 * size_px[0], (place[1] + place[3]) / 2 * size_px[1]
-    left = min(max(0, round(x - width / 2)), size_px[0] - width)
-    top = min(max(0, round(y - height / 2)), size_px[1] - height)
+    x, y = centre(place)
+    left = min(max(0, round(x * size_px[0] - width / 2)), size_px[0] - width)
+    top = min(max(0, round(y * size_px[1] - height / 2)), size_px[1] - height)
     return Tile(left, top, width, height)
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.detect.boxes import centre
+from daemon.detect.boxes import holds_centre
 from daemon.detect.flicker import (
     HELD_S,
     HOLE_S,
@@ -87,10 +87,7 @@ class _Watched:
     def follow(self, place: Box) -> None:
         """Goes on at the same place, or begins anew where the suspect has moved on or has another size."""
         grown = _longer(place) / max(_longer(self.place), 1e-6)
-        x, y = centre(place)
-        x1, y1, x2, y2 = self.place
-        inside = x1 <= x <= x2 and y1 <= y <= y2
-        if not inside or not 1 / LARGER <= grown <= LARGER:
+        if not holds_centre(self.place, place) or not 1 / LARGER <= grown <= LARGER:
             self.place, self.window = place, None
             self.taken.clear()
             self.as_before = None

@@ -189,10 +189,9 @@ def test_int8_is_near_on_real_pictures(real: list[np.ndarray]) -> None:
 def test_runtimes_agree_on_real_pictures(runtime: str, real: list[np.ndarray]) -> None:
     """f32 to the last; bf16 in at least nine of ten detections (docs/detector.md has the figures)."""
     pytest.importorskip({"torch-cpu": "torch"}.get(runtime, runtime))
-    pictures = real
-    expected = FireDetector(runtime="onnxruntime").detect(pictures, SURE / 2)
+    expected = FireDetector(runtime="onnxruntime").detect(real, SURE / 2)
     detector = FireDetector(runtime=runtime)
-    differences = apart(detector.detect(pictures, SURE / 2), expected, [max(each.shape) for each in pictures])
+    differences = apart(detector.detect(real, SURE / 2), expected, [max(each.shape) for each in real])
     agree = np.mean([confidence <= CONFIDENCE and pixels <= BOX_PX for confidence, pixels in differences])
     assert agree >= (0.9 if "bf16" in detector.info.runtime else 1.0), detector.info.runtime
 
