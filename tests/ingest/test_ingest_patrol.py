@@ -198,8 +198,9 @@ def test_what_counted_is_not_left_alone(restless: Chart, start: Start, work: Fak
         worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=6.0, unconfirmed_after_s=2.0)
         worker.detector.hints = lambda message: () if is_tile(message) else (FLAME,)
         worker.until(lambda: worker.got.incidents, "a suspect")
-        worker.until(lambda: worker.got.incidents[-1].incident.state == "unconfirmed", "its end")
-        worker.until(lambda: len(of_hints(work)) == 2, "another look")
+        # the next suspect may be told in the same moment as this one's end
+        worker.until(lambda: any(each.incident.state == "unconfirmed" for each in worker.got.incidents), "its end")
+        worker.until(lambda: len(of_hints(work)) >= 2, "another look")
 
 
 def test_the_first_four_that_are_credible_are_followed(restless: Chart, start: Start, work: FakeWork) -> None:
@@ -226,10 +227,8 @@ def test_a_look_that_the_detector_has_no_time_for_is_no_look(restless: Chart, st
     with FarmThread([Camera("hall", restless.path)]) as farm:
         worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=8.0)
         worker.until(lambda: len(work.requests) == len(tiles), "the first round")
-        work.outcome = "overloaded"
+        work.outcome = lambda _: "analysed" if len(of_hints(work)) > 1 else "overloaded"
         worker.detector.hints = lambda message: () if is_tile(message) else (FLAME,)
-        worker.until(lambda: len(of_hints(work)) == 1, "a look that is refused")
-        work.outcome = "analysed"
         worker.until(lambda: worker.got.stills, "a suspect")
         assert [each.box for each in worker.got.stills[0][0].detections] == [FLAME]
         assert len(of_hints(work)) == 2
@@ -283,7 +282,7 @@ def test_what_fills_a_tile_is_the_whole_pictures(
 @pytest.mark.parametrize("outcome", ["overloaded", "not_ready"])
 def test_a_busy_detector_ends_the_round(large: Chart, start: Start, work: FakeWork, outcome: str) -> None:
     """What the detector has no time for is let go: no condition, nothing asked again before the next round."""
-    work.outcome = outcome
+    work.outcome = lambda _: outcome
     with FarmThread([Camera("hall", large.path)]) as farm:
         worker = start(farm.url("hall"), work_socket=str(work.path), patrol_s=1.0)
         worker.until(lambda: len(work.requests) >= 4, "two rounds")

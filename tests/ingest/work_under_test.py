@@ -20,12 +20,12 @@ from tests.ingest.worker_under_test import MODEL
 
 
 class FakeWork:
-    """The detector's end of the work channel, in a thread: answers each tile with what `sees` says."""
+    """The detector's end of the work channel, in a thread: answers each tile with what `sees` says, unless `outcome` refuses it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sees: Callable[[WorkRequest], Sequence[Detection]] = lambda _: ()
-        self.outcome = "analysed"
+        self.outcome: Callable[[WorkRequest], str] = lambda _: "analysed"
         self.model = MODEL
         self.requests: list[WorkRequest] = []
         self.channels: list[wire.Channel[WorkRequest]] = []
@@ -59,9 +59,10 @@ class FakeWork:
         os.close(memory)
         self.requests.append(request)
         self.pixels.append(pixels.reshape(request.height_px, request.width_px, 3))
-        found = tuple(self.sees(request)) if self.outcome == "analysed" else ()
-        model = self.model if self.outcome == "analysed" else None
-        channel.send(WorkAnswer(id=request.id, outcome=self.outcome, detections=found, model=model))
+        outcome = self.outcome(request)
+        found = tuple(self.sees(request)) if outcome == "analysed" else ()
+        model = self.model if outcome == "analysed" else None
+        channel.send(WorkAnswer(id=request.id, outcome=outcome, detections=found, model=model))
 
     def close(self) -> None:
         self._listening.close()
