@@ -44,7 +44,7 @@ class Connection:
         self.packet_ns: int | None = None
         """Arrival of this connection's last packet."""
         self.reconnects = 0
-        self._enter("waiting")
+        self._enter("waiting", now_ns())
         self._due_ns = self.since_ns
 
     def wake_for(self, wake: Wake) -> None:
@@ -82,7 +82,8 @@ class Connection:
                 self.condition = OK
             elif isinstance(event, Opened):
                 self.condition = Condition("stalled", "the camera has sent no picture yet")
-                self._enter("streaming")
+                # when it was opened, not when this loop comes to it: its first packets may have arrived by then
+                self._enter("streaming", event.at_mono_ns)
                 log.info("connected, %s", event.codec)
             else:
                 self._failed(event.error)
@@ -97,7 +98,7 @@ class Connection:
         if self._plan.no_password:
             self._failed(CameraError("refused", self._plan.no_password))
             return
-        self._enter("connecting")
+        self._enter("connecting", self._now_ns())
         self.packet_ns = None
         self._reader = Reader(self._plan, self._wake_fd, self._plan.ring_bytes // 4, self._now_ns)
         self._reader.wake = self._wake
@@ -110,9 +111,9 @@ class Connection:
         self.condition = Condition(error.reason, str(error))
         self.reconnects += 1
         self._reader = None
-        self._enter("waiting")
+        self._enter("waiting", self._now_ns())
         self._due_ns = self.since_ns + round(wait_s * NS)
 
-    def _enter(self, state: WorkerState) -> None:
+    def _enter(self, state: WorkerState, at_ns: int) -> None:
         self.state: WorkerState = state
-        self.since_ns = self._now_ns()
+        self.since_ns = at_ns

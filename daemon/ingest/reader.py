@@ -40,6 +40,8 @@ class Opened(NamedTuple):
     codec: str
     extradata: bytes | None
     time_base: Fraction
+    at_mono_ns: int
+    """Before any of these arrived."""
 
 
 class Ended(NamedTuple):
@@ -97,7 +99,7 @@ class Reader:
         try:
             stream = open_stream(self._plan)
             with stream.container:
-                self._put(_opened(stream))
+                self._put(_opened(stream, self._now_ns()))
                 self._pump(stream)
         except CameraError as error:
             self._put(Ended(error))
@@ -127,6 +129,7 @@ class Reader:
             time.sleep(FULL_PAUSE_S)
 
 
-def _opened(stream: Stream) -> Opened:
+def _opened(stream: Stream, at_mono_ns: int) -> Opened:
     context = stream.video.codec_context
-    return Opened(context.name, context.extradata, Fraction(stream.video.time_base or Fraction(1, 90_000)))
+    time_base = Fraction(stream.video.time_base or Fraction(1, 90_000))
+    return Opened(context.name, context.extradata, time_base, at_mono_ns)
