@@ -170,6 +170,10 @@ class ModelDisk:
         """All files: absolute path → contents."""
         return dict(_walk(self.top, ""))
 
+    def shows(self) -> tuple[object, ...]:
+        """All that can be read of it, names of folders included: two disks that show the same go on alike."""
+        return _shown(self.top)
+
     # ------------------------------------------------------------------ what a power failure leaves
 
     def killed(self) -> ModelDisk:
@@ -201,6 +205,11 @@ def _random(count: int, seed: int, randoms: int) -> Iterator[tuple[int, ...]]:
     source = random.Random(seed)
     for _ in range(randoms if count > 1 else 0):
         yield tuple(source.choice((LOST, KEPT, TORN)) for _ in range(count))
+
+
+def _shown(folder: Folder) -> tuple[object, ...]:
+    entries = sorted(folder.current.items())
+    return tuple((name, _shown(node) if isinstance(node, Folder) else node.current) for name, node in entries)
 
 
 def _all_names(folder: Folder) -> list[str]:
