@@ -55,7 +55,7 @@ install:  ## as root: the system service, in /opt/firewitness; again after an up
 uninstall:  ## as root: remove it; evidence, settings and user stay
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" systemd/install.sh uninstall
 
-test: setup  ## the tests (12 to 14 minutes on two cores of an AMD EPYC)
+test: setup  ## the tests (11 to 12 minutes on two cores of an AMD EPYC)
 	$(BIN)/python -m pytest
 
 test-slow: setup  ## the long tests: kills, soak
