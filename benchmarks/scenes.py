@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -257,10 +258,11 @@ def read(path: Path) -> Truth:
 
 
 def made_by() -> str:
-    """Of the code that draws: scenes of other code are made anew."""
+    """Of the code that draws, and of whether there are real backgrounds: scenes made otherwise are made anew."""
     here = Path(__file__).parent
     parts = [here / "scenes.py", here / "scenery.py", here.parent / "daemon" / "simulate" / "flame.py"]
-    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    code = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    return f"{code}-{'real' if 'FIREWITNESS_DATA' in os.environ else 'drawn'}"
 
 
 def make_all(folder: Path, count: int, seed: int = 1) -> list[Path]:
