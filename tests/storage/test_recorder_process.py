@@ -462,6 +462,7 @@ def test_after_a_reboot_no_worker_is_awaited(make_host: Callable[..., Host], tmp
     clock.write_text(json.dumps({"boot_id": "two"}))
     worker.close()
     host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
     wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
 
 
@@ -496,6 +497,7 @@ def test_a_drill_is_not_awaited(host: Host) -> None:
     host.kill()
     drill.close()
     host.start()
+    host.beat(lambda beat: beat.disk == "ok", "an open store")
     wait_for(lambda: _states(host) == ["confirmed", "interrupted"], "the interruption", 5)
 
 
