@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
 from pathlib import Path
 
 import hypothesis
@@ -16,20 +16,9 @@ UNTIL = {"system": 0.5, "ingest": 0.6}  # whole daemons take longest, and worker
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads each folder's files, so that at any time some wait and some work."""
-    files = list(dict.fromkeys(item.path for item in items))
-    order: dict[Path, float] = {}
-    for folder in [*UNTIL, None]:
-        order |= _spread([file for file in files if _of(file) == folder], UNTIL.get(folder or "", 1.0))
+    """Spreads each folder's files evenly from the beginning to its share, so that at any time some wait and some work."""
+    together = defaultdict[float, list[Path]](list)
+    for file in dict.fromkeys(item.path for item in items):
+        together[UNTIL.get(file.relative_to(Path(__file__).parent).parts[0], 1.0)].append(file)
+    order = {file: until * place / len(files) for until, files in together.items() for place, file in enumerate(files)}
     items.sort(key=lambda item: order[item.path])
-
-
-def _spread(files: Sequence[Path], until: float) -> dict[Path, float]:
-    """File → its place, evenly from 0 to `until`."""
-    return {file: until * place / len(files) for place, file in enumerate(files)}
-
-
-def _of(file: Path) -> str | None:
-    """Its folder, where that is one that is not to be at the end."""
-    folder = file.relative_to(Path(__file__).parent).parts[0]
-    return folder if folder in UNTIL else None

@@ -41,7 +41,7 @@ class Opened(NamedTuple):
     extradata: bytes | None
     time_base: Fraction
     at_mono_ns: int
-    """Before any of these arrived."""
+    """Before the first of them arrived."""
 
 
 class Ended(NamedTuple):

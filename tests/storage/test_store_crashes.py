@@ -311,7 +311,7 @@ def test_power_failure_at_every_step(folder: Path, commits_are_steps: list[Model
     for scene in every_crash(folder, commits_are_steps):
         check(scene, reopen=checked % 4 == 0)
         checked += 1
-    assert checked > 250
+    assert checked > 300
 
 
 def test_power_failure_during_recovery(folder: Path, commits_are_steps: list[ModelDisk]) -> None:
